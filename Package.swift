@@ -1,0 +1,90 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Debug builds are ordinary Swift; release builds are Embedded Swift, which is what runs on a board.
+// Every source file compiles in both. Nothing here needs an SDK or a package from elsewhere.
+let common: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableExperimentalFeature("Embedded", .when(configuration: .release)),
+  .treatAllWarnings(as: .error),
+]
+
+/// Pure targets are deterministic machines: no C module, no clock, no descriptor.
+let pure: [SwiftSetting] = common + [.strictMemorySafety()]
+
+/// The only targets that touch the operating system.
+let impure: [SwiftSetting] = common
+
+/// Tests are always ordinary Swift. They do not carry the Embedded setting even for release builds:
+/// SwiftPM would pass it to the debug link too, and the test bundle would find no test.
+let tests: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+
+/// `Dictionary` needs libm in Embedded Swift.
+let link: [LinkerSetting] = [.linkedLibrary("m")]
+
+let package = Package(
+  name: "spoke",
+  products: [
+    .executable(name: "spoked", targets: ["spoked"]),
+    .executable(name: "spokectl", targets: ["spokectl"]),
+    .executable(name: "board-emulator", targets: ["board-emulator"]),
+    .library(name: "NetworkingCore", targets: ["NetworkingCore"]),
+  ],
+  targets: [
+    // C boundaries: headers and inline shims only.
+    .target(name: "CLinux"),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(
+      name: "CMosquitto", pkgConfig: "libmosquitto", providers: [.apt(["libmosquitto-dev"])]),
+
+    // Pure machines.
+    .target(name: "Primitives", swiftSettings: pure),
+    .target(name: "HPACK", dependencies: ["Primitives"], swiftSettings: pure),
+    .target(name: "HTTP2", dependencies: ["HPACK", "Primitives"], swiftSettings: pure),
+    .target(name: "Policy", dependencies: ["Primitives"], swiftSettings: pure),
+    .target(
+      name: "NetworkingCore", dependencies: ["Policy", "HTTP2", "HPACK", "Primitives"],
+      swiftSettings: pure),
+    .target(name: "Configuration", dependencies: ["Primitives"], swiftSettings: pure),
+    .target(name: "Ingest", dependencies: ["Primitives"], swiftSettings: pure),
+    .target(name: "Spool", dependencies: ["Primitives"], swiftSettings: pure),
+    .target(
+      name: "Gateway",
+      dependencies: [
+        "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "HTTP2", "HPACK",
+        "Primitives",
+      ],
+      swiftSettings: pure),
+
+    // The operating system.
+    .target(
+      name: "Platform", dependencies: ["CLinux", "COpenSSL", "CMosquitto", "Primitives"],
+      swiftSettings: impure),
+
+    // Programs.
+    .executableTarget(
+      name: "spoked",
+      dependencies: [
+        "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "Platform",
+        "Primitives",
+      ],
+      swiftSettings: impure, linkerSettings: link),
+    .executableTarget(
+      name: "spokectl", dependencies: ["Configuration", "Platform", "Primitives"],
+      swiftSettings: impure, linkerSettings: link),
+    .executableTarget(
+      name: "board-emulator", dependencies: ["Ingest", "Platform", "Primitives"],
+      swiftSettings: impure, linkerSettings: link),
+
+    // Tests. The probe lets oracles written by others drive the pure machines from outside.
+    .executableTarget(
+      name: "probe",
+      dependencies: [
+        "HPACK", "HTTP2", "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy",
+        "Platform", "Primitives",
+      ],
+      path: "Tests/Probe", swiftSettings: impure, linkerSettings: link),
+    .testTarget(
+      name: "PrimitivesTests", dependencies: ["Primitives"], swiftSettings: tests),
+  ]
+)

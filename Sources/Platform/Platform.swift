@@ -1,0 +1,3 @@
+import CLinux
+import CMosquitto
+import COpenSSL

@@ -1,0 +1,56 @@
+/// Bytes used as a name: a key, a header, a topic. Compared byte by byte. `String` comparison needs
+/// Unicode normalisation tables, which an Embedded build does not carry; names on the wire are bytes.
+public struct ByteString: Hashable, Sendable, ExpressibleByStringLiteral {
+  public var bytes: [UInt8]
+
+  public init() { bytes = [] }
+  public init(_ bytes: [UInt8]) { self.bytes = bytes }
+  public init(_ text: String) { bytes = Array(text.utf8) }
+  public init(stringLiteral value: String) { bytes = Array(value.utf8) }
+  public init(copying span: Span<UInt8>) {
+    bytes = []
+    bytes.append(contentsOf: span)
+  }
+
+  public var count: Int { bytes.count }
+  public var isEmpty: Bool { bytes.isEmpty }
+
+  /// The text for a message or a log line; bytes that are not UTF-8 become U+FFFD.
+  public var description: String { String(decoding: bytes, as: UTF8.self) }
+
+  public static func + (left: ByteString, right: ByteString) -> ByteString {
+    ByteString(left.bytes + right.bytes)
+  }
+
+  /// Byte-wise lexicographic order, for stable listings.
+  public static func precedes(_ left: ByteString, _ right: ByteString) -> Bool {
+    left.bytes.lexicographicallyPrecedes(right.bytes)
+  }
+
+  public func hasPrefix(_ prefix: ByteString) -> Bool {
+    guard bytes.count >= prefix.bytes.count else { return false }
+    for index in 0..<prefix.bytes.count where bytes[index] != prefix.bytes[index] { return false }
+    return true
+  }
+}
+
+extension Array where Element == UInt8 {
+  /// Appends a borrowed span. The caller has checked the limit of whatever this array belongs to.
+  @inline(__always)
+  public mutating func append(contentsOf span: Span<UInt8>) {
+    reserveCapacity(count + span.count)
+    for index in span.indices { append(span[index]) }
+  }
+
+  /// Appends text as UTF-8.
+  public mutating func append(_ text: String) {
+    append(contentsOf: text.utf8)
+  }
+}
+
+/// Whether two spans hold the same bytes.
+public func equal(_ left: Span<UInt8>, _ right: Span<UInt8>) -> Bool {
+  guard left.count == right.count else { return false }
+  for index in left.indices where left[index] != right[index] { return false }
+  return true
+}

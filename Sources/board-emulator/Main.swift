@@ -1,0 +1,6 @@
+import Primitives
+
+@main
+struct Main {
+  static func main() {}
+}
