@@ -33,7 +33,7 @@ let package = Package(
   targets: [
     // C boundaries: headers and inline shims only.
     .target(name: "CLinux"),
-    .systemLibrary(name: "COpenSSL", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(
       name: "CMosquitto", pkgConfig: "libmosquitto", providers: [.apt(["libmosquitto-dev"])]),
 
@@ -81,7 +81,7 @@ let package = Package(
       name: "probe",
       dependencies: [
         "HPACK", "HTTP2", "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy",
-        "Platform", "Primitives",
+        "Gateway", "Platform", "CLinux", "Primitives",
       ],
       path: "Tests/Probe", swiftSettings: impure, linkerSettings: link),
     .testTarget(

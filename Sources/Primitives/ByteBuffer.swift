@@ -19,6 +19,7 @@ public struct ByteBuffer: Sendable {
     return true
   }
 
+  /// Takes the byte, or answers false when full.
   public mutating func append(_ byte: UInt8) -> Bool {
     guard free > 0 else { return false }
     compact(for: 1)
@@ -40,6 +41,7 @@ public struct ByteBuffer: Sendable {
     if head == storage.count { removeAll() }
   }
 
+  /// Forgets all waiting bytes and keeps the memory.
   public mutating func removeAll() {
     storage.removeAll(keepingCapacity: true)
     head = 0

@@ -7,6 +7,11 @@ public struct ByteString: Hashable, Sendable, ExpressibleByStringLiteral {
   public init(_ bytes: [UInt8]) { self.bytes = bytes }
   public init(_ text: String) { bytes = Array(text.utf8) }
   public init(stringLiteral value: String) { bytes = Array(value.utf8) }
+  /// The bytes of a constant.
+  public init(_ text: StaticString) {
+    bytes = []
+    text.withUTF8Buffer { unsafe bytes.append(contentsOf: $0) }
+  }
   public init(copying span: Span<UInt8>) {
     bytes = []
     bytes.append(contentsOf: span)
@@ -18,6 +23,7 @@ public struct ByteString: Hashable, Sendable, ExpressibleByStringLiteral {
   /// The text for a message or a log line; bytes that are not UTF-8 become U+FFFD.
   public var description: String { String(decoding: bytes, as: UTF8.self) }
 
+  /// The bytes of `left`, then those of `right`.
   public static func + (left: ByteString, right: ByteString) -> ByteString {
     ByteString(left.bytes + right.bytes)
   }
@@ -27,6 +33,7 @@ public struct ByteString: Hashable, Sendable, ExpressibleByStringLiteral {
     left.bytes.lexicographicallyPrecedes(right.bytes)
   }
 
+  /// Whether the first bytes are those of `prefix`; an empty prefix always matches.
   public func hasPrefix(_ prefix: ByteString) -> Bool {
     guard bytes.count >= prefix.bytes.count else { return false }
     for index in 0..<prefix.bytes.count where bytes[index] != prefix.bytes[index] { return false }
@@ -38,8 +45,7 @@ extension Array where Element == UInt8 {
   /// Appends a borrowed span. The caller has checked the limit of whatever this array belongs to.
   @inline(__always)
   public mutating func append(contentsOf span: Span<UInt8>) {
-    reserveCapacity(count + span.count)
-    for index in span.indices { append(span[index]) }
+    unsafe span.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }
   }
 
   /// Appends text as UTF-8.

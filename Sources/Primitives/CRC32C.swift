@@ -8,10 +8,12 @@ public struct CRC32C: Sendable {
   /// Starts from a salt, so that bytes left over from another use of the same place do not verify.
   public init(salt: UInt32) { state = .max ^ salt }
 
+  /// Adds one byte to the checksum.
   public mutating func update(_ byte: UInt8) {
     state = (state >> 8) ^ crc32cTable[Int(UInt8(truncatingIfNeeded: state) ^ byte)]
   }
 
+  /// Adds the bytes, in order, to the checksum.
   public mutating func update(_ bytes: Span<UInt8>) {
     var crc = state
     for index in bytes.indices {
@@ -22,6 +24,7 @@ public struct CRC32C: Sendable {
 
   public var value: UInt32 { ~state }
 
+  /// The checksum of `bytes` alone, without a salt.
   public static func of(_ bytes: Span<UInt8>) -> UInt32 {
     var crc = CRC32C()
     crc.update(bytes)

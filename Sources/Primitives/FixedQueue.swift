@@ -36,6 +36,7 @@ public struct FixedQueue<Element> {
     return true
   }
 
+  /// Takes the oldest element out; nil when empty.
   public mutating func popFirst() -> Element? {
     guard count > 0 else { return nil }
     let element = slots[head]
@@ -45,6 +46,7 @@ public struct FixedQueue<Element> {
     return element
   }
 
+  /// Drops all elements; the capacity stays.
   public mutating func removeAll() {
     while popFirst() != nil {}
     head = 0

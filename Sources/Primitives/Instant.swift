@@ -6,6 +6,7 @@ public struct Instant: Comparable, Hashable, Sendable {
 
   public init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
 
+  /// Whether `left` comes before `right` on the clock.
   public static func < (left: Instant, right: Instant) -> Bool {
     left.nanoseconds < right.nanoseconds
   }
@@ -38,12 +39,15 @@ public struct Interval: Comparable, Hashable, Sendable {
   public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
   public static let zero = Interval(nanoseconds: 0)
+  /// `count` microseconds; traps beyond 292 years.
   public static func microseconds(_ count: Int64) -> Interval {
     Interval(nanoseconds: count * 1_000)
   }
+  /// `count` milliseconds; traps beyond 292 years.
   public static func milliseconds(_ count: Int64) -> Interval {
     Interval(nanoseconds: count * 1_000_000)
   }
+  /// `count` seconds; traps beyond 292 years.
   public static func seconds(_ count: Int64) -> Interval {
     Interval(nanoseconds: count * 1_000_000_000)
   }
@@ -51,12 +55,15 @@ public struct Interval: Comparable, Hashable, Sendable {
   /// Whole milliseconds, rounded down.
   public var milliseconds: Int64 { nanoseconds / 1_000_000 }
 
+  /// By signed length.
   public static func < (left: Interval, right: Interval) -> Bool {
     left.nanoseconds < right.nanoseconds
   }
+  /// The sum; traps beyond 292 years.
   public static func + (left: Interval, right: Interval) -> Interval {
     Interval(nanoseconds: left.nanoseconds + right.nanoseconds)
   }
+  /// The difference; traps beyond 292 years.
   public static func - (left: Interval, right: Interval) -> Interval {
     Interval(nanoseconds: left.nanoseconds - right.nanoseconds)
   }
@@ -69,6 +76,7 @@ public struct WallTime: Comparable, Hashable, Sendable {
 
   public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
+  /// Whether `left` is the earlier time.
   public static func < (left: WallTime, right: WallTime) -> Bool {
     left.nanoseconds < right.nanoseconds
   }

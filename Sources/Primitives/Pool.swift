@@ -20,6 +20,7 @@ public struct Pool: Sendable {
     return true
   }
 
+  /// Returns `bytes` that were taken; traps on more than are in use.
   public mutating func giveBack(_ bytes: Int) {
     precondition(bytes <= used, "Pool: more given back than taken")
     used -= bytes

@@ -1,0 +1,61 @@
+extension Array where Element == UInt8 {
+  /// Appends a number in decimal digits, without a `String` in between.
+  public mutating func append(decimal number: UInt64) {
+    var divisor: UInt64 = 1
+    while number / divisor >= 10 { divisor *= 10 }
+    while divisor > 0 {
+      append(0x30 + UInt8(number / divisor % 10))
+      divisor /= 10
+    }
+  }
+
+  /// Appends a constant's bytes.
+  public mutating func append(text: StaticString) {
+    let buffer = unsafe UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
+    unsafe append(contentsOf: buffer)
+  }
+}
+
+/// A hexadecimal digit in lower case.
+public func hexadecimalDigit(_ value: UInt8) -> UInt8 {
+  value < 10 ? 0x30 + value : 0x57 + value
+}
+
+/// Well-formed UTF-8 byte sequences (Unicode, table 3-7; RFC 3629 §4).
+public enum UTF8Sequence {
+  /// The length of the sequence that starts at `index` with a byte of 0x80 or above; 0 when it is
+  /// not well-formed.
+  public static func length(at index: Int, of bytes: Span<UInt8>) -> Int {
+    let (length, isValid) = scan(bytes, at: index)
+    return isValid ? length : 0
+  }
+
+  /// The same, and for what is not well-formed the length that one U+FFFD stands for ("maximal
+  /// subpart", Unicode §3.9): at least 1.
+  public static func scan(
+    _ bytes: Span<UInt8>, at index: Int
+  ) -> (length: Int, isValid: Bool) {
+    let count: Int
+    // The second byte's range keeps out overlong forms, surrogates and what is above U+10FFFF.
+    var low: UInt8 = 0x80
+    var high: UInt8 = 0xBF
+    switch bytes[index] {
+    case 0xC2...0xDF: count = 2
+    case 0xE0: (count, low) = (3, 0xA0)
+    case 0xED: (count, high) = (3, 0x9F)
+    case 0xE1...0xEF: count = 3
+    case 0xF0: (count, low) = (4, 0x90)
+    case 0xF1...0xF3: count = 4
+    case 0xF4: (count, high) = (4, 0x8F)
+    default: return (1, false)
+    }
+    var length = 1
+    while length < count, index + length < bytes.count {
+      let byte = bytes[index + length]
+      guard byte >= low, byte <= high else { return (length, false) }
+      (low, high) = (0x80, 0xBF)
+      length += 1
+    }
+    return (length, length == count)
+  }
+}
