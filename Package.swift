@@ -86,5 +86,7 @@ let package = Package(
       path: "Tests/Probe", swiftSettings: impure, linkerSettings: link),
     .testTarget(
       name: "PrimitivesTests", dependencies: ["Primitives"], swiftSettings: tests),
+    .testTarget(
+      name: "HPACKTests", dependencies: ["HPACK", "Primitives"], swiftSettings: tests),
   ]
 )
