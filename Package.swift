@@ -88,5 +88,7 @@ let package = Package(
       name: "PrimitivesTests", dependencies: ["Primitives"], swiftSettings: tests),
     .testTarget(
       name: "HPACKTests", dependencies: ["HPACK", "Primitives"], swiftSettings: tests),
+    .testTarget(
+      name: "HTTP2Tests", dependencies: ["HTTP2", "HPACK", "Primitives"], swiftSettings: tests),
   ]
 )

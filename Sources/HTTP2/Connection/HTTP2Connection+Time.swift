@@ -1,0 +1,27 @@
+import Primitives
+
+extension HTTP2Connection {
+  /// When `handleTimeout` is due. An event that waits is due at once.
+  public func nextDeadline() -> Instant? {
+    if hasEvent { return Instant(nanoseconds: 0) }
+    guard ending == nil else { return nil }
+    guard let settingsDeadline else { return keepAlive.deadline() }
+    guard let other = keepAlive.deadline() else { return settingsDeadline }
+    return min(settingsDeadline, other)
+  }
+
+  /// Looks at the time; call it until nil.
+  public mutating func handleTimeout(now: Instant) -> HTTP2Event? {
+    if ending == nil {
+      if let settingsDeadline, now >= settingsDeadline {
+        fail(.settingsTimeout, origin: .timeout)
+      }
+      switch keepAlive.handleTimeout(now: now) {
+      case .nothing: break
+      case .ping(let opaque): sendControl(.ping, on: 0, payload: opaque, length: 8)
+      case .expired: fail(.keepAliveTimeout, origin: .timeout)
+      }
+    }
+    return nextEvent()
+  }
+}

@@ -1,0 +1,199 @@
+import HPACK
+import Primitives
+
+/// What a header list is to be.
+enum MessagePart: UInt8, Sendable { case request, response, trailers }
+
+/// What a header list says that the connection has to know.
+struct MessageFacts: Equatable, Sendable {
+  var status: UInt16 = 0
+  var contentLength: UInt64?
+  var isHead = false
+  var isConnect = false
+
+  /// A final response follows (RFC 9110 §15.2).
+  var isInformational: Bool { status >= 100 && status < 200 }
+}
+
+/// The rules of RFC 9113 §8.2 and §8.3 for header lists, in both directions: a message that breaks
+/// them is malformed, and an intermediary behind the peer might read it as two.
+struct FieldRules {
+  private enum Pseudo: UInt8 {
+    case method = 1
+    case scheme = 2
+    case authority = 4
+    case path = 8
+    case status = 16
+  }
+
+  private var seen: UInt8 = 0
+  private var regularSeen = false
+  private var facts = MessageFacts()
+
+  static func check(
+    _ list: HeaderList, as part: MessagePart
+  ) throws(HTTP2Cause) -> MessageFacts {
+    var rules = FieldRules()
+    for index in 0..<list.count {
+      try rules.checkField(list, index, part)
+    }
+    try rules.checkWhole(part)
+    return rules.facts
+  }
+
+  private mutating func checkField(
+    _ list: HeaderList, _ index: Int, _ part: MessagePart
+  ) throws(HTTP2Cause) {
+    let field = list.fields[index]
+    guard !field.name.isEmpty else { throw .fieldNameInvalid }
+    try Self.checkValue(list.bytes, field.value)
+    if list.bytes[field.name.lowerBound] == Self.colon {
+      guard !regularSeen && part != .trailers else { throw .pseudoFieldMisplaced }
+      try checkPseudo(list, index, part)
+    } else {
+      regularSeen = true
+      try Self.checkName(list.bytes, field.name)
+      try checkRegular(list, index)
+    }
+  }
+
+  private mutating func checkPseudo(
+    _ list: HeaderList, _ index: Int, _ part: MessagePart
+  ) throws(HTTP2Cause) {
+    let value = list.fields[index].value
+    guard let pseudo = Self.pseudo(list, index), (pseudo == .status) == (part == .response) else {
+      throw .pseudoFieldUnknown
+    }
+    guard seen & pseudo.rawValue == 0 else { throw .pseudoFieldDuplicate }
+    seen |= pseudo.rawValue
+    switch pseudo {
+    case .method:
+      guard !value.isEmpty else { throw .pseudoFieldInvalid }
+      facts.isHead = list.valueEquals(index, "HEAD")
+      facts.isConnect = list.valueEquals(index, "CONNECT")
+    case .status:
+      facts.status = try Self.status(list.bytes, value)
+    case .scheme, .path:
+      guard !value.isEmpty else { throw .pseudoFieldInvalid }
+    case .authority:
+      break
+    }
+  }
+
+  private static func pseudo(_ list: HeaderList, _ index: Int) -> Pseudo? {
+    switch list.fields[index].name.count {
+    case 5: list.nameEquals(index, ":path") ? .path : nil
+    case 7:
+      if list.nameEquals(index, ":method") {
+        .method
+      } else if list.nameEquals(index, ":status") {
+        .status
+      } else if list.nameEquals(index, ":scheme") {
+        .scheme
+      } else {
+        nil
+      }
+    case 10: list.nameEquals(index, ":authority") ? .authority : nil
+    default: nil
+    }
+  }
+
+  /// RFC 9113 §8.2.2: nothing that speaks about the connection; RFC 9110 §8.6: one content-length.
+  private mutating func checkRegular(_ list: HeaderList, _ index: Int) throws(HTTP2Cause) {
+    let isForbidden: Bool
+    switch list.fields[index].name.count {
+    case 2:
+      isForbidden = list.nameEquals(index, "te") && !list.valueEquals(index, "trailers")
+    case 7:
+      isForbidden = list.nameEquals(index, "upgrade")
+    case 10:
+      isForbidden =
+        list.nameEquals(index, "connection") || list.nameEquals(index, "keep-alive")
+    case 14:
+      isForbidden = false
+      if list.nameEquals(index, "content-length") { try setContentLength(list, index) }
+    case 16:
+      isForbidden = list.nameEquals(index, "proxy-connection")
+    case 17:
+      isForbidden = list.nameEquals(index, "transfer-encoding")
+    default:
+      isForbidden = false
+    }
+    guard !isForbidden else { throw .connectionSpecificField }
+  }
+
+  private mutating func setContentLength(_ list: HeaderList, _ index: Int) throws(HTTP2Cause) {
+    let range = list.fields[index].value
+    guard !range.isEmpty else { throw .contentLengthInvalid }
+    var value: UInt64 = 0
+    for place in range {
+      let digit = list.bytes[place] &- 0x30
+      guard digit <= 9 else { throw .contentLengthInvalid }
+      let (tens, overflow) = value.multipliedReportingOverflow(by: 10)
+      let (sum, carry) = tens.addingReportingOverflow(UInt64(digit))
+      guard !overflow && !carry else { throw .contentLengthInvalid }
+      value = sum
+    }
+    guard facts.contentLength == nil || facts.contentLength == value else {
+      throw .contentLengthInvalid
+    }
+    facts.contentLength = value
+  }
+
+  /// RFC 9113 §8.3.1, §8.3.2, and §8.5 for CONNECT.
+  private func checkWhole(_ part: MessagePart) throws(HTTP2Cause) {
+    switch part {
+    case .trailers:
+      break
+    case .response:
+      guard seen == Pseudo.status.rawValue else { throw .pseudoFieldMissing }
+    case .request where facts.isConnect:
+      guard seen & Pseudo.authority.rawValue != 0 else { throw .pseudoFieldMissing }
+      guard seen & (Pseudo.scheme.rawValue | Pseudo.path.rawValue) == 0 else {
+        throw .pseudoFieldMisplaced
+      }
+    case .request:
+      let needed = Pseudo.method.rawValue | Pseudo.scheme.rawValue | Pseudo.path.rawValue
+      guard seen & needed == needed else { throw .pseudoFieldMissing }
+    }
+  }
+
+  /// RFC 9113 §8.2.1: visible ASCII, no upper case, no colon.
+  private static func checkName(_ bytes: [UInt8], _ range: Range<Int>) throws(HTTP2Cause) {
+    for place in range {
+      let byte = bytes[place]
+      guard byte > 0x20 && byte < 0x7f && byte != colon && !(byte >= 0x41 && byte <= 0x5a) else {
+        throw .fieldNameInvalid
+      }
+    }
+  }
+
+  /// RFC 9113 §8.2.1: no NUL, LF or CR; no blank at either end.
+  private static func checkValue(_ bytes: [UInt8], _ range: Range<Int>) throws(HTTP2Cause) {
+    guard !range.isEmpty else { return }
+    guard !isBlank(bytes[range.lowerBound]) && !isBlank(bytes[range.upperBound - 1]) else {
+      throw .fieldValueInvalid
+    }
+    for place in range {
+      let byte = bytes[place]
+      guard byte != 0x00 && byte != 0x0a && byte != 0x0d else { throw .fieldValueInvalid }
+    }
+  }
+
+  private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+
+  /// Three digits from 100 up. 101 does not exist in HTTP/2 (RFC 9113 §8.6).
+  private static func status(_ bytes: [UInt8], _ range: Range<Int>) throws(HTTP2Cause) -> UInt16 {
+    guard range.count == 3 else { throw .pseudoFieldInvalid }
+    var value: UInt16 = 0
+    for place in range {
+      let digit = bytes[place] &- 0x30
+      guard digit <= 9 else { throw .pseudoFieldInvalid }
+      value = value * 10 + UInt16(digit)
+    }
+    guard value >= 100 && value != 101 else { throw .pseudoFieldInvalid }
+    return value
+  }
+
+  private static let colon: UInt8 = 0x3a
+}
