@@ -90,5 +90,11 @@ let package = Package(
       name: "HPACKTests", dependencies: ["HPACK", "Primitives"], swiftSettings: tests),
     .testTarget(
       name: "HTTP2Tests", dependencies: ["HTTP2", "HPACK", "Primitives"], swiftSettings: tests),
+    .testTarget(
+      name: "PolicyTests", dependencies: ["Policy", "Primitives"], swiftSettings: tests),
+    .testTarget(
+      name: "NetworkingCoreTests",
+      dependencies: ["NetworkingCore", "Policy", "HTTP2", "HPACK", "Primitives"],
+      swiftSettings: tests),
   ]
 )

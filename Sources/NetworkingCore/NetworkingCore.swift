@@ -1,1 +1,167 @@
+import HPACK
+import HTTP2
+import Policy
 import Primitives
+
+/// Requests in, exactly one result for each out, the pushed policy applied: routes, endpoints,
+/// connections, streams, timeouts, retries, breakers. A machine without sockets and clocks: after
+/// each call the driver takes actions and results until there are none, and sleeps until
+/// `nextDeadline()`.
+public struct NetworkingCore: Sendable {
+  public let limits: CoreLimits
+
+  var snapshot = PolicySnapshot()
+  /// The slot of each cluster of the snapshot; -1: there was no room for it.
+  var clusterSlots: [Int] = []
+  var clusters: [ClusterSlot]
+  var connections: [ConnectionSlot]
+  var requests: [RequestSlot]
+
+  /// Each request's next deadline, beside the table so that a search reads little memory.
+  var deadlines: [Instant]
+  var links: SlotLinks
+  /// A stack: few requests at once use few slots, whose buffers stay warm.
+  var freeRequests: [Int]
+  var finished = SlotList()
+
+  var random: SplitMix64
+  /// The latest time that was passed in.
+  var now = Instant(nanoseconds: 0)
+  /// The wall clock, if it is known: `wall` was the time at `wallRead`.
+  var wall: WallTime?
+  var wallRead = Instant(nanoseconds: 0)
+  var lastEndpoint: UInt32 = 0
+  var hasActions = false
+  /// A request waits for a place in the table of connections.
+  var wantsConnectionSlot = false
+
+  /// Header fields and bodies of requests under way.
+  public internal(set) var requestPool: Pool
+  /// Capacity of the buffers that free slots keep for the next request.
+  var retainedBytes = 0
+  /// Clusters of the present snapshot that the table had no room for.
+  public internal(set) var clustersLeftOut = 0
+
+  public init(limits: CoreLimits = CoreLimits(), seed: UInt64) {
+    precondition(
+      limits.connectionsMax > 0 && limits.requestsMax > 0 && limits.clustersMax > 0
+        && limits.addressesMax > 0, "NetworkingCore: a limit of 0 would serve nobody")
+    self.limits = limits
+    clusters = [ClusterSlot](repeating: ClusterSlot(), count: limits.clustersMax)
+    connections = [ConnectionSlot](repeating: ConnectionSlot(), count: limits.connectionsMax)
+    requests = [RequestSlot](repeating: RequestSlot(), count: limits.requestsMax)
+    deadlines = [Instant](repeating: .never, count: limits.requestsMax)
+    links = SlotLinks(count: limits.requestsMax)
+    freeRequests = Array((0..<limits.requestsMax).reversed())
+    random = SplitMix64(seed: seed)
+    requestPool = Pool(name: "requests", limit: limits.requestBytesMax)
+  }
+
+  /// What the wall clock says, for a `Retry-After` that is a date; nil while it is not trusted.
+  public mutating func setWall(_ wall: WallTime?, now: Instant) {
+    self.wall = wall
+    wallRead = now
+  }
+
+  /// Takes a request. Nil: at its limit, try again after a result. A request that cannot be routed is
+  /// taken, and its result says why.
+  public mutating func submit(_ request: borrowing UpstreamRequest, now: Instant) -> RequestID? {
+    advance(to: now)
+    guard let slot = freeRequests.last else { return nil }
+    let bytes = request.body.count + request.headers.size + request.path.count
+    let isTooLarge = bytes > limits.requestBytesMax
+    if !isTooLarge {
+      guard requestPool.take(bytes) else { return nil }
+      requests[slot].accountedBytes = bytes
+    }
+    freeRequests.removeLast()
+    useRetained(slot)
+    requests[slot].reset(token: request.token)
+    let id = RequestID(slot: slot, generation: requests[slot].generation)
+    guard !isTooLarge else {
+      end(slot, .requestTooLarge, "a request of \(bytes) bytes, the limit is \(requestPool.limit)")
+      return id
+    }
+    let decision = snapshot.route(
+      listener: request.listener, authority: request.authority, path: request.path,
+      using: &random)
+    begin(slot, request, decision)
+    return id
+  }
+
+  private mutating func begin(
+    _ slot: Int, _ request: borrowing UpstreamRequest, _ decision: RouteDecision
+  ) {
+    switch decision {
+    case .noListener:
+      end(slot, .noListener, "route_not_found: no listener \(request.listener.description)")
+    case .noVirtualHost:
+      end(
+        slot, .noRoute,
+        "route_not_found: no virtual host for \(request.authority.description)")
+    case .noRoute:
+      end(slot, .noRoute, "route_not_found: no route for \(request.path.description)")
+    case .noCluster:
+      end(slot, .noCluster, "cluster_not_found: the route has no cluster")
+    case .forward(let routed):
+      let cluster = clusterSlots[routed.cluster]
+      guard cluster >= 0 else {
+        let name = snapshot.clusters[routed.cluster].name
+        end(slot, .noCluster, "cluster_not_found: no room for \(name.description)")
+        return
+      }
+      requests[slot].fill(
+        request, isTLS: clusters[cluster].configuration.security != .plain)
+      requests[slot].cluster = cluster
+      requests[slot].timeout = request.timeout ?? routed.timeout
+      requests[slot].idleTimeout = routed.idleTimeout
+      requests[slot].policy = routed.retryPolicy
+      clusters[cluster].requests += 1
+      startAttempt(slot)
+    }
+  }
+
+  /// Ends the request; its result is `.failure(.cancelled)` unless it had one already.
+  public mutating func cancel(_ id: RequestID, now: Instant) {
+    advance(to: now)
+    guard requests.indices.contains(id.slot), requests[id.slot].generation == id.generation
+    else { return }
+    switch requests[id.slot].phase {
+    case .free, .finished: return
+    case .pending, .streaming, .waiting:
+      clusters[requests[id.slot].cluster].statistics.cancelled += 1
+      leaveAttempt(id.slot, resetting: .cancel)
+      end(id.slot, .cancelled, "downstream_remote_disconnect: cancelled")
+      serveEverywhere()
+    }
+  }
+
+  /// The next result: exactly one per request that was taken, in the order in which they ended.
+  public mutating func nextResult() -> RequestResult? {
+    guard let slot = finished.popFirst(&links) else { return nil }
+    let result = RequestResult(
+      id: RequestID(slot: slot, generation: requests[slot].generation),
+      token: requests[slot].token, outcome: requests[slot].outcome,
+      attempts: requests[slot].attempts, details: requests[slot].details,
+      reconnectAfter: requests[slot].reconnectAfter)
+    requests[slot].phase = .free
+    requests[slot].generation &+= 1
+    freeRequests.append(slot)
+    return result
+  }
+
+  /// Requests that were taken and whose result was not.
+  public var requestsUnderWay: Int { limits.requestsMax - freeRequests.count }
+
+  /// Connections that are open, being opened or being closed.
+  public var connectionsInUse: Int {
+    var count = 0
+    for slot in connections.indices where connections[slot].phase != .free { count += 1 }
+    return count
+  }
+
+  /// Time never goes back inside the core, whatever is passed in.
+  mutating func advance(to time: Instant) {
+    if time > now { now = time }
+  }
+}

@@ -1,0 +1,99 @@
+import Policy
+import Primitives
+
+/// Counters of one cluster, under Envoy's names.
+struct ClusterStatistics: Sendable {
+  var requests: UInt64 = 0
+  var completed: UInt64 = 0
+  var status2xx: UInt64 = 0
+  var status3xx: UInt64 = 0
+  var status4xx: UInt64 = 0
+  var status5xx: UInt64 = 0
+  var retries: UInt64 = 0
+  var retrySuccesses: UInt64 = 0
+  var retryOverflows: UInt64 = 0
+  var retryLimitExceeded: UInt64 = 0
+  var timeouts: UInt64 = 0
+  var perTryTimeouts: UInt64 = 0
+  var pendingTotal: UInt64 = 0
+  var pendingOverflows: UInt64 = 0
+  var pendingFailures: UInt64 = 0
+  var cancelled: UInt64 = 0
+  var resetsReceived: UInt64 = 0
+  var resetsSent: UInt64 = 0
+  var noHealthyUpstream: UInt64 = 0
+  var connections: UInt64 = 0
+  var connectFailures: UInt64 = 0
+  var connectTimeouts: UInt64 = 0
+  var connectionOverflows: UInt64 = 0
+  var connectionsDestroyed: UInt64 = 0
+  var protocolErrors: UInt64 = 0
+  var bytesReceived: UInt64 = 0
+  var bytesSent: UInt64 = 0
+  var resolutions: UInt64 = 0
+  var resolutionFailures: UInt64 = 0
+
+  mutating func charge(status: UInt16) {
+    completed += 1
+    switch status {
+    case 200..<300: status2xx += 1
+    case 300..<400: status3xx += 1
+    case 400..<500: status4xx += 1
+    default: status5xx += 1
+    }
+  }
+}
+
+extension NetworkingCore {
+  /// Visits each cluster's statistics under Envoy's names.
+  public func visitStatistics(
+    _ visit: (
+      _ cluster: ByteString, _ name: StaticString, _ value: UInt64, _ isGauge: Bool
+    ) -> Void
+  ) {
+    for slot in clusters where slot.isUsed {
+      let name = slot.configuration.name
+      visitCounters(slot.statistics) { visit(name, $0, $1, false) }
+      visit(name, "upstream_rq_active", UInt64(slot.load.active), true)
+      visit(name, "upstream_rq_pending_active", UInt64(slot.load.pending), true)
+      visit(name, "upstream_cx_active", UInt64(slot.load.connections), true)
+      visit(name, "membership_total", UInt64(slot.endpoints.count), true)
+      let healthy = slot.endpoints.count { $0.failures == 0 }
+      visit(name, "membership_healthy", UInt64(healthy), true)
+    }
+  }
+
+  private func visitCounters(
+    _ statistics: ClusterStatistics, _ visit: (_ name: StaticString, _ value: UInt64) -> Void
+  ) {
+    visit("upstream_rq_total", statistics.requests)
+    visit("upstream_rq_completed", statistics.completed)
+    visit("upstream_rq_2xx", statistics.status2xx)
+    visit("upstream_rq_3xx", statistics.status3xx)
+    visit("upstream_rq_4xx", statistics.status4xx)
+    visit("upstream_rq_5xx", statistics.status5xx)
+    visit("upstream_rq_retry", statistics.retries)
+    visit("upstream_rq_retry_success", statistics.retrySuccesses)
+    visit("upstream_rq_retry_overflow", statistics.retryOverflows)
+    visit("upstream_rq_retry_limit_exceeded", statistics.retryLimitExceeded)
+    visit("upstream_rq_timeout", statistics.timeouts)
+    visit("upstream_rq_per_try_timeout", statistics.perTryTimeouts)
+    visit("upstream_rq_pending_total", statistics.pendingTotal)
+    visit("upstream_rq_pending_overflow", statistics.pendingOverflows)
+    visit("upstream_rq_pending_failure_eject", statistics.pendingFailures)
+    visit("upstream_rq_cancelled", statistics.cancelled)
+    visit("upstream_rq_rx_reset", statistics.resetsReceived)
+    visit("upstream_rq_tx_reset", statistics.resetsSent)
+    visit("upstream_cx_none_healthy", statistics.noHealthyUpstream)
+    visit("upstream_cx_total", statistics.connections)
+    visit("upstream_cx_connect_fail", statistics.connectFailures)
+    visit("upstream_cx_connect_timeout", statistics.connectTimeouts)
+    visit("upstream_cx_overflow", statistics.connectionOverflows)
+    visit("upstream_cx_destroy", statistics.connectionsDestroyed)
+    visit("upstream_cx_protocol_error", statistics.protocolErrors)
+    visit("upstream_cx_rx_bytes_total", statistics.bytesReceived)
+    visit("upstream_cx_tx_bytes_total", statistics.bytesSent)
+    visit("update_attempt", statistics.resolutions)
+    visit("update_failure", statistics.resolutionFailures)
+  }
+}

@@ -1,0 +1,87 @@
+import HTTP2
+import Policy
+import Primitives
+
+/// One place in the table of connections.
+///
+///     free → connecting → open → closing → free
+///                 ↓         └──────────────↑       (the socket is gone already)
+///              closing, free
+///
+/// `open` includes draining: no new streams, the present ones end by themselves.
+struct ConnectionSlot: Sendable {
+  enum Phase: UInt8 { case free, connecting, open, closing }
+
+  struct Stream: Sendable {
+    var stream: UInt32
+    var request: Int
+  }
+
+  var generation: UInt32 = 1
+  var phase: Phase = .free
+  var cluster = -1
+  var endpoint: UInt32 = 0
+  var address = SocketAddress(0, 0, 0, 0, port: 0)
+  var security = Security.plain
+  var http: HTTP2Connection?
+  var streams: [Stream] = []
+  /// Streams whose request's body is not sent completely.
+  var unsentBodies = 0
+  /// Which of the streams may send first: it moves on, so that all get their turn.
+  var turn = 0
+
+  /// Nothing new is started here: the endpoint is gone, or the peer fell silent.
+  var isRetired = false
+  /// The peer's SETTINGS came: there is an HTTP/2 server.
+  var isProven = false
+  /// Addresses of the endpoint tried in a row, this one included.
+  var addressesTried = 1
+
+  var wantsConnect = false
+  var wantsFlush = false
+  var wantsClose = false
+
+  /// The end of connecting, of idleness, or of the last flush.
+  var deadline = Instant.never
+  var lastReceived = Instant(nanoseconds: 0)
+  var bytesWritten: UInt64 = 0
+
+  /// Whether a stream can be opened now.
+  var isUsable: Bool {
+    guard phase == .open, !isRetired else { return false }
+    return http?.canOpenStream ?? false
+  }
+
+  /// Whether streams can be opened, now or when others have ended.
+  var isPromising: Bool {
+    switch phase {
+    case .connecting: return !isRetired
+    case .open:
+      return !isRetired && !(http?.isDraining ?? true)
+    case .closing, .free: return false
+    }
+  }
+
+  /// The place in `streams`. Newest last: answers come for recent ones more often.
+  func place(of stream: UInt32) -> Int? {
+    streams.lastIndex { $0.stream == stream }
+  }
+
+  /// Makes the place free; ids of its connection are void from here on.
+  mutating func free() {
+    generation &+= 1
+    phase = .free
+    http = nil
+    cluster = -1
+    endpoint = 0
+    streams.removeAll(keepingCapacity: true)
+    unsentBodies = 0
+    isRetired = false
+    isProven = false
+    wantsConnect = false
+    wantsFlush = false
+    wantsClose = false
+    deadline = .never
+    bytesWritten = 0
+  }
+}

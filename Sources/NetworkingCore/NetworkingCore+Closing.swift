@@ -1,0 +1,239 @@
+import HTTP2
+import Policy
+import Primitives
+
+/// How connections end, and the actions that the driver takes.
+extension NetworkingCore {
+  /// The place of a connection whose id is still valid.
+  func place(of id: ConnectionID) -> Int? {
+    guard connections.indices.contains(id.slot),
+      connections[id.slot].generation == id.generation, connections[id.slot].phase != .free
+    else { return nil }
+    return id.slot
+  }
+
+  /// The peer closed, or the socket failed; the driver has closed it.
+  public mutating func disconnected(_ id: ConnectionID, _ reason: ByteString, now: Instant) {
+    advance(to: now)
+    guard let slot = place(of: id) else { return }
+    switch connections[slot].phase {
+    case .connecting: connectFailed(slot, reason.description, isSocketClosed: true)
+    case .open: lose(slot, reason.description, isSocketClosed: true)
+    case .closing: release(slot, isSocketClosed: true)
+    case .free: break
+    }
+  }
+
+  /// The connection is over; so are the attempts on it.
+  mutating func lose(_ slot: Int, _ reason: String, isSocketClosed: Bool) {
+    let cluster = connections[slot].cluster
+    let address = connections[slot].address.description
+    let endpoint = connections[slot].endpoint
+    if !connections[slot].isProven, let place = clusters[cluster].endpoint(endpoint) {
+      // It never spoke HTTP/2: as good as no connection, and no reason to come back at once.
+      clusters[cluster].endpoints[place].reason = ByteString("connect \(address): \(reason)")
+      endpointFailed(cluster, place)
+    }
+    let bytesWritten = connections[slot].bytesWritten
+    // Out of the pool first, so that no attempt that starts again finds it.
+    connections[slot].phase = .closing
+    while let last = connections[slot].streams.last {
+      let request = last.request
+      if requests[request].connectionBytesBefore == bytesWritten {
+        unsentAttempt(request, address, reason)
+      } else {
+        brokenAttempt(request, .reset, "connection_termination", "\(address): \(reason)")
+      }
+    }
+    if isSocketClosed {
+      release(slot, isSocketClosed: true)
+    } else {
+      startLinger(slot)
+    }
+    servePending(cluster)
+  }
+
+  /// Nothing of the request had left: another connection may take it, once without asking the policy.
+  private mutating func unsentAttempt(_ request: Int, _ address: String, _ reason: String) {
+    guard requests[request].wasReplayed else { return replay(request) }
+    endAttempt(
+      request, .resetBeforeRequest, .reset,
+      "upstream_reset_before_response_started{connection_termination}: \(address): \(reason)")
+  }
+
+  /// The stream ended without its response's end. Before the response's headers that is for the retry
+  /// policy; after them it is not, as with Envoy: the upstream has answered.
+  mutating func brokenAttempt(
+    _ request: Int, _ reason: FailureReason, _ cause: String, _ text: String,
+    resetting code: HTTP2ErrorCode? = nil
+  ) {
+    if requests[request].status == 0 {
+      return endAttempt(
+        request, .reset, reason, "upstream_reset_before_response_started{\(cause)}: \(text)",
+        resetting: code)
+    }
+    let status = requests[request].status
+    leaveAttempt(request, resetting: code)
+    end(
+      request, reason,
+      "upstream_reset_after_response_started{\(cause)}: status \(status), \(text)")
+  }
+
+  /// Sends a request that the peer did not process again: no retry that the policy counts.
+  mutating func replay(_ request: Int) {
+    requests[request].wasReplayed = true
+    let holdsRetry = requests[request].holdsRetry
+    requests[request].holdsRetry = false
+    leaveAttempt(request, resetting: nil)
+    requests[request].holdsRetry = holdsRetry
+    place(request)
+  }
+
+  /// After anything that concerned the connection: announces output, closes what has nothing to do,
+  /// arms the idle time.
+  mutating func settle(_ slot: Int) {
+    guard connections[slot].phase == .open, let isClosed = connections[slot].http?.isClosed
+    else { return announceOutput(slot) }
+    if isClosed { return tellEnd(slot) }
+    if !connections[slot].streams.isEmpty {
+      connections[slot].deadline = .never
+    } else if !connections[slot].isPromising {
+      return close(slot)
+    } else if connections[slot].deadline == .never {
+      let cluster = connections[slot].cluster
+      connections[slot].deadline = now.after(clusters[cluster].configuration.idleTimeout)
+    }
+    announceOutput(slot)
+  }
+
+  /// The machine ended by itself; it has events about that.
+  private mutating func tellEnd(_ slot: Int) {
+    while connections[slot].phase == .open, let event = connections[slot].http?.nextEvent() {
+      handle(event, slot)
+    }
+    if connections[slot].phase == .open { startLinger(slot) }
+  }
+
+  func hasOutput(_ slot: Int) -> Bool { connections[slot].http?.hasOutput ?? false }
+
+  private mutating func announceOutput(_ slot: Int) {
+    guard connections[slot].phase != .free, hasOutput(slot) else { return }
+    connections[slot].wantsFlush = true
+    hasActions = true
+  }
+
+  /// Says goodbye and closes; the connection has no streams.
+  mutating func close(_ slot: Int) {
+    precondition(connections[slot].streams.isEmpty, "NetworkingCore: closed with streams")
+    connections[slot].http?.shutDown(.noError)
+    startLinger(slot)
+  }
+
+  /// The last output gets a moment to leave.
+  private mutating func startLinger(_ slot: Int) {
+    connections[slot].phase = .closing
+    connections[slot].deadline = now + lingerTime
+    if hasOutput(slot) {
+      announceOutput(slot)
+    } else {
+      requestClose(slot)
+    }
+  }
+
+  mutating func requestClose(_ slot: Int) {
+    connections[slot].phase = .closing
+    connections[slot].deadline = .never
+    connections[slot].wantsConnect = false
+    connections[slot].wantsFlush = false
+    connections[slot].wantsClose = true
+    hasActions = true
+  }
+
+  /// Gives the place up. A socket that is still open is closed by the next action.
+  mutating func release(_ slot: Int, isSocketClosed: Bool) {
+    // A connection that the driver has not heard of needs no closing.
+    if isSocketClosed || connections[slot].wantsConnect {
+      freeConnection(slot)
+    } else {
+      requestClose(slot)
+    }
+  }
+
+  private mutating func freeConnection(_ slot: Int) {
+    let cluster = connections[slot].cluster
+    clusters[cluster].load.connections -= 1
+    clusters[cluster].statistics.connectionsDestroyed += 1
+    connections[slot].free()
+    retireCluster(cluster)
+    if wantsConnectionSlot { hasActions = true }
+  }
+
+  /// The next thing to do for the driver.
+  public mutating func nextAction() -> TransportAction? {
+    while hasActions {
+      if let action = findAction() { return action }
+      hasActions = false
+      // A place became free for those who could not connect: they may have new actions.
+      guard wantsConnectionSlot, connectionsInUse < connections.count else { break }
+      wantsConnectionSlot = false
+      serveEverywhere()
+    }
+    return nil
+  }
+
+  private mutating func findAction() -> TransportAction? {
+    for cluster in clusters.indices where clusters[cluster].resolution.wantsAction {
+      clusters[cluster].resolution.wantsAction = false
+      guard let dns = clusters[cluster].dns else { continue }
+      let id = ResolutionID(
+        slot: cluster, generation: clusters[cluster].resolution.generation)
+      return .resolve(id, host: dns.host, port: dns.port)
+    }
+    for slot in connections.indices where connections[slot].phase != .free {
+      let id = ConnectionID(slot: slot, generation: connections[slot].generation)
+      if connections[slot].wantsConnect {
+        connections[slot].wantsConnect = false
+        return .connect(
+          id, address: connections[slot].address, security: connections[slot].security)
+      }
+      if connections[slot].wantsFlush {
+        connections[slot].wantsFlush = false
+        return .flush(id)
+      }
+      if connections[slot].wantsClose {
+        freeConnection(slot)
+        return .close(id)
+      }
+    }
+    return nil
+  }
+
+  /// Lends what waits to be written on a connection; nothing for one that is gone.
+  public func withOutput<R>(_ id: ConnectionID, _ body: (Span<UInt8>) -> R) -> R {
+    guard let slot = place(of: id), connections[slot].http != nil else {
+      let none: [UInt8] = []
+      return body(none.span)
+    }
+    return connections[slot].http!.withOutput(body)
+  }
+
+  /// `count` bytes were written.
+  public mutating func consumeOutput(_ id: ConnectionID, _ count: Int) {
+    guard count > 0, let slot = place(of: id), connections[slot].http != nil else { return }
+    let cluster = connections[slot].cluster
+    connections[slot].http!.consumeOutput(count)
+    connections[slot].bytesWritten += UInt64(count)
+    clusters[cluster].statistics.bytesSent += UInt64(count)
+    switch connections[slot].phase {
+    case .open:
+      // Room for others: headers first, they are small, then bodies in turn.
+      if clusters[cluster].load.pending > 0 { servePending(cluster) }
+      sendBodies(slot)
+      takeEvents(slot)
+    case .closing:
+      if hasOutput(slot) { announceOutput(slot) } else { requestClose(slot) }
+    case .connecting, .free:
+      break
+    }
+  }
+}

@@ -1,0 +1,214 @@
+import HTTP2
+import Policy
+import Primitives
+
+/// The pool: one connection per endpoint unless the policy allows more, opened when needed.
+extension NetworkingCore {
+  enum OnEnsureConnection {
+    /// A connection will come, or streams of the present one will be free.
+    case underWay
+    case refused(StaticString)
+  }
+
+  // Loops over places, not over values: a copied slot would retain the whole HTTP/2 machine.
+
+  func usableConnection(_ cluster: Int, _ endpoint: UInt32) -> Int? {
+    for slot in connections.indices
+    where connections[slot].cluster == cluster && connections[slot].endpoint == endpoint {
+      if connections[slot].isUsable { return slot }
+    }
+    return nil
+  }
+
+  func hasPromisingConnection(_ cluster: Int, _ endpoint: UInt32) -> Bool {
+    for slot in connections.indices
+    where connections[slot].cluster == cluster && connections[slot].endpoint == endpoint {
+      if connections[slot].isPromising { return true }
+    }
+    return false
+  }
+
+  private func freePlace() -> Int? {
+    for slot in connections.indices where connections[slot].phase == .free { return slot }
+    return nil
+  }
+
+  /// Opens a connection to the endpoint unless there are as many as there may be.
+  mutating func ensureConnection(_ cluster: Int, _ endpoint: UInt32) -> OnEnsureConnection {
+    var promising: UInt32 = 0
+    var isConnecting = false
+    for slot in connections.indices
+    where connections[slot].cluster == cluster && connections[slot].endpoint == endpoint {
+      guard connections[slot].isPromising else { continue }
+      promising += 1
+      if connections[slot].phase == .connecting { isConnecting = true }
+    }
+    let most = max(clusters[cluster].configuration.connectionsPerEndpoint, 1)
+    if isConnecting || promising >= most { return .underWay }
+    guard
+      clusters[cluster].configuration.circuitBreakers.allowsConnection(clusters[cluster].load)
+    else {
+      return promising > 0 ? .underWay : .refused("max_connections")
+    }
+    guard let index = clusters[cluster].endpoint(endpoint) else {
+      preconditionFailure("NetworkingCore: a connection to an endpoint that is no member")
+    }
+    // Not the moment for one more, while another still carries streams.
+    if clusters[cluster].endpoints[index].notBefore > now, promising > 0 { return .underWay }
+    guard let slot = freePlace() else {
+      if promising > 0 || reclaimConnection() { return .underWay }
+      return .refused("every connection of the core is in use")
+    }
+    connect(slot, cluster, index, tried: 1)
+    return .underWay
+  }
+
+  /// Closes the connection that has been without streams for the longest time, for another one to
+  /// take its place. False: all are busy.
+  private mutating func reclaimConnection() -> Bool {
+    wantsConnectionSlot = true
+    var oldest: Int?
+    for slot in connections.indices {
+      if connections[slot].phase == .closing { return true }
+      guard connections[slot].phase == .open, connections[slot].streams.isEmpty else { continue }
+      if let found = oldest, connections[found].deadline <= connections[slot].deadline {
+        continue
+      }
+      oldest = slot
+    }
+    guard let oldest else { return false }
+    close(oldest)
+    return true
+  }
+
+  private mutating func connect(_ slot: Int, _ cluster: Int, _ endpoint: Int, tried: Int) {
+    let state = clusters[cluster].endpoints[endpoint]
+    connections[slot].phase = .connecting
+    connections[slot].cluster = cluster
+    connections[slot].endpoint = state.id
+    connections[slot].address = state.addresses[state.preferred]
+    connections[slot].security = clusters[cluster].configuration.security
+    connections[slot].addressesTried = tried
+    connections[slot].wantsConnect = true
+    connections[slot].deadline = now.after(clusters[cluster].configuration.connectTimeout)
+    clusters[cluster].load.connections += 1
+    clusters[cluster].statistics.connections += 1
+    hasActions = true
+  }
+
+  /// TCP and TLS are established, the peer speaks `h2`.
+  public mutating func connected(_ id: ConnectionID, now: Instant) {
+    advance(to: now)
+    guard let slot = place(of: id), connections[slot].phase == .connecting else { return }
+    let cluster = connections[slot].cluster
+    connections[slot].phase = .open
+    connections[slot].http = HTTP2Connection(
+      role: .client, configuration: http2Configuration(cluster), now: self.now)
+    connections[slot].lastReceived = self.now
+    connections[slot].deadline = .never
+    servePending(cluster)
+    settle(slot)
+  }
+
+  private func http2Configuration(_ cluster: Int) -> HTTP2Configuration {
+    let keepAlive = clusters[cluster].configuration.keepAlive
+    var configuration = HTTP2Configuration()
+    configuration.initialWindowSize = limits.streamWindowBytes
+    configuration.maxHeaderListSize = 16_384
+    configuration.maxConcurrentStreams = UInt32(clamping: limits.requestsMax)
+    configuration.outputLimit = limits.outputBytesMax
+    configuration.keepAliveInterval =
+      keepAlive.interval > .zero ? keepAlive.interval : nil
+    configuration.keepAliveTimeout = keepAlive.timeout
+    return configuration
+  }
+
+  /// Answers `.connect`; the driver has closed the socket.
+  public mutating func connectionFailed(
+    _ id: ConnectionID, _ reason: ByteString, now: Instant
+  ) {
+    advance(to: now)
+    guard let slot = place(of: id) else { return }
+    guard connections[slot].phase == .connecting else {
+      return disconnected(id, reason, now: now)
+    }
+    connectFailed(slot, reason.description, isSocketClosed: true)
+  }
+
+  /// One address did not work: the next one of the endpoint, or its failure.
+  mutating func connectFailed(_ slot: Int, _ reason: String, isSocketClosed: Bool) {
+    let cluster = connections[slot].cluster
+    let endpointID = connections[slot].endpoint
+    let tried = connections[slot].addressesTried
+    let text = "connect \(connections[slot].address.description): \(reason)"
+    let wasRetired = connections[slot].isRetired
+    clusters[cluster].statistics.connectFailures += 1
+    release(slot, isSocketClosed: isSocketClosed)
+    guard !wasRetired, let endpoint = clusters[cluster].endpoint(endpointID) else {
+      return servePending(cluster)
+    }
+    let count = clusters[cluster].endpoints[endpoint].addresses.count
+    clusters[cluster].endpoints[endpoint].preferred =
+      (clusters[cluster].endpoints[endpoint].preferred + 1) % count
+    clusters[cluster].endpoints[endpoint].reason = ByteString(text)
+    if tried < min(count, addressesPerAttempt),
+      let next = freePlace()
+    {
+      return connect(next, cluster, endpoint, tried: tried + 1)
+    }
+    endpointFailed(cluster, endpoint)
+    failPending(cluster, endpointID, connectText(ByteString(text)))
+  }
+
+  /// All addresses of an endpoint failed. The first time it may be tried again at once, as a retry
+  /// policy expects; then the time grows.
+  mutating func endpointFailed(_ cluster: Int, _ endpoint: Int) {
+    let failures = clusters[cluster].endpoints[endpoint].failures
+    clusters[cluster].endpoints[endpoint].failures = failures &+ 1
+    let delay = failures == 0 ? .zero : reconnectBackOff.delay(failures, using: &random)
+    clusters[cluster].endpoints[endpoint].notBefore = now + delay
+  }
+
+  func connectText(_ reason: ByteString) -> String {
+    "upstream_reset_before_response_started{connection_failure}: \(reason.description)"
+  }
+
+  /// Those who wait for an endpoint that cannot be reached have had their attempt.
+  private mutating func failPending(_ cluster: Int, _ endpoint: UInt32, _ details: String) {
+    let canWait = hasPromisingConnection(cluster, endpoint)
+    var remaining = clusters[cluster].pending.count
+    while remaining > 0, let request = clusters[cluster].pending.popFirst(&links) {
+      remaining -= 1
+      guard requests[request].endpoint == endpoint, !canWait else {
+        clusters[cluster].pending.append(request, &links)
+        continue
+      }
+      clusters[cluster].load.pending -= 1
+      clusters[cluster].statistics.pendingFailures += 1
+      requests[request].phase = .free
+      if let place = clusters[cluster].endpoint(endpoint) {
+        let delay = clusters[cluster].endpoints[place].notBefore - now
+        requests[request].reconnectAfter = max(delay, .zero)
+      }
+      endAttempt(request, .connectFailure, .connectFailure, details)
+    }
+  }
+
+  /// No new requests on the cluster's connections to endpoints that are not among `kept`; idle ones
+  /// close.
+  mutating func retireConnections(_ cluster: Int, endpointsOutside kept: [EndpointState]) {
+    for slot in connections.indices
+    where connections[slot].phase != .free && connections[slot].cluster == cluster {
+      let endpoint = connections[slot].endpoint
+      if connections[slot].phase == .closing || kept.contains(where: { $0.id == endpoint }) {
+        continue
+      }
+      connections[slot].isRetired = true
+      if connections[slot].phase == .connecting {
+        release(slot, isSocketClosed: false)
+      } else {
+        settle(slot)
+      }
+    }
+  }
+}

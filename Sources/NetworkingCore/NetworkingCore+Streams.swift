@@ -1,0 +1,219 @@
+import HTTP2
+import Policy
+import Primitives
+
+/// Requests on their streams: sending.
+extension NetworkingCore {
+  /// Sends the request's headers, and what goes of its body. False: not here, not now.
+  mutating func openStream(_ request: Int, _ slot: Int) -> Bool {
+    let isBodyless = requests[request].body.isEmpty
+    let stream: UInt32
+    do throws(HTTP2SubmitError) {
+      stream = try connections[slot].http!.submitHeaders(
+        requests[request].headers, endStream: isBodyless, now: now)
+    } catch {
+      return cannotOpen(request, slot, error)
+    }
+    let cluster = requests[request].cluster
+    clusters[cluster].load.active += 1
+    clusters[cluster].statistics.requests += 1
+    requests[request].phase = .streaming
+    requests[request].connection = slot
+    requests[request].stream = stream
+    requests[request].startedAt = now
+    requests[request].connectionBytesBefore = connections[slot].bytesWritten
+    connections[slot].streams.append(ConnectionSlot.Stream(stream: stream, request: request))
+    connections[slot].deadline = .never
+    noteProgress(request)
+    if isBodyless {
+      requestSent(request)
+    } else {
+      connections[slot].unsentBodies += 1
+      sendBodies(slot)
+    }
+    settle(slot)
+    return true
+  }
+
+  private mutating func cannotOpen(
+    _ request: Int, _ slot: Int, _ error: HTTP2SubmitError
+  ) -> Bool {
+    switch error {
+    case .connectionClosed, .draining, .streamLimit, .outputFull:
+      return false
+    case .headerListTooLarge, .malformed, .streamClosed, .outOfOrder:
+      let address = connections[slot].address.description
+      leaveAttempt(request, resetting: nil)
+      end(request, .requestTooLarge, "http2: \(address): the header fields cannot be sent")
+      return false
+    }
+  }
+
+  /// Sends at most one turn of the request's body. Answers how much went.
+  private mutating func sendBody(_ request: Int, _ slot: Int) -> Int {
+    let start = requests[request].bodySent
+    let count = min(requests[request].body.count - start, contentPerTurn)
+    let isLast = start + count == requests[request].body.count
+    // Shares the buffer: a span of the table itself would be in the way of the other tables.
+    let body = requests[request].body
+    var taken = 0
+    do throws(HTTP2SubmitError) {
+      taken = try connections[slot].http!.submitData(
+        body.span.extracting(start..<start + count), on: requests[request].stream,
+        endStream: isLast, now: now)
+    } catch {
+      // The stream or the connection is over: its event tells, and comes before the next turn.
+      return 0
+    }
+    if taken > 0 {
+      requests[request].bodySent += taken
+      noteProgress(request)
+    }
+    if isLast && taken == count {
+      connections[slot].unsentBodies -= 1
+      requestSent(request)
+    }
+    return taken
+  }
+
+  /// Lets all bodies of the connection take turns until nothing more goes.
+  mutating func sendBodies(_ slot: Int) {
+    var idle = 0
+    while connections[slot].unsentBodies > 0, idle < connections[slot].streams.count {
+      let count = connections[slot].streams.count
+      connections[slot].turn = (connections[slot].turn + 1) % count
+      let request = connections[slot].streams[connections[slot].turn].request
+      let sent = requests[request].isSent ? 0 : sendBody(request, slot)
+      idle = sent > 0 ? 0 : idle + 1
+    }
+  }
+
+  /// The whole request is with the connection. The route's clock starts with the first time, and
+  /// goes on through later attempts; each attempt has its own clock beside.
+  private mutating func requestSent(_ request: Int) {
+    requests[request].isSent = true
+    let timeout = requests[request].timeout
+    if requests[request].routeDeadline == .never {
+      requests[request].routeDeadline = now.after(timeout)
+    }
+    let perTry = requests[request].policy.perTryTimeout
+    if timeout <= .zero || perTry < timeout { requests[request].perTryDeadline = now.after(perTry) }
+    rearm(request)
+  }
+
+  /// Takes the request off its stream, which is reset unless it ended by itself.
+  mutating func leaveStream(_ request: Int, resetting code: HTTP2ErrorCode?) {
+    let slot = requests[request].connection
+    let stream = requests[request].stream
+    clusters[requests[request].cluster].load.active -= 1
+    if let place = connections[slot].place(of: stream) {
+      connections[slot].streams.remove(at: place)
+    }
+    if !requests[request].isSent { connections[slot].unsentBodies -= 1 }
+    if let code {
+      clusters[requests[request].cluster].statistics.resetsSent += 1
+      connections[slot].http?.reset(stream, code)
+    }
+    requests[request].connection = -1
+    if connections[slot].phase == .open { settle(slot) }
+  }
+
+  private func request(of stream: UInt32, on slot: Int) -> Int? {
+    connections[slot].place(of: stream).map { connections[slot].streams[$0].request }
+  }
+}
+
+/// What the peer sends.
+extension NetworkingCore {
+  /// Bytes the peer sent on a connection, after TLS; a connection that is gone ignores them.
+  public mutating func received(_ id: ConnectionID, _ bytes: Span<UInt8>, now: Instant) {
+    advance(to: now)
+    guard let slot = place(of: id), connections[slot].http != nil else { return }
+    let cluster = connections[slot].cluster
+    clusters[cluster].statistics.bytesReceived += UInt64(bytes.count)
+    connections[slot].lastReceived = self.now
+    var offset = 0
+    // A connection that is being closed has said all it had to say.
+    while connections[slot].phase == .open,
+      let event = connections[slot].http!.receive(bytes, from: &offset, now: self.now)
+    {
+      handle(event, slot)
+    }
+    guard connections[slot].generation == id.generation else { return }
+    takeEvents(slot)
+    if clusters[cluster].isUsed, clusters[cluster].load.pending > 0 { servePending(cluster) }
+  }
+
+  /// Takes what the connection has to tell besides its input.
+  mutating func takeEvents(_ slot: Int) {
+    while connections[slot].phase == .open, let event = connections[slot].http?.nextEvent() {
+      handle(event, slot)
+    }
+    settle(slot)
+  }
+
+  mutating func handle(_ event: HTTP2Event, _ slot: Int) {
+    switch event {
+    case .settings:
+      proved(slot)
+    case .headers(let stream, let kind, let endStream):
+      guard let request = request(of: stream, on: slot) else { return }
+      receivedHeaders(request, slot, kind, endStream: endStream)
+    case .data(let stream, let bytes, let flowControlled, let endStream):
+      // Nothing is kept of a response's body: the credit goes back at once.
+      connections[slot].http!.release(flowControlled, on: stream)
+      guard let request = request(of: stream, on: slot) else { return }
+      receivedBody(request, bytes.count, endStream: endStream)
+    case .writable(let stream):
+      guard let request = request(of: stream, on: slot), !requests[request].isSent else { return }
+      sendBodies(slot)
+    case .reset(let stream, let code, let origin):
+      guard let request = request(of: stream, on: slot) else { return }
+      receivedReset(request, slot, code, origin)
+    case .refused(let stream):
+      guard let request = request(of: stream, on: slot) else { return }
+      refused(request, slot)
+    case .goAway:
+      // The machine says that it drains; those who wait look for another connection.
+      servePending(connections[slot].cluster)
+    case .closed(let error):
+      let cluster = connections[slot].cluster
+      if error.origin == .local { clusters[cluster].statistics.protocolErrors += 1 }
+      lose(slot, "http2: \(error.description)", isSocketClosed: false)
+    }
+  }
+
+  /// The peer's SETTINGS: there is an HTTP/2 server at that address.
+  private mutating func proved(_ slot: Int) {
+    connections[slot].isProven = true
+    let cluster = connections[slot].cluster
+    guard let place = clusters[cluster].endpoint(connections[slot].endpoint) else { return }
+    clusters[cluster].endpoints[place].failures = 0
+    clusters[cluster].endpoints[place].notBefore = now
+  }
+
+  private mutating func receivedReset(
+    _ request: Int, _ slot: Int, _ code: HTTP2ErrorCode, _ origin: ResetOrigin
+  ) {
+    let address = connections[slot].address.description
+    let cluster = requests[request].cluster
+    switch origin {
+    case .peer:
+      clusters[cluster].statistics.resetsReceived += 1
+      brokenAttempt(request, .reset, "remote_reset", "\(address) reset the stream: \(code.name)")
+    case .local:
+      clusters[cluster].statistics.protocolErrors += 1
+      let cause = connections[slot].http?.lastStreamCause?.text ?? code.name
+      brokenAttempt(request, .protocolError, "protocol_error", "\(address): \(cause)")
+    }
+  }
+
+  /// Not processed by the peer: once again at once, as gRPC does it; then it is for the policy.
+  private mutating func refused(_ request: Int, _ slot: Int) {
+    guard requests[request].wasReplayed else { return replay(request) }
+    let address = connections[slot].address.description
+    endAttempt(
+      request, .refused, .refused,
+      "upstream_reset_before_response_started{remote_refused_stream_reset}: \(address)")
+  }
+}
