@@ -96,5 +96,8 @@ let package = Package(
       name: "NetworkingCoreTests",
       dependencies: ["NetworkingCore", "Policy", "HTTP2", "HPACK", "Primitives"],
       swiftSettings: tests),
+    .testTarget(
+      name: "ConfigurationTests", dependencies: ["Configuration", "Primitives"],
+      swiftSettings: tests),
   ]
 )

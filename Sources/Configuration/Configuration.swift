@@ -1,80 +1,109 @@
 import Primitives
 
 /// The whole configuration of a daemon, parsed, checked and complete: every name that one part
-/// refers to exists, every default is filled in. There is no half-valid value of this type.
+/// refers to exists, every default is filled in. There is no half-valid value of this type. Two
+/// equal values mean the same daemon: a re-read that yields an equal one changes nothing.
 public struct Configuration: Equatable, Sendable {
   public var node: NodeConfiguration
-  public var memory: MemoryConfiguration
-  public var spool: SpoolConfiguration
-  public var tls: [TLSConfiguration]
-  public var serial: [SerialConfiguration]
+  public var memory = MemoryConfiguration()
+  public var spool = SpoolConfiguration()
+  public var tls: [TLSConfiguration] = []
+  public var serial: [SerialConfiguration] = []
   public var mqtt: MQTTConfiguration?
-  public var streams: [StreamConfiguration]
+  public var streams: [StreamConfiguration] = []
   /// The stream that takes the daemon's own events (`[reports] stream`): an index into `streams`.
   public var reports: Int?
-  public var admin: AdminConfiguration
-  public var log: LogLevel
+  public var admin = AdminConfiguration()
+  public var log = LogLevel.info
+
+  public init(node: NodeConfiguration) { self.node = node }
 }
 
 /// `[node]`: becomes the xDS Node, and the prefix of every record id.
 public struct NodeConfiguration: Equatable, Sendable {
   public var id: ByteString
-  public var cluster: ByteString
-  public var region: ByteString
-  public var zone: ByteString
-  public var subZone: ByteString
-  public var metadata: [Label]
+  public var cluster = ByteString()
+  public var region = ByteString()
+  public var zone = ByteString()
+  public var subZone = ByteString()
+  public var metadata: [Label] = []
+
+  public init(id: ByteString) { self.id = id }
 }
 
 /// A name and its text value, in the order of the file.
 public struct Label: Equatable, Sendable {
   public var name: ByteString
   public var value: ByteString
+
+  public init(name: ByteString, value: ByteString) {
+    self.name = name
+    self.value = value
+  }
 }
 
 /// `[memory]`.
 public struct MemoryConfiguration: Equatable, Sendable {
   /// The hard sum of every pool, in bytes.
-  public var budget: Int
+  public var budget = 6 << 20
+
+  public init() {}
 }
 
 /// `[spool]`. Sizes in bytes.
 public struct SpoolConfiguration: Equatable, Sendable {
-  public var directory: ByteString
-  public var size: UInt64
-  public var segment: UInt32
-  public var freeFloor: UInt64
-  public var commitBytes: Int
-  public var commitInterval: Interval
-  public var syncInterval: Interval
+  public var directory: ByteString = "/var/lib/spoke/spool"
+  public var size: UInt64 = 48 << 20
+  public var segment: UInt32 = 256 << 10
+  public var freeFloor: UInt64 = 8 << 20
+  public var commitBytes = 64 << 10
+  public var commitInterval = Interval.seconds(30)
+  public var syncInterval = Interval.milliseconds(50)
+
+  public init() {}
 }
 
 /// `[tls.NAME]`.
 public struct TLSConfiguration: Equatable, Sendable {
+  /// The lowest TLS version that is accepted: `minimum = "1.2"` or `"1.3"`.
   public enum Version: Sendable { case tls12, tls13 }
   public var name: ByteString
   /// Empty: the system's roots.
-  public var ca: ByteString
+  public var ca = ByteString()
   /// Empty: no client certificate.
-  public var certificate: ByteString
-  public var key: ByteString
-  public var minimum: Version
+  public var certificate = ByteString()
+  public var key = ByteString()
+  public var minimum = Version.tls12
+
+  public init(name: ByteString) { self.name = name }
 }
 
 /// `[[serial]]`.
 public struct SerialConfiguration: Equatable, Sendable {
+  /// `parity`: the parity bit of each character.
   public enum Parity: Sendable { case none, even, odd, mark, space }
+  /// `flow`: none, by the RTS and CTS lines, or by XON and XOFF characters.
   public enum FlowControl: Sendable { case none, rtsCts, xonXoff }
   public var name: ByteString
   public var device: ByteString
   public var baud: UInt32
-  public var dataBits: UInt8
-  public var parity: Parity
-  public var stopBits: UInt8
-  public var flow: FlowControl
+  public var dataBits: UInt8 = 8
+  public var parity = Parity.none
+  public var stopBits: UInt8 = 1
+  public var flow = FlowControl.none
   public var framing: FramingConfiguration
   /// An index into `Configuration.streams`.
   public var stream: Int
+
+  public init(
+    name: ByteString, device: ByteString, baud: UInt32, framing: FramingConfiguration, stream: Int
+  ) {
+    self.name = name
+    self.device = device
+    self.baud = baud
+    self.framing = framing
+    self.stream = stream
+  }
 }
 
 /// `framing` of a serial port with the keys that belong to it.
@@ -83,6 +112,7 @@ public enum FramingConfiguration: Equatable, Sendable {
   case nmea
   case vesc(deliver: Deliver)
 
+  /// `deliver`: the record is the frame as it was on the wire, or its payload field alone.
   public enum Deliver: Sendable { case frame, payload }
 }
 
@@ -90,27 +120,45 @@ public enum FramingConfiguration: Equatable, Sendable {
 public struct MQTTConfiguration: Equatable, Sendable {
   public var host: ByteString
   public var port: UInt16
-  /// The name of a `[tls.NAME]` table, for `mqtts://`: an index into `Configuration.tls`.
+  /// `mqtts://`.
+  public var isTLS = false
+  /// An index into `Configuration.tls`; nil with `isTLS`: the system's roots, no certificate.
   public var tls: Int?
   public var clientID: ByteString
   /// Empty: none.
-  public var username: ByteString
+  public var username = ByteString()
   /// A file that holds the password; the password itself never stands in the configuration.
-  public var passwordFile: ByteString
-  public var subscriptions: [MQTTSubscription]
+  public var passwordFile = ByteString()
+  public var subscriptions: [MQTTSubscription] = []
+
+  public init(host: ByteString, port: UInt16, clientID: ByteString) {
+    self.host = host
+    self.port = port
+    self.clientID = clientID
+  }
 }
 
 /// `[[mqtt.subscribe]]`.
 public struct MQTTSubscription: Equatable, Sendable {
   public var filter: ByteString
   /// 0 or 1.
-  public var qos: UInt8
+  public var qos: UInt8 = 1
   /// An index into `Configuration.streams`.
   public var stream: Int
+
+  public init(filter: ByteString, stream: Int) {
+    self.filter = filter
+    self.stream = stream
+  }
 }
 
 /// The four classes, most urgent first. Each has a log of its own in the spool.
-public enum Priority: UInt8, Sendable { case alarm = 0, event = 1, telemetry = 2, bulk = 3 }
+public enum Priority: UInt8, Sendable {
+  case alarm = 0
+  case event = 1
+  case telemetry = 2
+  case bulk = 3
+}
 
 /// When a record must be on disk.
 public enum Durability: Sendable {
@@ -125,41 +173,69 @@ public struct StreamConfiguration: Equatable, Sendable {
   public var name: ByteString
   public var target: TargetConfiguration
   public var path: ByteString
-  public var contentType: ByteString
+  public var contentType: ByteString = "application/octet-stream"
   /// The `ce-type` of its records.
-  public var type: ByteString
-  public var priority: Priority
-  public var durability: Durability
+  public var type: ByteString = "dev.spoke.record"
+  public var priority = Priority.telemetry
+  public var durability = Durability.spill
   /// Zero: no limit.
-  public var ttl: Interval
+  public var ttl = Interval.zero
   /// Requests of this stream at once.
-  public var inFlight: Int
-  /// `order = "live-first"`: live records and backlog share the stream 4:1.
-  public var liveFirst: Bool
-  public var headers: [Label]
+  public var inFlight = 1
+  public var headers: [Label] = []
   public var authority: ByteString
+
+  public init(name: ByteString, target: TargetConfiguration, path: ByteString) {
+    self.name = name
+    self.target = target
+    self.path = path
+    authority = target.authority
+  }
 }
 
 /// `target` of a stream.
 public struct TargetConfiguration: Equatable, Sendable {
   /// False: `http://`, HTTP/2 by prior knowledge.
   public var isTLS: Bool
+  /// In lower case; an IPv6 address without its brackets.
   public var host: ByteString
   public var port: UInt16
-  /// An index into `Configuration.tls`; nil with `isTLS`: the system's roots, no client certificate.
+  /// An index into `Configuration.tls`; nil with `isTLS`: the system's roots, no certificate.
   public var tls: Int?
+
+  public init(isTLS: Bool, host: ByteString, port: UInt16, tls: Int? = nil) {
+    self.isTLS = isTLS
+    self.host = host
+    self.port = port
+    self.tls = tls
+  }
+
+  /// The `:authority` of its requests (RFC 9110 §4.2.3): without the scheme's own port.
+  public var authority: ByteString {
+    let isIPv6 = host.bytes.contains(UInt8(ascii: ":"))
+    let name = isIPv6 ? "[" + host + "]" : host
+    return port == (isTLS ? 443 : 80) ? name : name + ByteString(":\(port)")
+  }
 }
 
 /// `[admin]`.
 public struct AdminConfiguration: Equatable, Sendable {
-  public var socket: ByteString
+  public var socket: ByteString = "/run/spoke/admin.sock"
   /// Nil: no TCP listener.
   public var listen: ListenConfiguration?
+
+  public init() {}
 }
 
+/// `[admin] listen`: an IPv4 or IPv6 address (without brackets) and a port.
 public struct ListenConfiguration: Equatable, Sendable {
   public var host: ByteString
   public var port: UInt16
+
+  public init(host: ByteString, port: UInt16) {
+    self.host = host
+    self.port = port
+  }
 }
 
 /// `[log] level`.
@@ -169,5 +245,6 @@ public enum LogLevel: UInt8, Comparable, Sendable {
   case info = 2
   case debug = 3
 
+  /// By how much is logged: `error` is the least.
   public static func < (left: LogLevel, right: LogLevel) -> Bool { left.rawValue < right.rawValue }
 }

@@ -1,0 +1,29 @@
+/// What one set of configuration files may hold. The files come from an operator, not from a peer;
+/// the limits keep a wrong path (a core dump, a block device) from becoming a memory problem.
+public enum ConfigurationLimits {
+  /// One file. A file of every key with a comment behind it is some tens of KiB.
+  public static let fileBytesMax = 256 * 1024
+  /// The main file and those of `conf.d`.
+  public static let filesMax = 64
+  /// Levels of tables and arrays below the root, dotted keys included: bounds every recursion.
+  package static let nestingMax = 32
+  /// Keys of all files together.
+  package static let keysMax = 4096
+  /// Array elements of all files together.
+  package static let elementsMax = 16384
+  /// Problems reported before the rest is only counted.
+  package static let diagnosticsMax = 100
+
+  package static let streamsMax = 32
+  package static let serialPortsMax = 16
+  package static let subscriptionsMax = 64
+  package static let tlsTablesMax = 16
+  package static let headersMax = 32
+  package static let labelsMax = 32
+  /// Names go into header values and statistics names.
+  package static let nameBytesMax = 64
+  /// `PATH_MAX` without its NUL.
+  package static let pathBytesMax = 4095
+  /// `sun_path` without its NUL.
+  package static let socketPathBytesMax = 107
+}

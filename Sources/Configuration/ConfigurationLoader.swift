@@ -1,0 +1,110 @@
+import Primitives
+
+/// From the bytes of the files to a `Configuration`. Reads no file itself.
+public enum ConfigurationLoader {
+  /// A whole configuration, or everything that is wrong with the files.
+  public enum Outcome: Sendable {
+    case valid(Configuration, warnings: [Diagnostic])
+    /// At least one, in the order of the files, and in each by place.
+    case invalid([Diagnostic])
+  }
+
+  /// The first file is the main one, the others extend it in their order: arrays of tables are
+  /// appended, tables are merged key by key, and of a key set twice the later file's value holds.
+  public static func load(files: [(name: ByteString, bytes: [UInt8])]) -> Outcome {
+    precondition(!files.isEmpty, "configuration: a main file is needed")
+    guard files.count <= ConfigurationLimits.filesMax else {
+      let limit = ConfigurationLimits.filesMax
+      return .invalid([
+        Diagnostic(
+          file: files[limit].name, line: 1, column: 1,
+          message: "more than \(limit) configuration files")
+      ])
+    }
+    var (tree, root, errors) = TOMLTree.read(files)
+    var reader = SchemaReader(tree: tree, isComplete: errors.isEmpty)
+    let configuration = reader.read(root)
+    errors += reader.errors
+    guard errors.isEmpty else { return .invalid(tree.diagnostics(errors)) }
+    return .valid(configuration, warnings: tree.diagnostics(reader.warnings))
+  }
+}
+
+extension TOMLTree {
+  /// The files as one tree: its root, and the syntax errors.
+  package static func parse(
+    _ files: [(name: ByteString, bytes: [UInt8])]
+  ) -> (tree: TOMLTree, root: Int, errors: [Diagnostic]) {
+    let (tree, root, errors) = read(files)
+    return (tree, root, tree.diagnostics(errors))
+  }
+
+  static func read(
+    _ files: [(name: ByteString, bytes: [UInt8])]
+  ) -> (tree: TOMLTree, root: Int, errors: [Finding]) {
+    var tree = TOMLTree()
+    var errors: [Finding] = []
+    var root = 0
+    for (name, bytes) in files {
+      let file = tree.addSource(name, bytes)
+      var parser = TOMLParser(file: file, bytes: bytes, into: tree)
+      parser.parseDocument()
+      errors += parser.findings
+      tree = parser.tree
+      if file == 0 { root = parser.root } else { tree.merge(parser.root, into: root) }
+    }
+    return (tree, root, errors)
+  }
+
+  /// Findings in file order, with line and column.
+  func diagnostics(_ findings: [Finding]) -> [Diagnostic] {
+    let limit = ConfigurationLimits.diagnosticsMax
+    let sorted = findings.sorted { ($0.file, $0.offset) < ($1.file, $1.offset) }
+    var found: [Diagnostic] = []
+    for finding in sorted.prefix(limit) {
+      let place = position(file: finding.file, offset: finding.offset)
+      found.append(
+        Diagnostic(
+          file: fileNames[finding.file], line: place.line, column: place.column,
+          message: finding.message))
+    }
+    if sorted.count > limit, var last = found.last {
+      last.message = "further problems are not shown"
+      found.append(last)
+    }
+    return found
+  }
+}
+
+extension SchemaReader {
+  /// The whole tree. What is referred to is read before what refers to it.
+  mutating func read(_ node: Int) -> Configuration {
+    let root = SchemaTable(node: node, label: "")
+    checkKeys(
+      root,
+      [
+        "node", "memory", "spool", "tls", "serial", "mqtt", "stream", "reports", "admin", "log",
+      ], later: ["xds", "downlink"])
+    var configuration = Configuration(node: readNode(root))
+    configuration.memory = readMemory(root)
+    configuration.spool = readSpool(root, budget: configuration.memory.budget)
+    configuration.tls = readTLS(root)
+    let streams = streamTables(root)
+    for table in streams { configuration.streams.append(readStream(table)) }
+    configuration.serial = readSerial(root)
+    configuration.mqtt = readMQTT(root, node: configuration.node)
+    configuration.reports = readReports(root)
+    configuration.admin = readAdmin(root)
+    configuration.log = readLog(root)
+    for index in streams.indices where !usedStreams[index] {
+      warn(streams[index].node, "no source feeds the stream \(quoted(streamNames[index]))")
+    }
+    for index in tlsNames.indices where !usedTLS[index] {
+      guard let tls = tree.child(of: node, "tls"),
+        let table = tree.child(of: tls, tlsNames[index])
+      else { continue }
+      warn(table, "nothing uses [tls." + tlsNames[index].description + "]")
+    }
+    return configuration
+  }
+}

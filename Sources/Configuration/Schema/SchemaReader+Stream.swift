@@ -1,0 +1,186 @@
+import Primitives
+
+/// `[[stream]]`.
+extension SchemaReader {
+  /// The tables, with their names in `streamNames`: sources refer to them.
+  mutating func streamTables(_ root: SchemaTable) -> [SchemaTable] {
+    let tables = tables(
+      root, "stream", label: "[[stream]]", limit: ConfigurationLimits.streamsMax)
+    streamNames = names(of: tables)
+    usedStreams = streamNames.map { _ in false }
+    return tables
+  }
+
+  mutating func readStream(_ table: SchemaTable) -> StreamConfiguration {
+    checkKeys(
+      table,
+      [
+        "name", "target", "path", "content_type", "type", "encoding", "priority", "durability",
+        "ttl", "batch", "in_flight", "order", "tls", "headers", "authority",
+      ])
+    var stream = StreamConfiguration(
+      name: name(table, "name") ?? ByteString(), target: readTarget(table),
+      path: readPath(table) ?? ByteString())
+    readContent(table, into: &stream)
+    readDelivery(table, into: &stream)
+    readBatch(table)
+    if let headers = self.table(table, "headers", label: "[[stream]] headers") {
+      stream.headers = readHeaders(headers)
+    }
+    if let (text, node) = string(table, "authority") {
+      switch Endpoint.parse(text) {
+      case .problem(let problem):
+        report(node, "'authority' in [[stream]] is \(quoted(text)), which \(problem)")
+      case .endpoint: stream.authority = text
+      }
+    }
+    return stream
+  }
+
+  private mutating func readContent(
+    _ table: SchemaTable, into stream: inout StreamConfiguration
+  ) {
+    if let (text, node) = visible(table, "content_type", limit: 256, allowsSpaces: true) {
+      if !isMediaType(text) {
+        report(
+          node,
+          "'content_type' in [[stream]] must be a media type such as \"application/json\", "
+            + "found \(quoted(text))")
+      }
+      stream.contentType = text
+    }
+    if let type = visible(table, "type", limit: 128) { stream.type = type.text }
+    _ = choice(
+      table, "encoding", ["cloudevents"], later: ["cloudevents-batch", "protobuf", "grpc"])
+  }
+
+  private mutating func readDelivery(
+    _ table: SchemaTable, into stream: inout StreamConfiguration
+  ) {
+    if let priority = choice(table, "priority", ["alarm", "event", "telemetry", "bulk"]) {
+      stream.priority = Priority(rawValue: UInt8(priority)) ?? .telemetry
+    }
+    if let durability = choice(table, "durability", ["sync", "spill"], later: ["memory"]) {
+      stream.durability = durability == 0 ? .sync : .spill
+    }
+    if let ttl = duration(table, "ttl", .zero...(.seconds(3650 * 86_400))) { stream.ttl = ttl }
+    if let count = integer(table, "in_flight", 1...32) { stream.inFlight = Int(count) }
+    _ = choice(table, "order", ["strict"], later: ["live-first"])
+  }
+
+  /// One record per request is all there is; the keys are checked so that a file that says so is
+  /// not refused.
+  private mutating func readBatch(_ table: SchemaTable) {
+    guard let batch = self.table(table, "batch", label: "[[stream]] batch") else { return }
+    checkKeys(batch, ["records", "bytes", "linger"])
+    if let records = integer(batch, "records", 1...65_536), records != 1,
+      let node = tree.child(of: batch.node, "records")
+    {
+      report(node, "a batch of \(records) records is not available in this version; use 1")
+    }
+    _ = size(batch, "bytes", 1...(1 << 20))
+    if let linger = duration(batch, "linger", .zero...(.seconds(3600))), linger != .zero,
+      let node = tree.child(of: batch.node, "linger")
+    {
+      report(node, "'linger' other than \"0ms\" is not available in this version")
+    }
+  }
+
+  private mutating func readTarget(_ table: SchemaTable) -> TargetConfiguration {
+    var target = TargetConfiguration(isTLS: true, host: ByteString(), port: 443)
+    target.tls = tlsReference(table)
+    guard let (text, node) = string(table, "target", isRequired: true) else { return target }
+    if text.hasPrefix("xds:") {
+      report(
+        node, "target \(quoted(text)): the scheme 'xds' is not available in this version")
+      return target
+    }
+    target.isTLS = text.hasPrefix("https://")
+    let scheme: ByteString = target.isTLS ? "https://" : "http://"
+    guard text.hasPrefix(scheme) else {
+      report(
+        node,
+        "'target' in [[stream]] must be https://HOST:PORT or http://HOST:PORT, "
+          + "found \(quoted(text))")
+      return target
+    }
+    switch Endpoint.parse(ByteString(Array(text.bytes.dropFirst(scheme.count)))) {
+    case .problem(let problem):
+      report(
+        node,
+        "'target' in [[stream]] is \(quoted(text)), which \(problem)"
+          + (text.bytes.dropFirst(scheme.count).contains(UInt8(ascii: "/"))
+            ? "; the path stands in 'path'" : ""))
+    case .endpoint(let endpoint):
+      target.host = endpoint.host
+      target.port = endpoint.port ?? (target.isTLS ? 443 : 80)
+    }
+    if let tls = tree.child(of: table.node, "tls"), !target.isTLS {
+      reportKey(tls, "'tls' in [[stream]] needs a target that begins with https://")
+    }
+    return target
+  }
+
+  private mutating func readPath(_ table: SchemaTable) -> ByteString? {
+    guard let (text, node) = string(table, "path", isRequired: true) else { return nil }
+    guard isVisible(text, limit: 2048, allowsSpaces: false), text.hasPrefix("/"),
+      !text.bytes.contains(UInt8(ascii: "#"))
+    else {
+      report(
+        node,
+        "'path' in [[stream]] must begin with '/' and have only visible ASCII characters "
+          + "without '#', found \(quoted(text))")
+      return nil
+    }
+    return text
+  }
+
+  private func isMediaType(_ text: ByteString) -> Bool {
+    let type = text.bytes.prefix { $0 != UInt8(ascii: ";") }
+    let parts = type.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    guard parts.count == 2 else { return false }
+    var subtype = Array(parts[1])
+    while subtype.last == UInt8(ascii: " ") { subtype.removeLast() }
+    return isToken(Array(parts[0])) && isToken(subtype)
+  }
+
+  private mutating func readHeaders(_ table: SchemaTable) -> [Label] {
+    let headers = labels(table, limit: ConfigurationLimits.headersMax)
+    for header in headers {
+      guard let node = tree.child(of: table.node, header.name) else { continue }
+      if let problem = headerProblem(header.name) {
+        reportKey(node, "header \(quoted(header.name)) in [[stream]] \(problem)")
+      }
+      if !isVisible(header.value, limit: 4096, allowsSpaces: true) {
+        report(
+          node,
+          "the value of header \(quoted(header.name)) in [[stream]] must be 1 to 4096 visible "
+            + "ASCII characters")
+      }
+    }
+    return headers
+  }
+
+  /// RFC 9113 §8.2: lower case, no pseudo-header, nothing that belongs to a connection.
+  private func headerProblem(_ name: ByteString) -> String? {
+    if name.hasPrefix(":") { return "is a pseudo-header, which is set from other keys" }
+    let lower = ByteString(name.bytes.map { ASCII.lowercase($0) })
+    if lower != name { return "must be in lower case: \(quoted(lower))" }
+    guard isToken(name.bytes) else { return "is not a header name" }
+    let connection: [ByteString] = [
+      "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te",
+    ]
+    if connection.contains(name) { return "belongs to a connection, which HTTP/2 does not allow" }
+    if name == "host" { return "is set with the key 'authority'" }
+    if name == "content-type" { return "is set with the key 'content_type'" }
+    if name == "content-length" || name.hasPrefix("ce-") { return "is set for each record" }
+    return nil
+  }
+
+  /// RFC 9110 §5.6.2.
+  private func isToken(_ bytes: [UInt8]) -> Bool {
+    let marks = Array("!#$%&'*+-.^_`|~".utf8)
+    return !bytes.isEmpty
+      && bytes.allSatisfy { ASCII.isAlphanumeric($0) || marks.contains($0) }
+  }
+}

@@ -1,0 +1,258 @@
+import Primitives
+
+/// A table of the files while it is read: where it stands, and what messages call it.
+struct SchemaTable {
+  var node: Int
+  /// `[spool]`, `[[serial]]`, …; empty: the whole file.
+  var label: String
+}
+
+/// Turns the merged tree into a `Configuration`. Every problem is reported and reading goes on; the
+/// value that comes out is only used when there was none. The helpers that every key needs are kept
+/// out of line: the schema is read once, and its code should be small.
+struct SchemaReader {
+  let tree: TOMLTree
+  /// False: a file had syntax errors, so that a key or a name that is not there may only be
+  /// unreadable. Such follow-up errors are not reported.
+  let isComplete: Bool
+  var errors: [Finding] = []
+  var warnings: [Finding] = []
+  /// The names that other tables refer to, by index. A table without a name has an empty one.
+  var streamNames: [ByteString] = []
+  var tlsNames: [ByteString] = []
+  /// Which of them something refers to.
+  var usedStreams: [Bool] = []
+  var usedTLS: [Bool] = []
+
+  init(tree: TOMLTree, isComplete: Bool) {
+    self.tree = tree
+    self.isComplete = isComplete
+  }
+
+  // MARK: Reports
+
+  /// A problem with the value of a key.
+  @inline(never)
+  mutating func report(_ node: Int, _ message: String) {
+    errors.append(Finding(file: tree[node].file, offset: tree[node].offset, message: message))
+  }
+
+  /// A problem with the key itself.
+  @inline(never)
+  mutating func reportKey(_ node: Int, _ message: String) {
+    errors.append(Finding(file: tree[node].file, offset: tree[node].keyOffset, message: message))
+  }
+
+  mutating func warn(_ node: Int, _ message: String) {
+    warnings.append(Finding(file: tree[node].file, offset: tree[node].offset, message: message))
+  }
+
+  @inline(never)
+  private mutating func reportKind(
+    _ table: SchemaTable, _ key: ByteString, _ node: Int, _ expected: String
+  ) {
+    let place = table.label.isEmpty ? "" : " in " + table.label
+    report(
+      node,
+      "\(quoted(key))\(place) must be \(expected), found \(tree[node].value.kind)")
+  }
+
+  // MARK: Tables
+
+  /// Reports the keys of a table that the schema does not have. `later` ones are known by name.
+  mutating func checkKeys(
+    _ table: SchemaTable, _ known: [ByteString], later: [ByteString] = []
+  ) {
+    for child in tree.children(of: table.node) {
+      let key = tree[child].key
+      if known.contains(key) { continue }
+      if later.contains(key) {
+        reportKey(
+          child, "\(laterName(child, table)) is not available in this version")
+        continue
+      }
+      let hint = nearest(key, among: known).map { ", did you mean \(quoted($0))?" } ?? ""
+      let place = table.label.isEmpty ? "" : " in " + table.label
+      reportKey(child, "unknown key \(quoted(key))\(place)\(hint)")
+    }
+  }
+
+  /// A top-level table as it is written, any other key by its name and table.
+  private func laterName(_ node: Int, _ table: SchemaTable) -> String {
+    guard table.label.isEmpty else { return "\(quoted(tree[node].key)) in \(table.label)" }
+    let key = tree[node].key.description
+    if case .array = tree[node].value { return "[[" + key + "]]" }
+    return "[" + key + "]"
+  }
+
+  /// The value of a key; nil when it is not there, or is already reported as a syntax error.
+  @inline(never)
+  mutating func find(_ table: SchemaTable, _ key: ByteString, isRequired: Bool = false) -> Int? {
+    guard let node = tree.child(of: table.node, key) else {
+      if isRequired && isComplete {
+        report(table.node, "missing key \(quoted(key)) in \(table.label)")
+      }
+      return nil
+    }
+    if case .invalid = tree[node].value { return nil }
+    return node
+  }
+
+  mutating func table(_ table: SchemaTable, _ key: ByteString, label: String) -> SchemaTable? {
+    guard let node = find(table, key) else { return nil }
+    guard case .table = tree[node].value else {
+      reportKind(table, key, node, "a table")
+      return nil
+    }
+    return SchemaTable(node: node, label: label)
+  }
+
+  /// The elements of an array of tables.
+  mutating func tables(
+    _ table: SchemaTable, _ key: ByteString, label: String, limit: Int
+  ) -> [SchemaTable] {
+    guard let node = find(table, key) else { return [] }
+    guard case .array = tree[node].value else {
+      reportKind(table, key, node, "an array of tables, \(label)")
+      return []
+    }
+    var found: [SchemaTable] = []
+    for element in tree.children(of: node) {
+      guard case .table = tree[element].value else {
+        reportKind(table, key, element, "an array of tables, \(label)")
+        continue
+      }
+      guard found.count < limit else {
+        report(element, "more than \(limit) \(label) tables")
+        break
+      }
+      found.append(SchemaTable(node: element, label: label))
+    }
+    return found
+  }
+
+  // MARK: Values
+
+  @inline(never)
+  mutating func string(
+    _ table: SchemaTable, _ key: ByteString, isRequired: Bool = false
+  ) -> (text: ByteString, node: Int)? {
+    guard let node = find(table, key, isRequired: isRequired) else { return nil }
+    guard case .string(let text) = tree[node].value else {
+      reportKind(table, key, node, "a string")
+      return nil
+    }
+    return (text, node)
+  }
+
+  mutating func boolean(_ table: SchemaTable, _ key: ByteString) -> Bool? {
+    guard let node = find(table, key) else { return nil }
+    guard case .boolean(let value) = tree[node].value else {
+      reportKind(table, key, node, "true or false")
+      return nil
+    }
+    return value
+  }
+
+  mutating func integer(
+    _ table: SchemaTable, _ key: ByteString, _ range: ClosedRange<Int64>, isRequired: Bool = false
+  ) -> Int64? {
+    guard let node = find(table, key, isRequired: isRequired) else { return nil }
+    guard case .integer(let value) = tree[node].value else {
+      reportKind(table, key, node, "an integer")
+      return nil
+    }
+    guard range.contains(value) else {
+      reportRange(table, key, node, "\(value)", "\(range.lowerBound)", "\(range.upperBound)")
+      return nil
+    }
+    return value
+  }
+
+  mutating func duration(
+    _ table: SchemaTable, _ key: ByteString, _ range: ClosedRange<Interval>
+  ) -> Interval? {
+    let form = "a duration such as \"250ms\", \"15s\" or \"24h\""
+    guard let (text, node) = quantity(table, key, form) else { return nil }
+    guard let value = parseDuration(text) else {
+      reportForm(table, key, node, form, text)
+      return nil
+    }
+    guard range.contains(value) else {
+      reportRange(
+        table, key, node, durationText(value), durationText(range.lowerBound),
+        durationText(range.upperBound))
+      return nil
+    }
+    return value
+  }
+
+  mutating func size(
+    _ table: SchemaTable, _ key: ByteString, _ range: ClosedRange<UInt64>
+  ) -> UInt64? {
+    let form = "a size such as \"512B\", \"64KiB\" or \"8MiB\""
+    guard let (text, node) = quantity(table, key, form) else { return nil }
+    guard let value = parseSize(text) else {
+      reportForm(table, key, node, form, text)
+      return nil
+    }
+    guard range.contains(value) else {
+      reportRange(
+        table, key, node, sizeText(value), sizeText(range.lowerBound), sizeText(range.upperBound))
+      return nil
+    }
+    return value
+  }
+
+  /// The index of one of a closed set of words. `later` ones are known by name.
+  mutating func choice(
+    _ table: SchemaTable, _ key: ByteString, _ names: [ByteString], later: [ByteString] = []
+  ) -> Int? {
+    guard let (text, node) = string(table, key) else { return nil }
+    if let index = names.firstIndex(of: text) { return index }
+    if later.contains(text) {
+      report(node, "\(key.description) \(quoted(text)) is not available in this version")
+    } else {
+      report(
+        node,
+        "\(quoted(key)) in \(table.label) must be \(alternatives(names)), found \(quoted(text))"
+          + suggestion(text, among: names))
+    }
+    return nil
+  }
+
+  /// The text of a number with a unit.
+  private mutating func quantity(
+    _ table: SchemaTable, _ key: ByteString, _ form: String
+  ) -> (text: ByteString, node: Int)? {
+    guard let node = find(table, key) else { return nil }
+    guard case .string(let text) = tree[node].value else {
+      reportKind(table, key, node, form)
+      return nil
+    }
+    return (text, node)
+  }
+
+  private mutating func reportForm(
+    _ table: SchemaTable, _ key: ByteString, _ node: Int, _ form: String, _ text: ByteString
+  ) {
+    report(node, "\(quoted(key)) in \(table.label) must be \(form), found \(quoted(text))")
+  }
+
+  private mutating func reportRange(
+    _ table: SchemaTable, _ key: ByteString, _ node: Int, _ value: String, _ low: String,
+    _ high: String
+  ) {
+    report(
+      node,
+      "\(quoted(key)) in \(table.label) is \(value), but must be from \(low) to \(high)")
+  }
+
+  /// `, did you mean 'x'?` when a name is near enough to be meant.
+  func suggestion(_ text: ByteString, among names: [ByteString]) -> String {
+    guard let name = nearest(text, among: names),
+      editDistance(Array(text.bytes.prefix(64)), name.bytes) <= max(2, name.count / 2)
+    else { return "" }
+    return ", did you mean \(quoted(name))?"
+  }
+}
