@@ -99,5 +99,7 @@ let package = Package(
     .testTarget(
       name: "ConfigurationTests", dependencies: ["Configuration", "Primitives"],
       swiftSettings: tests),
+    .testTarget(
+      name: "IngestTests", dependencies: ["Ingest", "Primitives"], swiftSettings: tests),
   ]
 )

@@ -1,0 +1,119 @@
+import Primitives
+
+/// What the bytes at the front of a framer's buffer are. The scanners are functions of the bytes
+/// alone, so that neither the cut of the reads nor the time can change which frames come out.
+enum FrameScan: Equatable {
+  /// The start of a frame, as far as one can see.
+  case needMore
+  /// Bytes of no frame; look again behind them.
+  case skip(Int, Skipped)
+  /// A good frame of `size` bytes.
+  case frame(size: Int, payload: Range<Int>)
+  /// What looked like a frame of `extent` bytes is none. Look again behind `skip` bytes, which is
+  /// the sync alone: a good frame may begin inside the bad one.
+  case bad(BadFrameReason, extent: Int, skip: Int)
+  /// A line that has passed its greatest length: it is bad, and so is all up to the next delimiter.
+  case overlong
+
+  enum Skipped: Equatable {
+    /// Belongs between frames, such as the CR LF behind a sentence.
+    case padding
+    /// NULs before a line.
+    case nul
+    case garbage
+  }
+}
+
+/// Lines: text up to a delimiter, a CR before it removed.
+struct LineFraming: Equatable {
+  let delimiter: UInt8
+
+  /// The longest line with its CR and delimiter.
+  static let bufferBytes = FramingLimits.lineMax + 2
+
+  /// `examined`: so many bytes are known to hold no delimiter.
+  func scan(_ bytes: Span<UInt8>, examined: Int, discarding: Bool) -> FrameScan {
+    if !discarding && delimiter != 0 && bytes[0] == 0 {
+      // USB adapters of FTDI's make send a NUL when they are opened.
+      var count = 1
+      while count < bytes.count && bytes[count] == 0 { count += 1 }
+      return .skip(count, .nul)
+    }
+    guard let end = firstIndex(of: delimiter, in: bytes, from: examined) else {
+      if discarding { return .skip(bytes.count, .garbage) }
+      return bytes.count < Self.bufferBytes ? .needMore : .overlong
+    }
+    if discarding { return .skip(end + 1, .garbage) }
+    let length = end > 0 && bytes[end - 1] == 0x0D ? end - 1 : end
+    if length == 0 { return .skip(end + 1, .padding) }
+    if length > FramingLimits.lineMax { return .bad(.tooLong, extent: end + 1, skip: end + 1) }
+    return .frame(size: end + 1, payload: 0..<length)
+  }
+}
+
+/// NMEA 0183 sentences: `$` or `!`, text, `*`, the exclusive-or of the text as two hexadecimal
+/// digits; then CR LF, which is padding here: a sentence is complete, and delivered, with its check.
+enum NMEAFraming {
+  static func scan(_ bytes: Span<UInt8>) -> FrameScan {
+    guard isStart(bytes[0]) else { return between(bytes) }
+    var check: UInt8 = 0
+    var index = 1
+    while index < bytes.count {
+      let byte = bytes[index]
+      if byte == UInt8(ascii: "*") { return end(bytes, star: index, check) }
+      if index + 3 >= FramingLimits.sentenceMax {
+        return .bad(.tooLong, extent: index + 1, skip: 1)
+      }
+      // `$` and `!` are reserved for the start: the sentence before was cut short.
+      if isStart(byte) { return .bad(.truncated, extent: index, skip: index) }
+      if byte == 0x0D || byte == 0x0A { return .bad(.missingChecksum, extent: index, skip: 1) }
+      // Bytes above ASCII pass: makers put names in their own sentences, and the check covers them.
+      if byte < 0x20 || byte == 0x7F { return .bad(.invalidByte, extent: index + 1, skip: 1) }
+      check ^= byte
+      index += 1
+    }
+    return .needMore
+  }
+
+  private static func end(_ bytes: Span<UInt8>, star: Int, _ check: UInt8) -> FrameScan {
+    var stated: UInt8 = 0
+    for index in star + 1..<star + 3 {
+      guard index < bytes.count else { return .needMore }
+      guard let digit = hexadecimalDigit(bytes[index]) else {
+        return .bad(.missingChecksum, extent: index, skip: 1)
+      }
+      stated = stated << 4 | digit
+    }
+    let size = star + 3
+    return stated == check
+      ? .frame(size: size, payload: 0..<size) : .bad(.checksum, extent: size, skip: 1)
+  }
+
+  private static func between(_ bytes: Span<UInt8>) -> FrameScan {
+    var count = 0
+    while count < bytes.count && (bytes[count] == 0x0D || bytes[count] == 0x0A) { count += 1 }
+    if count > 0 { return .skip(count, .padding) }
+    while count < bytes.count && !isStart(bytes[count]) && bytes[count] != 0x0D
+      && bytes[count] != 0x0A
+    { count += 1 }
+    return .skip(count, .garbage)
+  }
+
+  private static func isStart(_ byte: UInt8) -> Bool {
+    byte == UInt8(ascii: "$") || byte == UInt8(ascii: "!")
+  }
+
+  private static func hexadecimalDigit(_ byte: UInt8) -> UInt8? {
+    switch byte {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
+    case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
+    case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
+    default: nil
+    }
+  }
+}
+
+private func firstIndex(of byte: UInt8, in bytes: Span<UInt8>, from start: Int) -> Int? {
+  for index in start..<bytes.count where bytes[index] == byte { return index }
+  return nil
+}
