@@ -101,5 +101,12 @@ let package = Package(
       swiftSettings: tests),
     .testTarget(
       name: "IngestTests", dependencies: ["Ingest", "Primitives"], swiftSettings: tests),
+    // Doubles that a later simulator uses, too.
+    .target(
+      name: "TestSupport", dependencies: ["Spool", "Primitives"], path: "Tests/Support",
+      swiftSettings: common),
+    .testTarget(
+      name: "SpoolTests", dependencies: ["Spool", "TestSupport", "Primitives"],
+      swiftSettings: tests),
   ]
 )

@@ -1,0 +1,109 @@
+import Primitives
+
+// The cursor file: two slots, at 0 and at 32 KiB, written in turn. The valid one with the higher
+// generation counts; a write that tears leaves the other.
+//
+//    0  8  "SPOKECUR"
+//    8  1  version, 1
+//    9  1  zero
+//   10  2  entries
+//   12  4  bytes of the entries
+//   16  8  generation
+//   24  8  epoch
+//   32     entries: u8 name length, name, u64 settled through, u64 accounted, u64 reserved,
+//                   u8 ranges (8 at most), ranges: u64 first, u64 last
+//          CRC-32C of everything before
+//          zeros up to a multiple of 4 KiB
+//
+// Settled: every record up to it, and in the ranges, is delivered or dropped. Accounted: every record up to it is on
+// disk or settled. Reserved: no record above it was ever sent.
+
+let cursorSlotStride: UInt64 = 32 << 10
+private let cursorMagic: UInt64 = 0x5255_4345_4B4F_5053
+private let cursorHeaderBytes = 32
+private let cursorPageBytes = 4 << 10
+
+struct CursorEntry: Equatable {
+  var name: ByteString
+  var settled: UInt64
+  var accounted: UInt64
+  var reserved: UInt64
+  /// Settled above the prefix. What does not fit is delivered once more after a restart.
+  var ranges: [SequenceRange] = []
+
+  static let rangesMax = 8
+}
+
+struct CursorSlot: Equatable {
+  var generation: UInt64
+  var epoch: UInt64
+  var entries: [CursorEntry]
+
+  func encode(into bytes: inout [UInt8]) {
+    bytes.removeAll(keepingCapacity: true)
+    bytes.appendLittleEndian(cursorMagic)
+    bytes.append(formatVersion)
+    bytes.append(0)
+    bytes.appendLittleEndian(UInt16(entries.count))
+    var length = 0
+    for entry in entries { length += 26 + entry.name.count + 16 * entry.ranges.count }
+    bytes.appendLittleEndian(UInt32(length))
+    bytes.appendLittleEndian(generation)
+    bytes.appendLittleEndian(epoch)
+    for entry in entries {
+      bytes.append(UInt8(entry.name.count))
+      bytes.append(contentsOf: entry.name.bytes)
+      bytes.appendLittleEndian(entry.settled)
+      bytes.appendLittleEndian(entry.accounted)
+      bytes.appendLittleEndian(entry.reserved)
+      bytes.append(UInt8(entry.ranges.count))
+      for range in entry.ranges {
+        bytes.appendLittleEndian(range.first)
+        bytes.appendLittleEndian(range.last)
+      }
+    }
+    bytes.appendLittleEndian(saltedCRC(bytes.span, 0..<bytes.count, salt: 0))
+    while bytes.count % cursorPageBytes != 0 { bytes.append(0) }
+    precondition(bytes.count <= Int(cursorSlotStride), "spool: cursor larger than its slot")
+  }
+
+  init(generation: UInt64, epoch: UInt64, entries: [CursorEntry]) {
+    self.generation = generation
+    self.epoch = epoch
+    self.entries = entries
+  }
+
+  init?(parsing bytes: Span<UInt8>) {
+    guard bytes.count >= cursorHeaderBytes + 4,
+      littleEndian(bytes, at: 0, as: UInt64.self) == cursorMagic, bytes[8] == formatVersion
+    else { return nil }
+    let length: UInt32 = littleEndian(bytes, at: 12)
+    guard length <= UInt32(bytes.count - cursorHeaderBytes - 4) else { return nil }
+    let end = cursorHeaderBytes + Int(length)
+    guard littleEndian(bytes, at: end, as: UInt32.self) == saltedCRC(bytes, 0..<end, salt: 0)
+    else { return nil }
+    generation = littleEndian(bytes, at: 16)
+    epoch = littleEndian(bytes, at: 24)
+    entries = []
+    var place = cursorHeaderBytes
+    for _ in 0..<littleEndian(bytes, at: 10, as: UInt16.self) {
+      guard place < end, place + 26 + Int(bytes[place]) <= end else { return nil }
+      let name = bytes.extracting((place + 1)..<(place + 1 + Int(bytes[place])))
+      place += 1 + name.count
+      var entry = CursorEntry(
+        name: ByteString(copying: name), settled: littleEndian(bytes, at: place),
+        accounted: littleEndian(bytes, at: place + 8),
+        reserved: littleEndian(bytes, at: place + 16))
+      let count = Int(bytes[place + 24])
+      place += 25
+      guard count <= CursorEntry.rangesMax, count * 16 <= end - place else { return nil }
+      for _ in 0..<count {
+        entry.ranges.append(
+          SequenceRange(
+            first: littleEndian(bytes, at: place), last: littleEndian(bytes, at: place + 8)))
+        place += 16
+      }
+      entries.append(entry)
+    }
+  }
+}

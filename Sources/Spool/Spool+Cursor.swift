@@ -1,0 +1,126 @@
+import Primitives
+
+extension Spool where Storage: ~Copyable {
+  /// Writes the slot that is not the newest, and syncs it. With it the numbers of `spill` streams are
+  /// reserved ahead, unless nothing more is to come.
+  mutating func writeCursor(reserving: Bool = true) throws(StorageError) {
+    guard !disk.isBlind else { throw .missing }
+    var reserved: [UInt64] = []
+    var entries: [CursorEntry] = []
+    for index in streams.indices {
+      let number = reserving ? reservationAhead(index) : streams[index].assigned
+      reserved.append(number)
+      entries.append(
+        CursorEntry(
+          name: streams[index].stream.name, settled: streams[index].settled.through,
+          accounted: accounted(index), reserved: number,
+          ranges: Array(streams[index].settled.ranges.prefix(CursorEntry.rangesMax))))
+    }
+    let slot = CursorSlot(generation: cursor.generation + 1, epoch: epoch, entries: entries)
+    slot.encode(into: &output)
+    if cursor.isPoisoned {
+      // What the kernel still believes of the old file is not to be trusted.
+      try removeFile(.cursor)
+      cursor = CursorState(generation: cursor.generation, epoch: cursor.epoch)
+    }
+    if !cursor.fileExists {
+      do throws(StorageError) {
+        try storage.create(.cursor, reserving: 0)
+      } catch {
+        guard error == .exists else { throw error }
+      }
+    }
+    let offset = slot.generation % 2 * cursorSlotStride
+    try Self.write(output, to: .cursor, at: offset, on: &storage)
+    do throws(StorageError) { try storage.sync(.cursor) } catch {
+      cursor.isPoisoned = true
+      throw error
+    }
+    if !cursor.fileExists { try storage.syncDirectory() }
+    counters.bytesWritten += UInt64(output.count)
+    counters.cursorWrites += 1
+    cursor.fileExists = true
+    cursor.generation = slot.generation
+    cursor.isStale = false
+    cursor.isUrgent = false
+    cursor.writtenAt = clocks.now
+    cursor.bytes = max(cursor.bytes, offset + UInt64(output.count))
+    for index in streams.indices { streams[index].reserved = reserved[index] }
+  }
+
+  /// The number up to which a stream may go until the next cursor. Its distance doubles while it is
+  /// used up quickly, so that a cursor is rarely written for this alone.
+  private mutating func reservationAhead(_ index: Int) -> UInt64 {
+    guard !streams[index].isSync else { return streams[index].onDisk }
+    // A stream that is not used in this run needs no numbers.
+    guard streams[index].isActive else { return streams[index].assigned }
+    let used = streams[index].assigned
+    if let last = streams[index].reservedAt, streams[index].reserved != .max,
+      streams[index].reserved <= used + streams[index].reservation / 4
+    {
+      let isQuick = clocks.now < last + .seconds(60)
+      let size = streams[index].reservation
+      streams[index].reservation =
+        isQuick ? min(size * 2, reservationMax) : max(size / 2, reservationMin)
+      streams[index].reservedAt = clocks.now
+    }
+    if streams[index].reservedAt == nil { streams[index].reservedAt = clocks.now }
+    return used + streams[index].reservation
+  }
+
+  /// Up to here every record of the stream is on disk or settled.
+  private func accounted(_ index: Int) -> UInt64 {
+    let state = streams[index]
+    guard state.tailRecords > 0 else { return state.isSync ? state.onDisk : state.assigned }
+    let tail = logs[state.logClass].tail
+    var place = tail.first
+    while place < tail.end {
+      if tail[place].stream == index, tail[place].state != .gone {
+        return tail[place].sequence - 1
+      }
+      place += 1
+    }
+    return state.assigned
+  }
+
+  /// Frees the segments that have nothing left to deliver, after a cursor that says so is on disk:
+  /// in the other order a power cut could leave a cursor that does not know the numbers they used.
+  mutating func freeSettledSegments() throws(StorageError) {
+    hasSettledSegments = false
+    var isAny = false
+    for log in logs {
+      for segment in log.segments where segment.state == .closed && segment.remaining == 0 {
+        isAny = true
+      }
+    }
+    guard isAny else { return }
+    do throws(StorageError) {
+      try writeCursor()
+      for logClass in logs.indices {
+        var index = 0
+        while index < logs[logClass].segments.count {
+          let segment = logs[logClass].segments[index]
+          guard segment.state == .closed, segment.remaining == 0 else {
+            index += 1
+            continue
+          }
+          try removeFile(segment.file)
+          logs[logClass].segments.remove(at: index)
+        }
+      }
+      try storage.syncDirectory()
+    } catch {
+      hasSettledSegments = true
+      throw error
+    }
+  }
+
+  mutating func removeFile(_ file: StorageFile) throws(StorageError) {
+    do throws(StorageError) {
+      try storage.remove(file)
+    } catch {
+      // Gone is what it was to be.
+      guard error == .missing else { throw error }
+    }
+  }
+}

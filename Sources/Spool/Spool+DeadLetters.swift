@@ -1,0 +1,142 @@
+import Primitives
+
+// Records that the upstream will never take are kept aside for a person to look at: one frame each,
+// in a file that looks like a segment of class 255, with the status in the frame's header. They are
+// reported all the same, so the file is best effort: when it is as long as a segment it starts over
+// with its newer half, and when the disk is full or does not write there is none.
+
+struct DeadLetterState {
+  var header: SegmentHeader?
+  var bytes: UInt64 = 0
+  var frames: UInt32 = 0
+}
+
+extension Spool where Storage: ~Copyable {
+  /// Puts a record aside and reports it as rejected. False when there is no such record any more.
+  @discardableResult
+  public mutating func park(
+    stream: Int, sequence: UInt64, status: UInt16, clocks: Clocks
+  ) -> Bool {
+    self.clocks = clocks
+    let reader = streams[stream]
+    guard !reader.settled.contains(sequence), sequence <= reader.assigned else { return false }
+    if find(stream, sequence) {
+      do throws(StorageError) { try writeDeadLetter(stream, status) } catch {
+        // The record is reported all the same; the next one starts a new file.
+        deadLetters.header = nil
+      }
+    }
+    streams[stream].readThrough = reader.readThrough
+    streams[stream].position = reader.position
+    streams[stream].tailReader = reader.tailReader
+    counters.parked += 1
+    discard(stream: stream, sequence: sequence, reason: .rejected, clocks: clocks)
+    return true
+  }
+
+  /// Reads one record into the scratch record.
+  private mutating func find(_ stream: Int, _ sequence: UInt64) -> Bool {
+    let ttl = streams[stream].stream.ttl
+    // Looking at a record must not drop its neighbours.
+    streams[stream].stream.ttl = .zero
+    streams[stream].readThrough = max(sequence, 1) - 1
+    streams[stream].position = nil
+    streams[stream].tailReader = 0
+    let settled = streams[stream].settled
+    var record = SpooledRecord()
+    swap(&record, &scratch)
+    let found = next(stream: stream, into: &record, clocks: clocks) && record.sequence == sequence
+    swap(&record, &scratch)
+    streams[stream].settled = settled
+    streams[stream].stream.ttl = ttl
+    return found
+  }
+
+  private mutating func writeDeadLetter(
+    _ stream: Int, _ status: UInt16
+  ) throws(StorageError) {
+    guard !disk.isDegraded else { return }
+    builder.removeAll()
+    let entry = TailEntry(
+      stream: stream, sequence: scratch.sequence, epoch: scratch.epoch,
+      time: scratch.time.nanoseconds, token: scratch.token, appended: clocks.now,
+      sourceBytes: scratch.source.count, subjectBytes: scratch.subject.count,
+      payloadBytes: scratch.payload.count, quality: scratch.quality, isSync: true)
+    scratch.encode(entry, wall: clocks.wall.nanoseconds, into: &builder)
+    let bytes = UInt64(frameOverheadBytes + tableBytes + builder.records.count)
+    guard accountedBytes + bytes <= limits.totalBytes else { return }
+    if deadLetters.bytes + bytes > UInt64(limits.segmentBytes) { try shortenDeadLetters() }
+    output.removeAll(keepingCapacity: true)
+    let segment = try deadLetterHeader()
+    var header = FrameHeader(
+      logClass: deadLetterClass, quality: clocks.quality, epoch: scratch.epoch,
+      wall: clocks.wall.nanoseconds, number: deadLetters.frames)
+    header.status = status
+    encodeFrame(&header, salt: segment.salt)
+    try Self.write(output, to: .deadLetter, at: deadLetters.bytes, on: &storage)
+    try storage.sync(.deadLetter)
+    deadLetters.bytes += UInt64(output.count)
+    deadLetters.frames += 1
+    counters.bytesWritten += UInt64(output.count)
+  }
+
+  /// The header of the file, new and in the output buffer when there is no file to go on with.
+  private mutating func deadLetterHeader() throws(StorageError) -> SegmentHeader {
+    if let header = deadLetters.header { return header }
+    let header = SegmentHeader(
+      logClass: deadLetterClass, number: 0, epoch: epoch,
+      salt: UInt32(truncatingIfNeeded: random.next()))
+    try removeFile(.deadLetter)
+    try storage.create(.deadLetter, reserving: 0)
+    try storage.syncDirectory()
+    deadLetters = DeadLetterState(header: header)
+    header.encode(into: &output)
+    return header
+  }
+
+  /// Keeps the newer half.
+  private mutating func shortenDeadLetters() throws(StorageError) {
+    guard let header = deadLetters.header else { return }
+    let end = UInt32(clamping: deadLetters.bytes)
+    var offset = UInt32(segmentHeaderBytes)
+    while offset < end / 2 {
+      switch try probe(.deadLetter, header, at: offset, end: end) {
+      case .frame(_, let next), .damaged(_, let next): offset = next
+      case .end, .seal: offset = end
+      }
+    }
+    for index in slots.indices where slots[index].place?.logClass == Int(deadLetterClass) {
+      slots[index].place = nil
+    }
+    var kept: [UInt8] = []
+    _ = try storage.read(.deadLetter, at: 0, count: segmentHeaderBytes, into: &kept)
+    _ = try storage.read(
+      .deadLetter, at: UInt64(offset), count: Int(end - offset), into: &kept)
+    try storage.truncate(.deadLetter, to: 0)
+    try storage.write(.deadLetter, at: 0, kept.span)
+    deadLetters.bytes = UInt64(kept.count)
+  }
+
+  /// Finds the end of the dead letters of earlier runs.
+  mutating func readDeadLetters(_ files: [StorageFile]) {
+    guard files.contains(.deadLetter) else { return }
+    do throws(StorageError) {
+      let size = UInt32(clamping: try storage.size(of: .deadLetter))
+      deadLetters.bytes = UInt64(size)
+      input.removeAll(keepingCapacity: true)
+      _ = try storage.read(.deadLetter, at: 0, count: segmentHeaderBytes, into: &input)
+      guard let header = SegmentHeader(parsing: input.span), header.logClass == deadLetterClass
+      else { return }
+      var offset = UInt32(segmentHeaderBytes)
+      while case .frame(_, let next) = try probe(.deadLetter, header, at: offset, end: size) {
+        offset = next
+        deadLetters.frames += 1
+      }
+      deadLetters.header = header
+      deadLetters.bytes = UInt64(offset)
+      if offset < size { try storage.truncate(.deadLetter, to: UInt64(offset)) }
+    } catch {
+      deadLetters.header = nil
+    }
+  }
+}

@@ -1,0 +1,112 @@
+import Primitives
+
+// When the disk does not take writes, `spill` records live in memory until they are delivered; what
+// does not fit is dropped, the oldest of the least urgent class first, and reported. `sync` records
+// that were taken before wait for the disk; new ones are refused.
+
+extension Spool where Storage: ~Copyable {
+  mutating func degrade(_ error: StorageError) {
+    disk.retryAt = clocks.now + retryInterval
+    let isNews = disk.failure == nil && !disk.isRetrying
+    disk.failure = error
+    if isNews { report(.degraded(error)) }
+  }
+
+  mutating func retryDisk() {
+    // The same outage is not reported twice.
+    disk.isRetrying = true
+    disk.retries += 1
+    disk.failure = nil
+    if disk.isBlind {
+      // Whoever cannot be read three times is not waited for any more.
+      if !readDirectory(settingAside: disk.retries >= 3) {
+        disk.isRetrying = false
+        return
+      }
+    }
+    for logClass in logs.indices where !disk.isDegraded {
+      commitClass(logClass, syncOnly: false)
+    }
+    if !disk.isDegraded {
+      // Also the probe when nothing waits.
+      do throws(StorageError) { try writeCursor() } catch { degrade(error) }
+    }
+    disk.isRetrying = false
+    guard !disk.isDegraded else { return }
+    disk.retries = 0
+    report(.recovered)
+    keepHouse()
+  }
+
+  // MARK: Memory
+
+  /// Makes room for a record of this class, by committing, else by dropping what is less urgent.
+  mutating func makeMemory(_ bytes: Int, for logClass: Int) -> Bool {
+    guard tailBytes + bytes > limits.tailBytesMax else { return true }
+    for index in logs.indices where !disk.isDegraded { commitClass(index, syncOnly: false) }
+    while tailBytes + bytes > limits.tailBytesMax {
+      guard dropFromMemory(for: logClass, bytes: bytes) else { return false }
+    }
+    return true
+  }
+
+  /// Drops the oldest `spill` records of the least urgent class that is not more urgent than
+  /// `logClass`, until `bytes` are free.
+  private mutating func dropFromMemory(for logClass: Int, bytes: Int) -> Bool {
+    for victim in (logClass..<4).reversed() {
+      var freed = 0
+      var place = logs[victim].tail.first
+      while place < logs[victim].tail.end, freed < bytes {
+        let entry = logs[victim].tail[place]
+        if entry.state == .waiting, !entry.isSync {
+          dropFromTail(victim, place, reason: .memory)
+          freed += entry.bytes + RecordTail.entryBytes
+        }
+        place += 1
+      }
+      if freed > 0 {
+        logs[victim].tail.collect()
+        return true
+      }
+    }
+    return false
+  }
+
+  /// Drops one record that is not on disk.
+  mutating func dropFromTail(_ logClass: Int, _ place: UInt64, reason: DropReason) {
+    let entry = logs[logClass].tail[place]
+    removeFromTail(logClass, place)
+    streams[entry.stream].settled.settle(entry.sequence, entry.sequence)
+    var gap = gapReport(entry.stream, entry.sequence, entry.sequence, reason)
+    gap.epoch = entry.epoch
+    gap.from = WallTime(nanoseconds: entry.time)
+    gap.to = gap.from
+    report(gap)
+  }
+
+  mutating func removeFromTail(_ logClass: Int, _ place: UInt64) {
+    let entry = logs[logClass].tail[place]
+    logs[logClass].tail.setState(.gone, at: place)
+    streams[entry.stream].tailRecords -= 1
+    streams[entry.stream].tailBytes -= UInt64(entry.payloadBytes)
+  }
+
+  // MARK: Numbers
+
+  /// Sees to it that the next number of a `spill` stream is reserved on disk, so that no other
+  /// record ever gets it, not even after a crash.
+  mutating func reserveNumber(_ stream: Int) {
+    streams[stream].isActive = true
+    let state = streams[stream]
+    guard state.assigned >= state.reserved else {
+      if state.reserved - state.assigned == state.reservation / 4 { cursor.isUrgent = true }
+      return
+    }
+    if !disk.isDegraded {
+      do throws(StorageError) { return try writeCursor() } catch { degrade(error) }
+    }
+    // The disk cannot promise it. Another epoch, known to nobody else, can.
+    epoch = random.next()
+    for index in streams.indices { streams[index].reserved = .max }
+  }
+}

@@ -1,0 +1,355 @@
+import Primitives
+
+// Opening. Sealed segments are known by their seals, so that a full spool opens in as many small
+// reads as it has segments; the last segment of each class is read frame by frame. Nothing that is
+// found stops it.
+
+extension Spool where Storage: ~Copyable {
+  mutating func recover() {
+    guard !readDirectory(settingAside: false) else { return }
+    disk.isBlind = true
+    epoch = random.next()
+    // Above all that the directory may hold: numbers of a spool that was never blind stay small, and
+    // those of one that was began with an earlier time.
+    let seconds = UInt64(max(clocks.wall.nanoseconds / 1_000_000_000, 0))
+    let blindBase = max(1 << 40, seconds << 24)
+    disk.blindBase = blindBase
+    for index in streams.indices {
+      streams[index].assigned = blindBase
+      streams[index].onDisk = blindBase
+      streams[index].recovered = blindBase
+      streams[index].readThrough = blindBase
+      streams[index].reserved = .max
+      streams[index].settled = Settlement(through: blindBase)
+    }
+  }
+
+  /// Takes over what is in the directory. False, and degraded, when it cannot be read; then nothing
+  /// has changed. `settingAside`: a file that cannot be read goes to quarantine instead.
+  mutating func readDirectory(settingAside: Bool) -> Bool {
+    var memory: [Settlement] = []
+    for index in streams.indices {
+      memory.append(streams[index].settled)
+      streams[index].settled = Settlement()
+    }
+    let reported = reports.count
+    do throws(StorageError) {
+      try takeOver(memory, settingAside: settingAside)
+      return true
+    } catch {
+      for index in logs.indices { logs[index].segments = [] }
+      holes = []
+      for index in streams.indices {
+        streams[index].settled = index < memory.count ? memory[index] : Settlement()
+      }
+      var kept: [SpoolReport] = Array(reports[0..<reported])
+      for report in reports[reported...] {
+        if case .quarantined = report { kept.append(report) }
+      }
+      reports = kept
+      hasSettledSegments = false
+      degrade(error)
+      return false
+    }
+  }
+
+  private mutating func takeOver(
+    _ memory: [Settlement], settingAside: Bool
+  ) throws(StorageError) {
+    let files = try storage.list()
+    let found = try readCursor(files, settingAside: settingAside)
+    cursor.epoch = found.epoch ?? 0
+    var lastSeen: [UInt64] = []
+    var isTorn = false
+    for logClass in logs.indices
+    where try recoverClass(logClass, files, settingAside: settingAside, &lastSeen) {
+      isTorn = true
+    }
+    extend(&lastSeen)
+    reportHoles()
+    for index in streams.indices {
+      guard let entry = streams[index].cursor, lastSeen[index] < entry.accounted else { continue }
+      // They were on disk when the cursor was written.
+      reportCorrupt(
+        index, lastSeen[index] + 1, entry.accounted, epoch: cursor.epoch, totals: nil)
+    }
+    if disk.isBlind {
+      for index in streams.indices {
+        // A clock that went back: only the next start can tell the numbers apart.
+        guard max(lastSeen[index], streams[index].cursor?.reserved ?? 0) < disk.blindBase
+        else { throw .failed(0) }
+      }
+      disk.isBlind = false
+      adoptMemory(memory, lastSeen)
+      countRemaining()
+      readDeadLetters(files)
+    } else {
+      let isNew = found.epoch == nil || found.isDamaged || isTorn
+      epoch = isNew ? random.next() : cursor.epoch
+      for index in streams.indices { finishStream(index, lastSeen[index]) }
+      countRemaining()
+      readDeadLetters(files)
+      if isNew { writeFirstCursor() }
+    }
+  }
+
+  private mutating func writeFirstCursor() {
+    do throws(StorageError) { try writeCursor() } catch {
+      // The epoch is new and on no disk: its numbers need no reservation.
+      for index in streams.indices { streams[index].reserved = .max }
+      degrade(error)
+    }
+  }
+
+  // MARK: Cursor
+
+  private struct FoundCursor {
+    var epoch: UInt64?
+    /// A slot is neither valid nor blank: the valid one may be the older.
+    var isDamaged = false
+  }
+
+  private mutating func readCursor(
+    _ files: [StorageFile], settingAside: Bool
+  ) throws(StorageError) -> FoundCursor {
+    var found = FoundCursor()
+    guard files.contains(.cursor) else { return found }
+    cursor.fileExists = true
+    var newest: CursorSlot?
+    for slot in UInt64(0)..<2 {
+      input.removeAll(keepingCapacity: true)
+      do throws(StorageError) {
+        _ = try storage.read(
+          .cursor, at: slot * cursorSlotStride, count: Int(cursorSlotStride), into: &input)
+      } catch {
+        guard settingAside else { throw error }
+        found.isDamaged = true
+      }
+      if !input.isEmpty {
+        cursor.bytes = max(cursor.bytes, slot * cursorSlotStride + UInt64(input.count))
+      }
+      if let parsed = CursorSlot(parsing: input.span) {
+        if parsed.generation > newest?.generation ?? 0 { newest = parsed }
+      } else if input.contains(where: { $0 != 0 }) {
+        found.isDamaged = true
+        counters.damagedCursors += 1
+      }
+    }
+    guard let newest else { return found }
+    found.epoch = newest.epoch
+    cursor.generation = newest.generation
+    for entry in newest.entries { apply(entry) }
+    return found
+  }
+
+  private mutating func apply(_ entry: CursorEntry) {
+    var index = 0
+    while index < streams.count, streams[index].stream.name != entry.name { index += 1 }
+    if index == streams.count, addOrphan(entry.name) == nil { return }
+    streams[index].cursor = entry
+    streams[index].settled = Settlement(through: entry.settled)
+    for range in entry.ranges where range.first <= range.last {
+      streams[index].settled.settle(range.first, range.last)
+    }
+  }
+
+  // MARK: Segments
+
+  /// True when the log ends in something that is no frame.
+  private mutating func recoverClass(
+    _ logClass: Int, _ files: [StorageFile], settingAside: Bool, _ lastSeen: inout [UInt64]
+  ) throws(StorageError) -> Bool {
+    extend(&lastSeen)
+    for index in streams.indices {
+      lastSeen[index] = max(lastSeen[index], streams[index].settled.through)
+    }
+    var numbers: [UInt32] = []
+    for file in files {
+      if case .segment(let owner, let number) = file, owner == UInt8(logClass) {
+        numbers.append(number)
+      }
+    }
+    numbers.sort()
+    var isTorn = false
+    for number in numbers {
+      logs[logClass].nextNumber = max(logs[logClass].nextNumber, number + 1)
+      let isLast = number == numbers.last
+      do throws(StorageError) {
+        isTorn = try recoverSegment(logClass, number, isLast: isLast, &lastSeen)
+      } catch {
+        guard settingAside else { throw error }
+        setAside(.segment(logClass: UInt8(logClass), number: number))
+        isTorn = isLast
+      }
+    }
+    for index in streams.indices { streams[index].afterDamage = false }
+    return isTorn
+  }
+
+  private mutating func recoverSegment(
+    _ logClass: Int, _ number: UInt32, isLast: Bool, _ lastSeen: inout [UInt64]
+  ) throws(StorageError) -> Bool {
+    let file = StorageFile.segment(logClass: UInt8(logClass), number: number)
+    let size = UInt32(clamping: try storage.size(of: file))
+    guard let header = try readHeader(file), header.logClass == UInt8(logClass),
+      header.number == number
+    else {
+      // An empty one was about to be written.
+      if try isBlank(file, from: 0, to: size) {
+        do throws(StorageError) { try removeFile(file) } catch { counters.filesLeft += 1 }
+        if !isLast { flagDamage() }
+        return false
+      }
+      setAside(file)
+      return isLast
+    }
+    if let segment = try readSeal(file, header, size) {
+      for entry in segment.entries { observe(entry.totals, header, &lastSeen) }
+      logs[logClass].segments.append(segment)
+      return false
+    }
+    return try recoverUnsealed(
+      Segment(header: header, state: .closed, bytes: size), isLast: isLast, &lastSeen)
+  }
+
+  private mutating func flagDamage() {
+    for index in streams.indices { streams[index].afterDamage = true }
+  }
+
+  private mutating func readHeader(
+    _ file: StorageFile
+  ) throws(StorageError) -> SegmentHeader? {
+    input.removeAll(keepingCapacity: true)
+    _ = try storage.read(file, at: 0, count: segmentHeaderBytes, into: &input)
+    return SegmentHeader(parsing: input.span)
+  }
+
+  private mutating func setAside(_ file: StorageFile) {
+    counters.quarantined += 1
+    flagDamage()
+    report(.quarantined(file))
+    // Where it cannot be moved it is passed over at each start.
+    do throws(StorageError) { try storage.quarantine(file) } catch { counters.filesLeft += 1 }
+  }
+
+  private mutating func isBlank(
+    _ file: StorageFile, from start: UInt32, to end: UInt32
+  ) throws(StorageError) -> Bool {
+    var offset = start
+    while offset < end {
+      input.removeAll(keepingCapacity: true)
+      let count = try storage.read(
+        file, at: UInt64(offset), count: Int(min(end - offset, 8192)), into: &input)
+      guard count > 0 else { return true }
+      if input.contains(where: { $0 != 0 }) { return false }
+      offset += UInt32(count)
+    }
+    return true
+  }
+
+  /// The segment by its totals, if it has them.
+  private mutating func readSeal(
+    _ file: StorageFile, _ header: SegmentHeader, _ size: UInt32
+  ) throws(StorageError) -> Segment? {
+    guard Int(size) >= segmentHeaderBytes + frameOverheadBytes + 4 else { return nil }
+    input.removeAll(keepingCapacity: true)
+    guard try storage.read(file, at: UInt64(size - 8), count: 4, into: &input) == 4 else {
+      return nil
+    }
+    let offset: UInt32 = littleEndian(input.span, at: 0)
+    guard offset >= UInt32(segmentHeaderBytes), offset < size,
+      Int(size - offset) <= frameOverheadBytes + 4
+        + (SpoolLimits.streamsMax + SpoolLimits.orphansMax)
+          * (1 + tableEntryFixedBytes + SpoolLimits.streamNameBytesMax),
+      case .seal(let slot) = try probe(file, header, at: offset, end: size)
+    else { return nil }
+    var segment = Segment(header: header, state: .closed, bytes: size)
+    for totals in slots[slot].table where totals.stream >= 0 { segment.add(totals) }
+    return segment
+  }
+
+  private mutating func recoverUnsealed(
+    _ segment: Segment, isLast: Bool, _ lastSeen: inout [UInt64]
+  ) throws(StorageError) -> Bool {
+    var segment = segment
+    let result = try scan(
+      segment.file, segment.header, end: segment.bytes, lastSeen: &lastSeen)
+    segment.entries = result.entries
+    segment.frames = result.frames
+    segment.isScanned = true
+    var isTorn = false
+    if !result.isSealed {
+      if result.isTorn, try !isBlank(segment.file, from: result.end, to: segment.bytes) {
+        isTorn = true
+        counters.corruptFrames += 1
+        flagDamage()
+      }
+      // A segment that another one follows had an end, unless its disk failed.
+      if !isLast { flagDamage() }
+      segment.bytes = result.end
+      segment.state = isLast ? .open : .closed
+      // Cuts off what is no frame, and gives back what was reserved behind it.
+      do throws(StorageError) {
+        try storage.truncate(segment.file, to: UInt64(result.end))
+        // The last run may have been killed between a write and its sync.
+        try storage.sync(segment.file)
+      } catch {
+        segment.state = .closed
+      }
+    }
+    logs[Int(segment.header.logClass)].segments.append(segment)
+    return isTorn && isLast
+  }
+
+  // MARK: Streams
+
+  /// Numbers go on behind everything that is known, and behind what may have been given out.
+  private mutating func finishStream(_ index: Int, _ seen: UInt64) {
+    let entry = streams[index].cursor
+    let known = max(seen, entry?.accounted ?? 0, entry?.settled ?? 0)
+    let last = max(known, entry?.reserved ?? 0)
+    streams[index].assigned = last
+    streams[index].reserved = last
+    streams[index].onDisk = last
+    streams[index].recovered = last
+    streams[index].readThrough = streams[index].settled.through
+    reportUnaccounted(index, from: known + 1, to: last)
+  }
+
+  /// Numbers that were reserved and may have been given out when the last run ended without notice.
+  private mutating func reportUnaccounted(_ index: Int, from first: UInt64, to last: UInt64) {
+    guard first <= last else { return }
+    var gap = gapReport(index, first, last, .memory)
+    gap.epoch = cursor.epoch
+    gap.isUpperBound = true
+    report(gap)
+    streams[index].settled.settle(first, last)
+    cursor.isStale = true
+  }
+
+  /// The directory came back while the daemon ran without it: what is on disk goes first, what is in
+  /// memory carries higher numbers and another epoch. What is in flight may go out twice.
+  private mutating func adoptMemory(_ memory: [Settlement], _ lastSeen: [UInt64]) {
+    for index in streams.indices {
+      let entry = streams[index].cursor
+      let known = max(lastSeen[index], entry?.accounted ?? 0, streams[index].settled.through)
+      let last = max(known, entry?.reserved ?? 0)
+      reportUnaccounted(index, from: known + 1, to: last)
+      streams[index].recovered = last
+      let blindBase = disk.blindBase
+      if index >= memory.count {
+        streams[index].assigned = blindBase
+        streams[index].reserved = .max
+      }
+      streams[index].onDisk = max(streams[index].onDisk, blindBase)
+      let through = index < memory.count ? memory[index].through : blindBase
+      streams[index].settled.settle(streams[index].recovered + 1, max(through, blindBase))
+      if index < memory.count {
+        for range in memory[index].ranges {
+          streams[index].settled.settle(range.first, range.last)
+        }
+      }
+      rewind(stream: index)
+    }
+  }
+}

@@ -1,0 +1,204 @@
+import Primitives
+
+// Reading a segment frame by frame: the tail of each log at the start, and any segment in which
+// damage shows. What lies between two valid frames and is neither is counted, and reported for every
+// stream as far as it is known: exactly when the frame's table is whole, else as the stretch between
+// its neighbours.
+
+extension Spool where Storage: ~Copyable {
+  struct ScanResult {
+    var entries: [SegmentEntry] = []
+    /// Behind the last valid frame.
+    var end = UInt32(segmentHeaderBytes)
+    var frames: UInt32 = 0
+    /// There is something behind the last valid frame.
+    var isTorn = false
+    var isSealed = false
+  }
+
+  /// Reads all frames of a segment. `lastSeen` holds for each stream the last number before it.
+  mutating func scan(
+    _ file: StorageFile, _ header: SegmentHeader, end: UInt32, lastSeen: inout [UInt64]
+  ) throws(StorageError) -> ScanResult {
+    var result = ScanResult()
+    var segment = Segment(header: header, state: .closed, bytes: end)
+    var offset = UInt32(segmentHeaderBytes)
+    // A damaged stretch counts only when a valid frame follows; at the end it may be a torn write.
+    var pending: [StreamTotals] = []
+    var damage = 0
+    while true {
+      switch try probe(file, header, at: offset, end: end) {
+      case .end:
+        result.isTorn = damage > 0
+        // A frame with a valid header and table was written whole: it is damaged, not torn.
+        if !pending.isEmpty { reportDamage(&damage, pending, epoch: header.epoch, &lastSeen) }
+        result.entries = segment.entries
+        return result
+      case .seal:
+        reportDamage(&damage, pending, epoch: header.epoch, &lastSeen)
+        pending = []
+        result.isSealed = true
+        result.entries = segment.entries
+        return result
+      case .damaged(let table, let next):
+        damage += 1
+        if let table {
+          pending.append(contentsOf: slots[table].table)
+          result.end = next
+        }
+        offset = next
+      case .frame(let slot, let next):
+        extend(&lastSeen)
+        reportDamage(&damage, pending, epoch: header.epoch, &lastSeen)
+        pending = []
+        for totals in slots[slot].table where totals.stream >= 0 {
+          observe(totals, header, &lastSeen)
+          segment.add(totals)
+        }
+        result.frames = (slots[slot].header?.number ?? result.frames) + 1
+        result.end = next
+        offset = next
+      }
+    }
+  }
+
+  func extend(_ lastSeen: inout [UInt64]) {
+    while lastSeen.count < streams.count { lastSeen.append(0) }
+  }
+
+  /// A damaged stretch lies behind. Streams whose loss is not known by a table are looked at again
+  /// when their next record comes.
+  mutating func reportDamage(
+    _ damage: inout Int, _ known: [StreamTotals], epoch: UInt64, _ lastSeen: inout [UInt64]
+  ) {
+    guard damage > 0 else { return }
+    counters.corruptFrames += UInt64(damage)
+    damage = 0
+    extend(&lastSeen)
+    for totals in known where totals.stream >= 0 {
+      reportCorrupt(
+        totals.stream, totals.first, totals.last, epoch: epoch, totals: totals)
+      lastSeen[totals.stream] = max(lastSeen[totals.stream], totals.last)
+    }
+    for index in streams.indices { streams[index].afterDamage = true }
+  }
+
+  /// A valid stretch of a stream. If damage came before it, what is missing was lost there; a `sync`
+  /// stream has no numbers that were never written.
+  mutating func observe(
+    _ totals: StreamTotals, _ segment: SegmentHeader, _ lastSeen: inout [UInt64]
+  ) {
+    extend(&lastSeen)
+    let last = lastSeen[totals.stream]
+    let hasNoHoles = streams[totals.stream].isSync && streams[totals.stream].isConfigured
+    if streams[totals.stream].afterDamage || hasNoHoles, totals.first > last + 1,
+      streams[totals.stream].settled.unsettled(last + 1, totals.first - 1) > 0
+    {
+      holes.append(
+        SequenceHole(
+          stream: totals.stream, first: last + 1, last: totals.first - 1, segment: segment,
+          // When the epoch changed here, what is missing came before the change.
+          epoch: streams[totals.stream].seenEpoch ?? segment.epoch))
+    }
+    streams[totals.stream].seenEpoch = segment.epoch
+    streams[totals.stream].afterDamage = false
+    lastSeen[totals.stream] = max(last, totals.last)
+  }
+
+  /// Reports what is missing, unless another segment has it: one of the class that the stream was in
+  /// before.
+  mutating func reportHoles() {
+    for hole in holes {
+      var isElsewhere = false
+      for log in logs {
+        for segment in log.segments where segment.header != hole.segment {
+          guard let index = segment.entry(of: hole.stream) else { continue }
+          let totals = segment.entries[index].totals
+          if totals.first <= hole.last, totals.last >= hole.first { isElsewhere = true }
+        }
+      }
+      if isElsewhere { continue }
+      reportCorrupt(
+        hole.stream, hole.first, hole.last, epoch: hole.epoch, totals: nil)
+    }
+    holes = []
+  }
+
+  mutating func reportCorrupt(
+    _ stream: Int, _ first: UInt64, _ last: UInt64, epoch: UInt64, totals: StreamTotals?
+  ) {
+    let start = max(first, streams[stream].settled.through + 1)
+    guard start <= last else { return }
+    let open = streams[stream].settled.unsettled(start, last)
+    var gap = gapReport(stream, start, last, .corrupt)
+    gap.epoch = epoch
+    gap.count = min(open, totals.map { UInt64($0.count) } ?? open)
+    // Which of a `spill` stream's numbers were delivered before they had to be written, nobody knows.
+    gap.isUpperBound = totals == nil && !streams[stream].isSync || gap.count != open
+    gap.from = totals.map { WallTime(nanoseconds: $0.from) }
+    gap.to = totals.map { WallTime(nanoseconds: $0.to) }
+    report(gap)
+    streams[stream].settled.settle(start, last)
+    cursor.isStale = true
+  }
+
+  /// Damage showed while reading: finds out what a segment still holds, and reports the rest.
+  mutating func rescan(_ place: SegmentPlace) throws(StorageError) {
+    let before = logs[place.logClass].segments[place.index]
+    var lastSeen: [UInt64] = []
+    extend(&lastSeen)
+    for entry in before.entries {
+      lastSeen[entry.totals.stream] = entry.totals.first - 1
+    }
+    for index in streams.indices {
+      streams[index].afterDamage = false
+      streams[index].seenEpoch = nil
+    }
+    let result = try scan(
+      before.file, before.header, end: before.bytes, lastSeen: &lastSeen)
+    reportHoles()
+    if result.isTorn { counters.corruptFrames += 1 }
+    for entry in before.entries {
+      let stream = entry.totals.stream
+      if result.isTorn || streams[stream].afterDamage, lastSeen[stream] < entry.highest {
+        reportCorrupt(
+          stream, lastSeen[stream] + 1, entry.highest, epoch: before.header.epoch,
+          totals: nil)
+      }
+    }
+    for index in streams.indices { streams[index].afterDamage = false }
+    logs[place.logClass].segments[place.index].isScanned = true
+    replaceEntries(place, result.entries)
+  }
+
+  /// Takes over what a scan found, less what was settled.
+  private mutating func replaceEntries(_ place: SegmentPlace, _ found: [SegmentEntry]) {
+    let before = logs[place.logClass].segments[place.index]
+    for index in before.entries.indices {
+      let stream = before.entries[index].totals.stream
+      var entry = before.entries[index]
+      entry.remaining = 0
+      for candidate in found where candidate.totals.stream == stream {
+        let open = streams[stream].settled.unsettled(
+          candidate.totals.first, min(candidate.totals.last, entry.highest))
+        entry.remaining = UInt32(
+          min(open, UInt64(candidate.totals.count), UInt64(before.entries[index].remaining)))
+        entry.remainingBytes = candidate.totals.bytes
+      }
+      if entry.remaining == 0 { entry.remainingBytes = 0 }
+      logs[place.logClass].segments[place.index].entries[index] = entry
+    }
+    if before.state == .closed, logs[place.logClass].segments[place.index].remaining == 0 {
+      hasSettledSegments = true
+    }
+  }
+}
+
+/// Numbers that a segment's records leave out, found before `segment`'s next ones.
+struct SequenceHole {
+  var stream: Int
+  var first: UInt64
+  var last: UInt64
+  var segment: SegmentHeader
+  var epoch: UInt64
+}

@@ -1,0 +1,155 @@
+import Primitives
+
+// Records leave the spool: delivered, or dropped for a reason.
+
+extension Spool where Storage: ~Copyable {
+  /// The record was delivered. Numbers that are settled already, or never were, are ignored.
+  public mutating func acknowledge(stream: Int, sequence: UInt64, now: Instant) {
+    clocks.now = max(clocks.now, now)
+    _ = settle(stream, sequence)
+  }
+
+  /// The record will not be delivered: it is counted and reported.
+  public mutating func discard(
+    stream: Int, sequence: UInt64, reason: DropReason, clocks: Clocks
+  ) {
+    self.clocks = clocks
+    guard let place = settle(stream, sequence) else { return }
+    var gap = gapReport(stream, sequence, sequence, reason)
+    gap.epoch = place.epoch
+    gap.from = place.time
+    gap.to = place.time
+    report(gap)
+  }
+
+  /// The reader goes back to the first record that is not settled.
+  public mutating func rewind(stream: Int) {
+    streams[stream].readThrough = streams[stream].settled.through
+    streams[stream].position = nil
+    streams[stream].tailReader = 0
+  }
+
+  struct Settled {
+    var epoch: UInt64
+    var time: WallTime?
+  }
+
+  /// Nil: there is no such record, or not any more.
+  mutating func settle(_ stream: Int, _ sequence: UInt64) -> Settled? {
+    guard sequence <= streams[stream].assigned, !streams[stream].settled.contains(sequence)
+    else { return nil }
+    if sequence <= streams[stream].onDisk {
+      guard let place = findOnDisk(stream, sequence) else { return nil }
+      settleOnDisk(place)
+      streams[stream].settled.settle(sequence, sequence)
+      cursor.isStale = true
+      return Settled(
+        epoch: logs[place.logClass].segments[place.segment].header.epoch, time: nil)
+    }
+    guard let place = findInTail(stream, sequence) else { return nil }
+    let logClass = streams[stream].logClass
+    let entry = logs[logClass].tail[place]
+    removeFromTail(logClass, place)
+    logs[logClass].tail.collect()
+    streams[stream].tailSettled = place
+    streams[stream].settled.settle(sequence, sequence)
+    return Settled(epoch: entry.epoch, time: WallTime(nanoseconds: entry.time))
+  }
+
+  struct DiskPlace {
+    var logClass: Int
+    var segment: Int
+    var entry: Int
+  }
+
+  private mutating func settleOnDisk(_ place: DiskPlace) {
+    logs[place.logClass].segments[place.segment].entries[place.entry].settleOne()
+    let segment = logs[place.logClass].segments[place.segment]
+    if segment.state == .closed, segment.remaining == 0 { hasSettledSegments = true }
+  }
+
+  /// The segment that holds a record, if one does.
+  private func findOnDisk(_ stream: Int, _ sequence: UInt64) -> DiskPlace? {
+    let state = streams[stream]
+    if let position = state.position,
+      let index = logs[position.logClass].index(of: position.number),
+      let entry = entryHolding(position.logClass, index, stream, sequence)
+    {
+      return DiskPlace(logClass: position.logClass, segment: index, entry: entry)
+    }
+    // Its own class first; another one holds what was written before its class was changed.
+    for offset in 0..<4 {
+      let logClass = (state.logClass + offset) % 4
+      for index in logs[logClass].segments.indices {
+        if let entry = entryHolding(logClass, index, stream, sequence) {
+          return DiskPlace(logClass: logClass, segment: index, entry: entry)
+        }
+      }
+    }
+    return nil
+  }
+
+  private func entryHolding(
+    _ logClass: Int, _ index: Int, _ stream: Int, _ sequence: UInt64
+  ) -> Int? {
+    let segment = logs[logClass].segments[index]
+    guard let entry = segment.entry(of: stream) else { return nil }
+    let totals = segment.entries[entry].totals
+    guard segment.entries[entry].remaining > 0,
+      totals.first <= sequence, sequence <= segment.entries[entry].highest
+    else { return nil }
+    return entry
+  }
+
+  /// The place of a record in its class's tail, looked for from where the last one was.
+  func findInTail(_ stream: Int, _ sequence: UInt64) -> UInt64? {
+    let logClass = streams[stream].logClass
+    let first = logs[logClass].tail.first
+    let hint = max(streams[stream].tailSettled, first)
+    return findInTail(logClass, stream, sequence, from: hint)
+      ?? findInTail(logClass, stream, sequence, from: first)
+  }
+
+  private func findInTail(
+    _ logClass: Int, _ stream: Int, _ sequence: UInt64, from start: UInt64
+  ) -> UInt64? {
+    var place = start
+    while place < logs[logClass].tail.end {
+      let entry = logs[logClass].tail[place]
+      if entry.stream == stream, entry.sequence >= sequence {
+        return entry.sequence == sequence && entry.state == .waiting ? place : nil
+      }
+      place += 1
+    }
+    return nil
+  }
+
+  /// Everything from `first` to `last` that is still there goes at once, with one report.
+  mutating func dropRange(_ place: SegmentPlace, entry: Int, reason: DropReason) {
+    let segment = logs[place.logClass].segments[place.index]
+    let held = segment.entries[entry]
+    guard held.remaining > 0 else { return }
+    let stream = held.totals.stream
+    let first = max(held.totals.first, streams[stream].settled.through + 1)
+    var gap = gapReport(stream, min(first, held.highest), held.highest, reason)
+    gap.epoch = segment.header.epoch
+    gap.count = UInt64(held.remaining)
+    gap.from = WallTime(nanoseconds: held.totals.from)
+    gap.to = WallTime(nanoseconds: held.totals.to)
+    report(gap)
+    logs[place.logClass].segments[place.index].entries[entry].settleAll()
+    // Nothing older is left of the stream, unless it changed its class.
+    streams[stream].settled.settle(held.totals.first, held.highest)
+    cursor.isStale = true
+    if segment.state == .closed,
+      logs[place.logClass].segments[place.index].remaining == 0
+    {
+      hasSettledSegments = true
+    }
+  }
+}
+
+struct SegmentPlace: Equatable {
+  var logClass: Int
+  var index: Int
+}

@@ -1,0 +1,71 @@
+import Primitives
+
+// Space on disk is a hard bound. When it is reached, the oldest segment of the least urgent class
+// goes, and every stream in it gets a report. A class keeps one segment against less urgent ones.
+
+extension Spool where Storage: ~Copyable {
+  /// What the spool takes on disk at most before the next segment is made: a segment that is written
+  /// counts with what is reserved for it and with its seal, the cursor with both slots.
+  var accountedBytes: UInt64 {
+    var sum = deadLetters.bytes + max(cursor.bytes, cursorSlotStride + 4096)
+    for log in logs {
+      for segment in log.segments {
+        if segment.state == .open {
+          sum += UInt64(max(segment.bytes, limits.segmentBytes)) + sealBytes(segment)
+        } else {
+          sum += UInt64(segment.bytes)
+        }
+      }
+    }
+    return sum
+  }
+
+  private func sealBytes(_ segment: Segment) -> UInt64 {
+    var sum = frameOverheadBytes + 4
+    for stream in streams where stream.logClass == Int(segment.header.logClass) {
+      sum += 1 + tableEntryFixedBytes + stream.stream.name.count
+    }
+    return UInt64(sum)
+  }
+
+  /// Makes room for one more segment, or throws `full`.
+  mutating func makeRoom(for logClass: Int) throws(StorageError) {
+    if hasSettledSegments { try freeSettledSegments() }
+    let needed = UInt64(limits.segmentBytes) + 4096
+    while accountedBytes + needed > limits.totalBytes {
+      guard try dropOldestSegment(for: logClass) else { throw .full }
+    }
+    // When others fill the file system, the spool gives up as much as it takes, not everything.
+    var isRoom = try storage.freeBytes() >= limits.freeFloorBytes + needed
+    for _ in 0..<2 where !isRoom {
+      guard try dropOldestSegment(for: logClass) else { throw .full }
+      isRoom = try storage.freeBytes() >= limits.freeFloorBytes + needed
+    }
+  }
+
+  /// False: no segment may go for this class.
+  mutating func dropOldestSegment(for logClass: Int) throws(StorageError) -> Bool {
+    guard let victim = victim(for: logClass) else { return false }
+    for entry in logs[victim.logClass].segments[victim.index].entries.indices {
+      dropRange(victim, entry: entry, reason: .space)
+    }
+    hasSettledSegments = true
+    try freeSettledSegments()
+    return true
+  }
+
+  private func victim(for logClass: Int) -> SegmentPlace? {
+    for candidate in (logClass..<4).reversed() {
+      let log = logs[candidate]
+      let kept = candidate == logClass ? 0 : 1
+      guard log.segments.count > kept, log.segments[0].state == .closed else { continue }
+      return SegmentPlace(logClass: candidate, index: 0)
+    }
+    // A class that has nothing yet gets its one segment even from a more urgent one, which keeps one.
+    guard logs[logClass].segments.isEmpty else { return nil }
+    for candidate in (0..<logClass).reversed() where logs[candidate].segments.count > 1 {
+      return SegmentPlace(logClass: candidate, index: 0)
+    }
+    return nil
+  }
+}

@@ -1,0 +1,184 @@
+import Primitives
+
+/// Keeps records until they are delivered: in memory, then on disk, across restarts and power cuts.
+///
+/// It always opens. What is damaged is skipped, counted and reported; what cannot be written stays in
+/// bounded memory. `Spool.docc` describes the format and the guarantees.
+public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
+  var storage: Storage
+  public let limits: SpoolLimits
+  /// Part of the identity of records taken from now on. Drawn when the spool is created, and again
+  /// only when numbers might otherwise be used twice: the cursor is lost or damaged, the end of a
+  /// log is damaged, or a disk that takes no writes has used up its reservation. Numbers count on.
+  public internal(set) var epoch: UInt64
+
+  var random: SplitMix64
+  /// The configured streams in their order, then those that are only on disk.
+  var streams: [StreamState] = []
+  var logs: [ClassLog] = []
+  var slots: [FrameSlot] = []
+  var slotUses: UInt64 = 0
+  /// What the clocks showed when they were last passed in.
+  var clocks: Clocks
+
+  var disk = DiskState()
+  var cursor = CursorState()
+  var lastSyncCommit: Instant?
+  /// A closed segment has nothing left to deliver.
+  var hasSettledSegments = false
+  /// The segment that is written, as it was when it was last synced.
+  var checkpoint: Segment?
+  /// What is missing between records, while segments are scanned.
+  var holes: [SequenceHole] = []
+  var deadLetters = DeadLetterState()
+
+  var builder = FrameBuilder()
+  /// A frame on its way to the disk, and a cursor slot on its way.
+  var output: [UInt8] = []
+  var input: [UInt8] = []
+  var scratch = SpooledRecord()
+
+  var reports: [SpoolReport] = []
+  var reportsTaken = 0
+  var counters = SpoolStatistics()
+
+  /// Opens whatever is there. Problems become reports and counters.
+  public init(
+    opening storage: consuming Storage, limits: SpoolLimits, streams: [SpoolStream], seed: UInt64,
+    clocks: Clocks
+  ) {
+    precondition(streams.count <= SpoolLimits.streamsMax, "spool: too many streams")
+    self.storage = storage
+    self.limits = limits
+    self.clocks = clocks
+    random = SplitMix64(seed: seed)
+    epoch = 0
+    for stream in streams {
+      precondition(
+        stream.logClass < 4 && stream.name.count <= SpoolLimits.streamNameBytesMax,
+        "spool: stream out of bounds")
+      self.streams.append(StreamState(stream, isConfigured: true))
+    }
+    for _ in 0..<4 { logs.append(ClassLog()) }
+    for _ in 0..<limits.frameSlots { slots.append(FrameSlot()) }
+    recover()
+  }
+
+  // MARK: Records in
+
+  /// Takes a record. A `sync` stream's is safe, and can be read, after the next commit.
+  public mutating func append(
+    stream: Int, time: WallTime, quality: ClockQuality, source: Span<UInt8>,
+    subject: Span<UInt8>, token: UInt64, payload: Span<UInt8>, now: Instant
+  ) -> AppendOutcome {
+    clocks.now = max(clocks.now, now)
+    let bytes = source.count + subject.count + payload.count
+    guard bytes <= limits.recordBytesMax else { return .refused(.tooLarge) }
+    let isSync = streams[stream].isSync
+    guard !isSync || !disk.isDegraded else { return .refused(.degraded) }
+    let logClass = streams[stream].logClass
+    guard makeMemory(RecordTail.entryBytes + bytes, for: logClass) else {
+      return .refused(disk.isDegraded ? .degraded : .full)
+    }
+    if !isSync { reserveNumber(stream) }
+    let sequence = streams[stream].assigned + 1
+    streams[stream].assigned = sequence
+    logs[logClass].tail.append(
+      TailEntry(
+        stream: stream, sequence: sequence, epoch: epoch, time: time.nanoseconds, token: token,
+        appended: clocks.now, sourceBytes: source.count, subjectBytes: subject.count,
+        payloadBytes: payload.count, quality: quality, isSync: isSync),
+      source: source, subject: subject, payload: payload)
+    streams[stream].tailRecords += 1
+    streams[stream].tailBytes += UInt64(payload.count)
+    return .taken(sequence: sequence)
+  }
+
+  // MARK: Getters
+
+  /// Whether a record need not be kept by its source any more: it is on disk, was delivered, or was
+  /// dropped with a report.
+  public func isSafe(stream: Int, sequence: UInt64) -> Bool {
+    guard sequence <= streams[stream].assigned else { return false }
+    return sequence <= streams[stream].onDisk || streams[stream].settled.contains(sequence)
+  }
+
+  public var statistics: SpoolStatistics {
+    var result = counters
+    result.bytes = accountedBytes
+    result.isDegraded = disk.isDegraded
+    for log in logs {
+      result.segments += log.segments.count
+      for segment in log.segments { result.records += segment.remaining }
+    }
+    return result
+  }
+
+  /// The records of a stream that are not delivered yet, wherever they are.
+  public func backlog(stream: Int) -> (records: UInt64, bytes: UInt64) {
+    var records = streams[stream].tailRecords
+    var bytes = streams[stream].tailBytes
+    for log in logs {
+      for segment in log.segments {
+        guard let index = segment.entry(of: stream) else { continue }
+        records += UInt64(segment.entries[index].remaining)
+        bytes += UInt64(segment.entries[index].remainingBytes)
+      }
+    }
+    return (records, bytes)
+  }
+
+  /// All streams, those that are not configured any more behind the others.
+  public var streamCount: Int { streams.count }
+  /// The name of the stream at an index below `streamCount`.
+  public func streamName(_ stream: Int) -> ByteString { streams[stream].stream.name }
+
+  /// The memory that records and frames take now.
+  public var memoryBytes: Int {
+    var sum = output.capacity + input.capacity + builder.records.capacity
+    for log in logs { sum += log.tail.heldBytes }
+    for slot in slots { sum += slot.bytes.capacity }
+    return sum
+  }
+
+  /// Whether the memory for waiting records is so full that a commit would make good room.
+  public var isUnderPressure: Bool { tailBytes * 2 > limits.tailBytesMax }
+
+  var tailBytes: Int {
+    var sum = 0
+    for log in logs { sum += log.tail.liveBytes }
+    return sum
+  }
+}
+
+/// Whether the disk takes writes.
+struct DiskState {
+  var failure: StorageError?
+  var retryAt = Instant(nanoseconds: 0)
+  /// The directory could not be read: what is in it must not be touched before it can.
+  var isBlind = false
+  /// The numbers that were given out meanwhile are above this.
+  var blindBase: UInt64 = 0
+  /// The disk is being tried again, and how often it was.
+  var isRetrying = false
+  var retries = 0
+
+  var isDegraded: Bool { failure != nil }
+}
+
+/// What is known of the cursor file.
+struct CursorState {
+  var generation: UInt64 = 0
+  /// The epoch that it held at the start.
+  var epoch: UInt64 = 0
+  /// A sync of it failed: the file is replaced.
+  var isPoisoned = false
+  var fileExists = false
+  /// Records on disk were settled that the file does not know of.
+  var isStale = false
+  /// A reservation runs low.
+  var isUrgent = false
+  var writtenAt: Instant?
+  /// Size of the file on disk.
+  var bytes: UInt64 = 0
+}
