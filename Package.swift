@@ -101,6 +101,9 @@ let package = Package(
       swiftSettings: tests),
     .testTarget(
       name: "IngestTests", dependencies: ["Ingest", "Primitives"], swiftSettings: tests),
+    .testTarget(
+      name: "PlatformTests", dependencies: ["Platform", "CLinux", "Primitives"],
+      swiftSettings: tests),
     // Doubles that a later simulator uses, too.
     .target(
       name: "TestSupport", dependencies: ["Spool", "Primitives"], path: "Tests/Support",

@@ -1,19 +1,20 @@
 #ifndef SPOKE_CLINUX_H
 #define SPOKE_CLINUX_H
-// The C library and kernel headers that the platform layer uses, in both build modes. C variadics
-// and macros are wrapped as inline functions, because Swift imports neither. No feature macro is
-// set here: the C library's headers must look the same from every module.
+// The system calls that the platform layer makes, as plain functions with explicit widths: Swift
+// imports neither C variadics nor macros, and on a 32-bit board `off_t` and `time_t` must be asked
+// for in 64 bits by a feature macro that only our own C files may set (a header that sets one would
+// look different from every module that includes it).
+//
+// Every function that can fail answers a negative errno and retries EINTR itself.
+#include "CLinuxFiles.h"
+#include "CLinuxProcess.h"
+#include "CLinuxPseudoTerminal.h"
+#include "CLinuxSerial.h"
+#include "CLinuxSockets.h"
+#include "unix_client.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <time.h>
-#include <unistd.h>
-
-static inline int spoke_errno(void) { return errno; }
-static inline int spoke_open(const char *path, int flags, unsigned mode) {
-  return open(path, flags, mode);
-}
 #endif

@@ -1,0 +1,250 @@
+import CLinux
+import Primitives
+
+/// The spool's directory: the operations of the spool's storage protocol on files, one process at a
+/// time. Names are looked up from the directory's own descriptor, so that a mount or a rename above
+/// it cannot mix two spools; symbolic links are never followed.
+///
+/// Nothing is tried twice. After a failed sync the kernel may call pages clean that never reached
+/// the medium, and a second sync would lie: such a file never syncs again until it is created anew.
+public final class FileStorage {
+  /// `CLASS-NNNNNNNNNN.seg`, `cursor`, `dead-letter.seg`.
+  public enum File: Hashable, Sendable {
+    case segment(logClass: UInt8, number: UInt32)
+    case cursor
+    case deadLetter
+  }
+
+  /// Why the disk did not do as it was told.
+  public enum Failure: Error, Equatable, Sendable {
+    /// ENOSPC, EDQUOT.
+    case full
+    /// EROFS, EACCES, EPERM.
+    case readOnly
+    /// ENOENT, ENOTDIR.
+    case missing
+    /// EEXIST.
+    case exists
+    /// EIO and everything else, with the errno.
+    case failed(Int32)
+
+    init(_ code: Int32) {
+      switch code {
+      case ENOSPC, EDQUOT: self = .full
+      case EROFS, EACCES, EPERM: self = .readOnly
+      case ENOENT, ENOTDIR: self = .missing
+      case EEXIST: self = .exists
+      default: self = .failed(code)
+      }
+    }
+  }
+
+  /// The directory cannot be used at all.
+  public struct OpenError: Error, Sendable {
+    public let description: String
+    /// Another process has it.
+    public let isLocked: Bool
+  }
+
+  private let directory: FileDescriptor
+  /// Holds the lock as long as it is open.
+  private let lock: FileDescriptor
+  private var open = OpenFiles()
+  /// Files whose sync failed. At most as many as there are files.
+  private var poisoned: [File] = []
+
+  /// Opens the directory, which is made if only its last part is missing, and locks it.
+  public init(directory path: ByteString) throws(OpenError) {
+    let directory = try FileStorage.openDirectory(path)
+    let lock = try FileStorage.takeLock(directory.raw, path)
+    self.directory = directory
+    self.lock = lock
+  }
+
+  private static func openDirectory(_ path: ByteString) throws(OpenError) -> FileDescriptor {
+    _ = path.withCString { spoke_create_directory($0, 0o700) }
+    let opened = path.withCString { spoke_open_directory($0) }
+    guard opened >= 0 else { throw OpenError(path, SystemError("open", -opened)) }
+    return FileDescriptor(owning: opened)
+  }
+
+  private static func takeLock(
+    _ directory: Int32, _ path: ByteString
+  ) throws(OpenError) -> FileDescriptor {
+    let opened = spoke_open_at(directory, "lock", 1, 0)
+    guard opened >= 0 else { throw OpenError(path, SystemError("lock", -opened)) }
+    let lock = FileDescriptor(owning: opened)
+    let answer = spoke_lock_exclusive(lock.raw)
+    guard answer >= 0 else { throw OpenError(path, SystemError("lock", -answer)) }
+    return lock
+  }
+
+  /// The files here that are ours.
+  public func list() throws(Failure) -> [File] {
+    var files: [File] = []
+    let answer = forEachName(in: directory.raw) { name in
+      if let file = File(name: name) { files.append(file) }
+    }
+    try succeed(answer)
+    return files
+  }
+
+  /// A file's size in bytes.
+  public func size(of file: File) throws(Failure) -> UInt64 {
+    UInt64(try succeed(spoke_file_size(try descriptor(file))))
+  }
+
+  /// Makes an empty file with room for `bytes` where the file system can reserve it.
+  public func create(_ file: File, reserving bytes: UInt64) throws(Failure) {
+    let made = file.withName { spoke_open_at(directory.raw, $0, 1, 1) }
+    try succeed(made)
+    let answer = bytes == 0 ? 0 : spoke_reserve(made, bytes)
+    if answer < 0 {
+      _ = spoke_close(made)
+      _ = file.withName { spoke_unlink_at(directory.raw, $0) }
+      throw Failure(-answer)
+    }
+    poisoned.removeAll { $0 == file }
+    try keep(made, for: file)
+  }
+
+  /// Writes all of `bytes` at `offset`.
+  public func write(
+    _ file: File, at offset: UInt64, _ bytes: Span<UInt8>
+  ) throws(Failure) {
+    let descriptor = try descriptor(file)
+    open.markDirty(file)
+    try succeed(
+      bytes.withUnsafeBytes { spoke_write_at(descriptor, $0.baseAddress, $0.count, offset) })
+  }
+
+  /// Appends up to `count` bytes from `offset` on to `buffer`, and answers how many.
+  public func read(
+    _ file: File, at offset: UInt64, count: Int, into buffer: inout [UInt8]
+  ) throws(Failure) -> Int {
+    let descriptor = try descriptor(file)
+    let start = buffer.count
+    // Only what is there, so that a generous `count` costs no memory.
+    let size = UInt64(try succeed(spoke_file_size(descriptor)))
+    guard offset < size else { return 0 }
+    let wanted = Int(min(UInt64(count), size - offset))
+    buffer.append(contentsOf: repeatElement(0, count: wanted))
+    let got = buffer.withUnsafeMutableBytes {
+      spoke_read_at(descriptor, $0.baseAddress! + start, wanted, offset)
+    }
+    buffer.removeLast(wanted - Int(max(0, got)))
+    return Int(try succeed(got))
+  }
+
+  /// Returns when the file's bytes are on the medium.
+  public func sync(_ file: File) throws(Failure) {
+    if poisoned.contains(file) { throw .failed(EIO) }
+    let answer = spoke_sync_data(try descriptor(file))
+    guard answer < 0 else {
+      open.markClean(file)
+      return
+    }
+    poison(file)
+    throw Failure(-answer)
+  }
+
+  /// Returns when creations, removals and renames are on the medium.
+  public func syncDirectory() throws(Failure) {
+    try succeed(spoke_sync(directory.raw))
+  }
+
+  /// Cuts a file to `bytes`.
+  public func truncate(_ file: File, to bytes: UInt64) throws(Failure) {
+    let descriptor = try descriptor(file)
+    open.markDirty(file)
+    try succeed(spoke_truncate(descriptor, bytes))
+  }
+
+  /// Deletes a file.
+  public func remove(_ file: File) throws(Failure) {
+    open.close(file)
+    try succeed(file.withName { spoke_unlink_at(directory.raw, $0) })
+    poisoned.removeAll { $0 == file }
+  }
+
+  /// Moves it to `quarantine/NUMBER-NAME`. The numbers count up, so the two highest are the newest.
+  public func quarantine(_ file: File) throws(Failure) {
+    open.close(file)
+    let made = spoke_create_directory_at(directory.raw, "quarantine", 0o700)
+    if made < 0 && made != -EEXIST { throw Failure(-made) }
+    let place = FileDescriptor(
+      owning: try succeed(spoke_open_directory_at(directory.raw, "quarantine")))
+    var newest = try trimQuarantine(place.raw, keeping: quarantinedFilesMax - 1)
+    newest &+= 1
+    let target = ByteString("\(decimal(newest, digits: 10))-\(file.name.description)")
+    try succeed(
+      file.withName { from in
+        target.withCString { spoke_rename_at(directory.raw, from, place.raw, $0) }
+      })
+    poisoned.removeAll { $0 == file }
+  }
+
+  /// Bytes that the file system has free for us.
+  public func freeBytes() throws(Failure) -> UInt64 {
+    UInt64(try succeed(spoke_free_bytes(directory.raw)))
+  }
+
+  /// Deletes the oldest quarantined files and answers the highest number that was given.
+  private func trimQuarantine(_ place: Int32, keeping count: Int) throws(Failure) -> UInt32 {
+    var entries: [(number: UInt32, name: ByteString)] = []
+    let answer = forEachName(in: place) { name in
+      if let number = leadingNumber(name) { entries.append((number, name)) }
+    }
+    try succeed(answer)
+    entries.sort { $0.number > $1.number }
+    while entries.count > count {
+      let oldest = entries.removeLast()
+      try succeed(oldest.name.withCString { spoke_unlink_at(place, $0) })
+    }
+    return entries.first?.number ?? 0
+  }
+
+  /// The file's descriptor, opened if it is not.
+  private func descriptor(_ file: File) throws(Failure) -> Int32 {
+    if let descriptor = open.find(file) { return descriptor }
+    let opened = try succeed(file.withName { spoke_open_at(directory.raw, $0, 0, 0) })
+    try keep(opened, for: file)
+    return opened
+  }
+
+  /// Keeps a descriptor, and closes the one used longest ago if there are too many. Bytes that were
+  /// written through that one are synced first, while this process is still told of a failure.
+  private func keep(_ descriptor: Int32, for file: File) throws(Failure) {
+    if let victim = open.victim() {
+      if victim.isDirty, !poisoned.contains(victim.file), spoke_sync_data(victim.descriptor) < 0 {
+        poisoned.append(victim.file)
+      }
+      open.close(victim.file)
+    }
+    open.insert(file, descriptor)
+  }
+
+  private func poison(_ file: File) {
+    open.close(file)
+    if !poisoned.contains(file) { poisoned.append(file) }
+  }
+
+  @discardableResult
+  private func succeed<Answer: SignedInteger & FixedWidthInteger>(
+    _ answer: Answer
+  ) throws(Failure) -> Answer {
+    if answer < 0 { throw Failure(Int32(truncatingIfNeeded: -answer)) }
+    return answer
+  }
+}
+
+extension FileStorage.OpenError {
+  init(_ path: ByteString, _ error: SystemError) {
+    isLocked = error.code == EWOULDBLOCK
+    let reason = isLocked ? "another process uses it" : error.description
+    description = "spool directory \(path.description): \(reason)"
+  }
+}
+
+/// Two are enough to look at; more would eat the spool's room.
+private let quarantinedFilesMax = 2

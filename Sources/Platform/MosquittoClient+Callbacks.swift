@@ -1,0 +1,88 @@
+import CMosquitto
+import Primitives
+
+/// What libmosquitto calls, always from within one of the calls to it.
+extension MosquittoClient {
+  func setCallbacks() {
+    mosquitto_connect_with_flags_callback_set(client) { _, context, code, flags in
+      MosquittoClient.from(context).didConnect(code: code, flags: flags)
+    }
+    mosquitto_message_callback_set(client) { _, context, message in
+      if let message { MosquittoClient.from(context).didReceive(message.pointee) }
+    }
+    mosquitto_subscribe_callback_set(client) { _, context, id, count, granted in
+      let refused = count > 0 && granted![0] > 2
+      MosquittoClient.from(context).didSubscribe(id, isRefused: refused)
+    }
+    mosquitto_publish_callback_set(client) { _, context, id in
+      MosquittoClient.from(context).didPublish(id)
+    }
+    mosquitto_log_callback_set(client) { _, context, level, text in
+      guard level == MOSQ_LOG_ERR, let context, let text else { return }
+      MosquittoClient.from(context).didLog(String(cString: text))
+    }
+  }
+
+  private static func from(_ context: UnsafeMutableRawPointer?) -> MosquittoClient {
+    Unmanaged<MosquittoClient>.fromOpaque(context!).takeUnretainedValue()
+  }
+
+  /// A persistent session keeps its subscriptions, but not those that the configuration has
+  /// changed; subscribing again is harmless.
+  private func didConnect(code: Int32, flags: Int32) {
+    guard code == 0 else {
+      cause = "refused: \(String(cString: mosquitto_connack_string(code)))"
+      return
+    }
+    status.isConnected = true
+    status.sessionPresent = flags & 1 == 1
+    status.connections &+= 1
+    status.refusedFilters.removeAll()
+    for filter in settings.filters {
+      var id: Int32 = 0
+      let answer = filter.topic.withCString {
+        mosquitto_subscribe(client, &id, $0, Int32(filter.qos))
+      }
+      if answer != 0 { status.refusedFilters.append(filter.topic) }
+      subscriptionIDs.append(answer == 0 ? id : -1)
+    }
+  }
+
+  private func didReceive(_ message: mosquitto_message) {
+    status.messages &+= 1
+    if message.qos > 0 { status.unacknowledged += 1 }
+    let taken = messages.push(
+      topic: message.topic, payload: message.payload, count: Int(message.payloadlen),
+      limit: settings.payloadBytesMax, qos: UInt8(message.qos),
+      id: UInt16(truncatingIfNeeded: message.mid), isRetained: message.retain)
+    // Only a TLS record that holds many packets comes here. Lost as a QoS 0 message may be;
+    // a QoS 1 message is delivered again, since this connection's acknowledgements never leave.
+    if !taken { cause = "more messages at once than the queue holds" }
+  }
+
+  private func didSubscribe(_ id: Int32, isRefused: Bool) {
+    guard isRefused else { return }
+    for index in subscriptionIDs.indices where subscriptionIDs[index] == id {
+      status.refusedFilters.append(settings.filters[index].topic)
+    }
+  }
+
+  private func didPublish(_ id: Int32) {
+    finishPublishing(isDelivered: true) { $0.id == id }
+  }
+
+  func finishPublishing(
+    isDelivered: Bool, where isFinished: ((id: Int32, qos: UInt8)) -> Bool
+  ) {
+    for entry in publishing where isFinished(entry) {
+      let fits = published.append(Publication(id: entry.id, isDelivered: isDelivered))
+      precondition(fits, "MosquittoClient: more publications than were taken")
+    }
+    publishing.removeAll(where: isFinished)
+  }
+
+  /// The last error is the most general one, the first one is nearest to the cause.
+  private func didLog(_ text: String) {
+    if logged.isEmpty { logged = text }
+  }
+}

@@ -1,3 +1,0 @@
-import CLinux
-import CMosquitto
-import COpenSSL

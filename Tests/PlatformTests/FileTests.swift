@@ -1,0 +1,202 @@
+import CLinux
+import Foundation
+import Primitives
+import Testing
+
+@testable import Platform
+
+@Suite struct FileStorageTests {
+  private let segment = FileStorage.File.segment(logClass: 2, number: 42)
+
+  @Test("what is written at an offset is read back, appended to what the buffer holds")
+  func writeAndRead() throws {
+    let directory = TemporaryDirectory()
+    let storage = try FileStorage(directory: directory.name)
+    try storage.create(segment, reserving: 65_536)
+    #expect(try storage.size(of: segment) == 0)
+    try storage.write(segment, at: 0, Array("hello ".utf8).span)
+    try storage.write(segment, at: 6, Array("world".utf8).span)
+    try storage.sync(segment)
+    try storage.syncDirectory()
+    var buffer = Array("> ".utf8)
+    #expect(try storage.read(segment, at: 6, count: 1_000_000, into: &buffer) == 5)
+    #expect(buffer == Array("> world".utf8))
+    #expect(try storage.read(segment, at: 11, count: 10, into: &buffer) == 0)
+    #expect(try storage.read(segment, at: .max, count: 10, into: &buffer) == 0)
+    #expect(try storage.size(of: segment) == 11)
+    try storage.truncate(segment, to: 5)
+    #expect(try storage.size(of: segment) == 5)
+    #expect(try storage.freeBytes() > 0)
+  }
+
+  @Test("only our own names are listed, and the files are for us alone")
+  func list() throws {
+    let directory = TemporaryDirectory()
+    for name in [
+      "4-0000000001.seg", "0-1.seg", "0-00000000001.seg", "0-9999999999.seg", "0-000000000x.seg",
+      "notes", "cursor.bak", "0-0000000001.seg.tmp",
+    ] {
+      try Data().write(to: URL(fileURLWithPath: directory.file(name).description))
+    }
+    let storage = try FileStorage(directory: directory.name)
+    #expect(try storage.list().isEmpty)
+    let files: Set<FileStorage.File> = [
+      .cursor, .deadLetter, segment, .segment(logClass: 0, number: 0),
+      .segment(logClass: 3, number: .max),
+    ]
+    for file in files { try storage.create(file, reserving: 0) }
+    #expect(Set(try storage.list()) == files)
+    #expect(segment.name == "2-0000000042.seg")
+    let path = directory.file("2-0000000042.seg").description
+    let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions]
+    #expect(mode as? Int == 0o600)
+  }
+
+  @Test("each refusal has its case: exists, missing; and symbolic links are not followed")
+  func refusals() throws {
+    let directory = TemporaryDirectory()
+    let storage = try FileStorage(directory: directory.name)
+    #expect(failure { try storage.size(of: .cursor) } == .missing)
+    #expect(failure { try storage.remove(.cursor) } == .missing)
+    #expect(failure { try storage.quarantine(.cursor) } == .missing)
+    try storage.create(.cursor, reserving: 0)
+    #expect(failure { try storage.create(.cursor, reserving: 0) } == .exists)
+    try FileManager.default.createSymbolicLink(
+      atPath: directory.file("dead-letter.seg").description, withDestinationPath: "/etc/passwd")
+    #expect(failure { try storage.size(of: .deadLetter) } == .failed(ELOOP))
+    #expect(failure { try storage.create(.deadLetter, reserving: 0) } == .exists)
+  }
+
+  @Test("a full disk is told as full, and a reservation that fails leaves no file")
+  func full() throws {
+    let directory = TemporaryDirectory()
+    let storage = try FileStorage(directory: directory.name)
+    let free = try storage.freeBytes()
+    #expect(failure { try storage.create(segment, reserving: free * 2 + 1 << 40) } == .full)
+    #expect(try storage.list().isEmpty)
+  }
+
+  @Test("a second instance is refused and told why; the first one's end frees the directory")
+  func locked() throws {
+    let directory = TemporaryDirectory()
+    do {
+      let first = try FileStorage(directory: directory.name)
+      var message = ""
+      do throws(FileStorage.OpenError) {
+        _ = try FileStorage(directory: directory.name)
+      } catch {
+        message = error.description
+        #expect(error.isLocked)
+      }
+      #expect(message == "spool directory \(directory.path): another process uses it")
+      _ = first
+    }
+    _ = try FileStorage(directory: directory.name)
+  }
+
+  @Test("a directory that cannot be made names itself")
+  func noDirectory() {
+    var message = ""
+    do throws(FileStorage.OpenError) {
+      _ = try FileStorage(directory: "/proc/none/spool")
+    } catch { message = error.description }
+    #expect(message == "spool directory /proc/none/spool: open: No such file or directory")
+  }
+
+  @Test("quarantine keeps the two newest")
+  func quarantine() throws {
+    let directory = TemporaryDirectory()
+    let storage = try FileStorage(directory: directory.name)
+    for number in UInt32(1)...4 {
+      let file = FileStorage.File.segment(logClass: 1, number: number)
+      try storage.create(file, reserving: 0)
+      try storage.write(file, at: 0, [UInt8(number)].span)
+      try storage.quarantine(file)
+      #expect(failure { try storage.size(of: file) } == .missing)
+    }
+    #expect(try storage.list().isEmpty)
+    let kept = try FileManager.default.contentsOfDirectory(
+      atPath: directory.file("quarantine").description)
+    #expect(
+      kept.sorted() == ["0000000003-1-0000000003.seg", "0000000004-1-0000000004.seg"])
+  }
+
+  @Test("many more files than descriptors: all are written and read, few are open")
+  func descriptors() throws {
+    let directory = TemporaryDirectory()
+    let storage = try FileStorage(directory: directory.name)
+    let files = (0..<40).map { FileStorage.File.segment(logClass: 0, number: UInt32($0)) }
+    for (index, file) in files.enumerated() {
+      try storage.create(file, reserving: 0)
+      try storage.write(file, at: 0, [UInt8(index)].span)
+    }
+    for (index, file) in files.enumerated() {
+      var buffer: [UInt8] = []
+      #expect(try storage.read(file, at: 0, count: 9, into: &buffer) == 1)
+      #expect(buffer == [UInt8(index)])
+      try storage.sync(file)
+    }
+    let links = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap {
+      try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")
+    }
+    #expect(links.filter { $0.hasPrefix(directory.path) && $0.hasSuffix(".seg") }.count == 8)
+  }
+
+  @Test("a file whose sync failed never syncs again until it is made anew")
+  func poisoned() throws {
+    let directory = TemporaryDirectory()
+    let storage = try FileStorage(directory: directory.name)
+    try storage.create(segment, reserving: 0)
+    // A device whose writes do not sync stands in for a broken disk: fdatasync of it is EINVAL.
+    try storage.remove(segment)
+    let path = directory.file("2-0000000042.seg").description
+    try #require(mkfifo(path, 0o600) == 0)
+    #expect(failure { try storage.sync(segment) } == .failed(EINVAL))
+    #expect(unlink(path) == 0)
+    try Data([1]).write(to: URL(fileURLWithPath: path))
+    #expect(failure { try storage.sync(segment) } == .failed(EIO))
+    var buffer: [UInt8] = []
+    #expect(try storage.read(segment, at: 0, count: 1, into: &buffer) == 1)
+    try storage.remove(segment)
+    try storage.create(segment, reserving: 0)
+    try storage.sync(segment)
+  }
+
+  private func failure<Result>(_ body: () throws -> Result) -> FileStorage.Failure? {
+    do { _ = try body() } catch { return error as? FileStorage.Failure }
+    return nil
+  }
+}
+
+@Suite struct FileReaderTests {
+  @Test("a whole file up to its limit; what is not a file, or too large, names itself")
+  func contents() throws {
+    let directory = TemporaryDirectory()
+    let file = directory.file("file")
+    let bytes = (0..<1_000).map { UInt8(truncatingIfNeeded: $0) }
+    try Data(bytes).write(to: URL(fileURLWithPath: file.description))
+    #expect(try FileReader.contents(of: file, limit: 1_000) == bytes)
+    func message(_ path: ByteString, _ limit: Int) -> String? {
+      do throws(FileError) { _ = try FileReader.contents(of: path, limit: limit) } catch {
+        return error.description
+      }
+      return nil
+    }
+    #expect(message(file, 999) == "\(file.description): larger than 999 bytes")
+    #expect(message(directory.name, 9) == "\(directory.path): not a file")
+    #expect(message("/none", 9) == "/none: No such file or directory")
+    try Data().write(to: URL(fileURLWithPath: file.description))
+    #expect(try FileReader.contents(of: file, limit: 0).isEmpty)
+  }
+
+  @Test("conf.d: the names with the suffix in byte order, hidden ones left out; absent is empty")
+  func names() throws {
+    let directory = TemporaryDirectory()
+    for name in ["b.toml", "10.toml", "a.toml", "9.toml", ".x.toml", "c.toml~", ".toml", "toml"] {
+      try Data().write(to: URL(fileURLWithPath: directory.file(name).description))
+    }
+    let names = try FileReader.names(in: directory.name, suffix: ".toml")
+    #expect(names == ["10.toml", "9.toml", "a.toml", "b.toml"])
+    #expect(try FileReader.names(in: "/none", suffix: ".toml").isEmpty)
+  }
+}

@@ -1,0 +1,224 @@
+import CLinux
+import Foundation
+import Primitives
+import Testing
+
+@testable import Platform
+
+@Suite struct SerialTests {
+  @Test("every byte passes unchanged in both directions, 0x03, 0x11, 0x13, CR and 0xFF included")
+  func raw() throws {
+    let terminal = try Terminal()
+    let port = try SerialPort(terminal.path, SerialLine(baud: 115_200))
+    #expect(port.warnings.isEmpty)
+    let special: [UInt8] = [0x03, 0x11, 0x13, 0x0D, 0x0A, 0x1A, 0x04, 0x7F, 0x00, 0xFF, 0xFF, 0x00]
+    let bytes = special + (0...255).map { UInt8($0) }
+    terminal.write(bytes)
+    #expect(try read(port, bytes.count) == bytes)
+    #expect(port.write(bytes.span) == .bytes(bytes.count))
+    #expect(terminal.read(bytes.count) == bytes)
+    // Nothing was echoed to the board.
+    #expect(terminal.readNow().isEmpty)
+    var buffer = [UInt8](repeating: 0, count: 16)
+    #expect(port.read(into: &buffer) == .blocked(.readable))
+  }
+
+  @Test("any baud rate is set and read back", arguments: [300, 4_800, 12_345, 921_600, 3_000_000])
+  func baud(rate: UInt32) throws {
+    let terminal = try Terminal()
+    let port = try SerialPort(terminal.path, SerialLine(baud: rate))
+    var state = spoke_line_state()
+    #expect(spoke_serial_state(port.descriptor, &state) == 0)
+    #expect(state.line.baud == rate && state.output_baud == rate)
+    #expect(state.raw == 1 && state.hang_up_on_close == 0)
+  }
+
+  @Test("data bits, stop bits and flow control are set; a terminal without parity warns")
+  func framing() throws {
+    let terminal = try Terminal()
+    let line = SerialLine(baud: 9_600, dataBits: 8, parity: .even, stopBits: 2, flow: .rtsCts)
+    let port = try SerialPort(terminal.path, line)
+    #expect(port.warnings == ["parity is none, not even"])
+    var state = spoke_line_state()
+    #expect(spoke_serial_state(port.descriptor, &state) == 0)
+    #expect(state.line.stop_bits == 2 && state.line.flow == 1)
+    let software = try Terminal()
+    let other = try SerialPort(software.path, SerialLine(baud: 9_600, flow: .xonXoff))
+    #expect(spoke_serial_state(other.descriptor, &state) == 0)
+    #expect(state.line.flow == 2 && state.raw == 1)
+  }
+
+  @Test("what was received before the port was opened is thrown away")
+  func flush() throws {
+    let terminal = try Terminal()
+    // Somebody else holds the other end open, as a board does, and has been talking.
+    let held = FileDescriptor(owning: terminal.path.withCString { spoke_serial_open($0) })
+    terminal.write(Array("stale\n".utf8))
+    let port = try SerialPort(terminal.path, SerialLine(baud: 9_600))
+    var buffer = [UInt8](repeating: 0, count: 16)
+    #expect(port.read(into: &buffer) == .blocked(.readable))
+    _ = held.raw
+  }
+
+  @Test("a hang-up ends reading and writing, and the loop reports it")
+  func hangUp() throws {
+    var terminal: Terminal? = try Terminal()
+    let port = try SerialPort(terminal!.path, SerialLine(baud: 9_600))
+    let loop = try EventLoop(capacity: 1)
+    _ = try loop.register(port.descriptor, token: 7, interest: .readable)
+    terminal = nil
+    try loop.wait(until: SystemClocks.now() + .seconds(5))
+    #expect(loop.nextReady()?.isHangUp == true)
+    var buffer = [UInt8](repeating: 0, count: 16)
+    #expect(port.read(into: &buffer) == .ended)
+    #expect(port.write([1].span) == .ended)
+  }
+
+  @Test("a second opening of the same port is refused, until the first one is closed")
+  func busy() throws {
+    let terminal = try Terminal()
+    var first: SerialPort? = try SerialPort(terminal.path, SerialLine(baud: 9_600))
+    let failure = error { try SerialPort(terminal.path, SerialLine(baud: 9_600)) }
+    #expect(failure?.kind == .busy)
+    #expect(failure?.description == "\(terminal.path.description): another process uses it")
+    _ = first
+    first = nil
+    _ = try SerialPort(terminal.path, SerialLine(baud: 9_600))
+  }
+
+  @Test("a port that is not there, and a file that is no port, say so")
+  func notThere() throws {
+    let absent = error { try SerialPort("/dev/serial/by-id/none", SerialLine(baud: 9_600)) }
+    #expect(absent?.kind == .absent)
+    #expect(absent?.description == "/dev/serial/by-id/none: open: No such file or directory")
+    let directory = TemporaryDirectory()
+    let file = directory.file("file")
+    try Data().write(to: URL(fileURLWithPath: file.description))
+    let wrong = error { try SerialPort(file, SerialLine(baud: 9_600)) }
+    #expect(wrong?.kind == .failed)
+    #expect(wrong?.description == "\(file.description): not a serial port")
+  }
+
+  @Test("a board that does not read makes the writer wait")
+  func backPressure() throws {
+    let terminal = try Terminal()
+    let port = try SerialPort(terminal.path, SerialLine(baud: 9_600))
+    let block = [UInt8](repeating: 0x55, count: 4_096)
+    var written = 0
+    while case .bytes(let count) = port.write(block.span) { written += count }
+    #expect(port.write(block.span) == .blocked(.writable))
+    #expect(terminal.read(written).count == written)
+  }
+
+  @Test("the watcher tells when a device's name appears, in directories that are not there yet too")
+  func watcher() throws {
+    let directory = TemporaryDirectory()
+    let watcher = try DeviceWatcher()
+    let loop = try EventLoop(capacity: 1)
+    _ = try loop.register(watcher.descriptor, token: 1, interest: .readable)
+    let path = directory.file("by-id/board")
+    watcher.watch(path)
+    #expect(!watcher.drain())
+    try FileManager.default.createDirectory(
+      atPath: directory.file("by-id").description, withIntermediateDirectories: false)
+    try expectChange(watcher, loop)
+    watcher.watch(path)
+    #expect(!watcher.drain())
+    let terminal = try Terminal()
+    try FileManager.default.createSymbolicLink(
+      atPath: path.description, withDestinationPath: terminal.path.description)
+    try expectChange(watcher, loop)
+    _ = try SerialPort(path, SerialLine(baud: 9_600))
+  }
+
+  @Test("the watcher follows a symbolic link to the directory of its target")
+  func watcherLink() throws {
+    let directory = TemporaryDirectory()
+    let devices = TemporaryDirectory()
+    let link = directory.file("ttyBOARD")
+    try FileManager.default.createSymbolicLink(
+      atPath: link.description, withDestinationPath: devices.file("7").description)
+    let watcher = try DeviceWatcher()
+    let loop = try EventLoop(capacity: 1)
+    _ = try loop.register(watcher.descriptor, token: 1, interest: .readable)
+    watcher.watch(link)
+    try Data().write(to: URL(fileURLWithPath: devices.file("7").description))
+    try expectChange(watcher, loop)
+  }
+
+  @Test("a terminal that comes back in /dev/pts is seen")
+  func watcherTerminals() throws {
+    let watcher = try DeviceWatcher()
+    let loop = try EventLoop(capacity: 1)
+    _ = try loop.register(watcher.descriptor, token: 1, interest: .readable)
+    watcher.watch("/dev/pts/absent")
+    _ = watcher.drain()
+    let terminal = try Terminal()
+    try expectChange(watcher, loop)
+    _ = terminal
+  }
+
+  private func expectChange(_ watcher: DeviceWatcher, _ loop: EventLoop) throws {
+    try loop.wait(until: SystemClocks.now() + .seconds(5))
+    #expect(loop.nextReady()?.isReadable == true)
+    #expect(watcher.drain())
+  }
+
+  private func error(_ body: () throws -> SerialPort) -> SerialError? {
+    do { _ = try body() } catch { return error as? SerialError }
+    return nil
+  }
+
+  private func read(_ port: SerialPort, _ count: Int) throws -> [UInt8] {
+    let loop = try EventLoop(capacity: 1)
+    let registration = try loop.register(port.descriptor, token: 0, interest: .readable)
+    defer { loop.deregister(registration) }
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 64)
+    while bytes.count < count {
+      try loop.wait(until: SystemClocks.now() + .seconds(5))
+      guard loop.nextReady() != nil else { throw Timeout() }
+      if case .bytes(let got) = port.read(into: &buffer) { bytes += buffer[..<got] }
+    }
+    return bytes
+  }
+}
+
+/// The board's end of a pseudo-terminal.
+private final class Terminal {
+  private let master: Int32
+  let path: ByteString
+
+  init() throws {
+    master = open("/dev/ptmx", O_RDWR | O_NOCTTY)
+    try #require(master >= 0)
+    var unlocked: Int32 = 0
+    var number: Int32 = 0
+    // TIOCSPTLCK and TIOCGPTN: unlockpt and ptsname are not in Swift's module of the C library.
+    try #require(ioctl(master, 0x4004_5431, &unlocked) == 0)
+    try #require(ioctl(master, 0x8004_5430, &number) == 0)
+    path = ByteString("/dev/pts/\(number)")
+  }
+
+  deinit { close(master) }
+
+  func write(_ bytes: [UInt8]) {
+    #expect(Foundation.write(master, bytes, bytes.count) == bytes.count)
+  }
+
+  func read(_ count: Int) -> [UInt8] {
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 4_096)
+    while bytes.count < count {
+      let got = Foundation.read(master, &buffer, buffer.count)
+      if got <= 0 { break }
+      bytes += buffer[..<got]
+    }
+    return bytes
+  }
+
+  func readNow() -> [UInt8] {
+    var waiting = pollfd(fd: master, events: Int16(POLLIN), revents: 0)
+    return poll(&waiting, 1, 0) == 1 ? read(1) : []
+  }
+}
