@@ -111,5 +111,11 @@ let package = Package(
     .testTarget(
       name: "SpoolTests", dependencies: ["Spool", "TestSupport", "Primitives"],
       swiftSettings: tests),
+    .testTarget(
+      name: "GatewayTests",
+      dependencies: [
+        "Gateway", "Configuration", "NetworkingCore", "HTTP2", "HPACK", "Spool", "TestSupport",
+        "Primitives",
+      ], swiftSettings: tests),
   ]
 )

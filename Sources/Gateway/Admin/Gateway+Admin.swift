@@ -1,0 +1,41 @@
+import Primitives
+import Spool
+
+/// Which page answers which request.
+extension Gateway where Storage: ~Copyable {
+  /// Answers one request of the admin endpoint.
+  public mutating func answer(_ request: AdminRequest, clocks: Clocks) -> AdminPage {
+    let path = request.path
+    if path == "/ready" { return readyPage() }
+    if path == "/stats" || path == "/stats/prometheus" { return statisticsPage(request) }
+    guard let body = document(path, clocks: clocks) else {
+      return AdminPage(status: 404, line: "no such page: \(path.description)")
+    }
+    return AdminPage(contentType: .json, body: body)
+  }
+
+  /// Configuration, spool and sources are up when the gateway exists; an upstream is not waited for.
+  private func readyPage() -> AdminPage {
+    draining ? AdminPage(status: 503, line: "DRAINING") : AdminPage(status: 200, line: "LIVE")
+  }
+
+  private func statisticsPage(_ request: AdminRequest) -> AdminPage {
+    switch StatisticsPage.Request.read(request) {
+    case .refused(let page): return page
+    case .accepted(let asked):
+      var statistics = asked.statistics()
+      collect(into: &statistics)
+      return asked.page(of: statistics)
+    }
+  }
+
+  private func document(_ path: ByteString, clocks: Clocks) -> [UInt8]? {
+    if path == "/memory" { return memoryPage() }
+    if path == "/server_info" { return serverInfoPage(clocks: clocks) }
+    if path == "/streams" { return streamsPage() }
+    if path == "/serial" { return serialPage() }
+    if path == "/mqtt" { return mqttPage() }
+    if path == "/spool" { return spoolPage() }
+    return nil
+  }
+}

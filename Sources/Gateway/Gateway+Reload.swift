@@ -1,0 +1,103 @@
+import Configuration
+import Ingest
+import NetworkingCore
+import Policy
+import Primitives
+import Spool
+
+/// SIGHUP: another configuration, while everything that is stored stays what it is.
+extension Gateway where Storage: ~Copyable {
+  /// Takes a valid configuration into force. False: the disk takes no writes at the moment, so that
+  /// streams cannot be changed without losing what is in memory; nothing has changed.
+  public mutating func reload(_ new: Configuration, clocks: Clocks) -> Bool {
+    if new != configuration {
+      guard takeStreams(new, clocks: clocks) else { return false }
+      takePorts(new)
+      topics = TopicMap(filters: new.mqtt?.subscriptions.map { $0.filter } ?? [])
+      replace(configuration: new)
+      ledger = MemoryLedger(new, spool: spool.limits)
+      core.apply(new.directSnapshot, now: clocks.now)
+    }
+    retryNow(clocks: clocks)
+    return true
+  }
+
+  /// A configuration that is not valid changes nothing, and is reported.
+  public mutating func reloadRejected(_ reason: String, clocks: Clocks) {
+    report("config_rejected", clocks: clocks) { $0.member("reason", ByteString(reason)) }
+  }
+
+  /// Holds and pauses end: a new secret or a new policy may have helped.
+  mutating func retryNow(clocks: Clocks) {
+    core.forgetFailures(now: clocks.now)
+    for index in uplinks.indices { uplinks[index].endWaiting(now: clocks.now) }
+  }
+
+  /// Streams are matched by name. What is on its way is given up and read again from the spool: the
+  /// upstream knows a repetition by its id.
+  private mutating func takeStreams(_ new: Configuration, clocks: Clocks) -> Bool {
+    guard new.streams != configuration.streams || new.node != configuration.node else {
+      return true
+    }
+    for index in uplinks.indices { cancelRequests(of: index, now: clocks.now) }
+    guard spool.reopen(streams: new.spoolStreams, clocks: clocks) else {
+      // The requests were cancelled all the same; their records are read again.
+      for index in uplinks.indices { giveBack(index) }
+      return false
+    }
+    settleAll()
+    var counters: [(ByteString, UplinkCounters)] = []
+    for uplink in uplinks { counters.append((uplink.configuration.name, uplink.counters)) }
+    replace(configuration: new)
+    arrangeUplinks()
+    for (name, values) in counters {
+      guard let index = new.streams.firstIndex(where: { $0.name == name }) else { continue }
+      uplinks[index].counters = values
+    }
+    return true
+  }
+
+  private mutating func cancelRequests(of index: Int, now: Instant) {
+    for slot in uplinks[index].slots.indices {
+      guard case .requesting(let id) = uplinks[index].slots[slot].phase else { continue }
+      core.cancel(id, now: now)
+      uplinks[index].slots[slot].phase = .ready
+    }
+  }
+
+  private mutating func giveBack(_ index: Int) {
+    for slot in uplinks[index].slots.indices { uplinks[index].slots[slot].clear() }
+    spool.rewind(stream: index)
+  }
+
+  /// After a reopening every record is on disk; the old stream numbers mean nothing any more.
+  private mutating func settleAll() {
+    while acknowledgements.takeOldest() != nil {}
+    acknowledgements.settled()
+  }
+
+  /// Ports are matched by name, to keep their counters.
+  private mutating func takePorts(_ new: Configuration) {
+    // Not with `configuration`: where streams changed it is the new one by now.
+    guard new.serial != ports.map({ $0.configuration }) else { return }
+    var inputs: [SerialInput] = []
+    for configuration in new.serial {
+      var input = SerialInput(configuration)
+      if let old = ports.first(where: { $0.configuration.name == configuration.name }) {
+        input.continueCounting(from: old)
+      }
+      inputs.append(input)
+    }
+    ports = inputs
+  }
+}
+
+extension SerialInput {
+  mutating func continueCounting(from old: SerialInput) {
+    bytes = old.bytes
+    frames = old.frames
+    badFrames = old.badFrames
+    reopens = old.reopens
+    lastFrame = old.lastFrame
+  }
+}

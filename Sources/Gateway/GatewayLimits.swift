@@ -1,0 +1,18 @@
+import Primitives
+
+/// The gateway's own limits.
+public enum GatewayLimits {
+  /// Actions of one turn. Transport actions have a queue of their own in the networking core; these
+  /// are log lines.
+  static let actionsMax = 64
+
+  /// The largest record, in bytes of payload: what one MQTT message or one frame may carry. It is
+  /// also what one request of 64 KiB carries, the body limit that most upstreams are set to take.
+  public static let recordBytesMax = 65_536
+
+  /// 2026-01-01T00:00:00Z. A wall clock before this has not been set since power-on.
+  public static let clockFloor = WallTime(nanoseconds: 1_767_225_600 * 1_000_000_000)
+
+  /// SIGTERM: requests under way may finish within this time.
+  public static let drainMax = Interval.seconds(5)
+}

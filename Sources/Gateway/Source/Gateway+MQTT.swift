@@ -1,0 +1,149 @@
+import Configuration
+import Ingest
+import Primitives
+import Spool
+
+/// The MQTT connection as the gateway sees it (`/mqtt`, `spoke.mqtt.*`).
+struct MQTTInput {
+  var isConnected = false
+  var detail = "not connected yet"
+  var messages: UInt64 = 0
+  /// Messages of a topic that no subscription covers any more.
+  var unmatched: UInt64 = 0
+  var duplicates: UInt64 = 0
+  var connections: UInt64 = 0
+  /// The tokens of the newest messages, to know those again that the broker sends a second time.
+  var recent = RecentMessages()
+}
+
+/// The newest QoS 1 messages by message id and content. After a reconnect that resumes the session
+/// the broker repeats, first of all and in order, what it has no acknowledgement for; those that
+/// were taken already are not taken twice.
+struct RecentMessages {
+  private var tokens = FixedQueue<UInt64>(capacity: SourceAcknowledgements.capacity)
+  /// How many messages may still be repetitions.
+  private var repetitionsMax = 0
+
+  /// 16 bits of message id and 32 of content; never 0.
+  static func token(messageID: UInt16, topic: Span<UInt8>, payload: Span<UInt8>) -> UInt64 {
+    var crc = CRC32C()
+    crc.update(topic)
+    crc.update(0)
+    crc.update(payload)
+    return 1 << 48 | UInt64(messageID) << 32 | UInt64(crc.value)
+  }
+
+  mutating func sessionResumed() { repetitionsMax = tokens.count }
+
+  mutating func sessionStarted() {
+    tokens.removeAll()
+    repetitionsMax = 0
+  }
+
+  mutating func remember(_ token: UInt64) {
+    if tokens.isFull { _ = tokens.popFirst() }
+    _ = tokens.append(token)
+  }
+
+  /// Whether this message was taken before the connection broke.
+  mutating func isRepetition(_ token: UInt64) -> Bool {
+    guard repetitionsMax > 0 else { return false }
+    repetitionsMax -= 1
+    for index in 0..<tokens.count where tokens[index] == token { return true }
+    // The first message that is new ends the repetitions: the broker sends them before all else.
+    repetitionsMax = 0
+    return false
+  }
+}
+
+extension Gateway where Storage: ~Copyable {
+  /// `sessionPresent`: the broker kept the session, and with it what was not acknowledged.
+  public mutating func mqttConnected(sessionPresent: Bool, clocks: Clocks) {
+    mqtt.isConnected = true
+    mqtt.connections += 1
+    mqtt.detail = sessionPresent ? "session resumed" : "new session"
+    acknowledgements.reset()
+    if sessionPresent { mqtt.recent.sessionResumed() } else { mqtt.recent.sessionStarted() }
+    log(.info, "mqtt: connected, \(mqtt.detail)")
+  }
+
+  /// The connection is gone or could not be made. Repeats with the same words are not logged.
+  public mutating func mqttDisconnected(reason: String, clocks: Clocks) {
+    let isNews = mqtt.isConnected || ByteString(mqtt.detail) != ByteString(reason)
+    mqtt.isConnected = false
+    mqtt.detail = reason
+    acknowledgements.reset()
+    if isNews { log(.warning, "mqtt: \(reason)") }
+  }
+
+  /// Takes a message; false: there is no room for it at the moment, and the driver keeps it, reads
+  /// no other and asks again. `oversize`: it was too large to be taken from the broker, and comes
+  /// without its payload of so many bytes.
+  public mutating func receiveMQTT(
+    topic: Span<UInt8>, payload: Span<UInt8>, qos: UInt8, messageID: UInt16, oversize: Int,
+    clocks: Clocks
+  ) -> Bool {
+    guard let subscription = topics.match(topic), let configured = configuration.mqtt else {
+      mqtt.unmatched += 1
+      if qos > 0 { acknowledgements.addSafe() }
+      return true
+    }
+    let token =
+      qos == 0
+      ? 0 : RecentMessages.token(messageID: messageID, topic: topic, payload: payload)
+    if qos > 0, mqtt.recent.isRepetition(token) {
+      mqtt.duplicates += 1
+      acknowledgements.addSafe()
+      return true
+    }
+    let stream = configured.subscriptions[subscription].stream
+    if oversize > 0 {
+      mqtt.messages += 1
+      refuse(stream: stream, bytes: oversize, clocks: clocks)
+      if qos > 0 { acknowledgements.addSafe() }
+      return true
+    }
+    let source = MQTTSource.name.bytes
+    switch take(
+      stream: stream, source: source.span, subject: topic, token: token,
+      payload: payload, clocks: clocks)
+    {
+    case .taken(let sequence):
+      mqtt.messages += 1
+      guard qos > 0 else { return true }
+      mqtt.recent.remember(token)
+      acknowledgements.add(stream: stream, sequence: sequence, now: clocks.now)
+      return true
+    case .dropped:
+      mqtt.messages += 1
+      if qos > 0 { acknowledgements.addSafe() }
+      return true
+    case .noRoom:
+      // QoS 0 promises nothing and the broker does not keep it: waiting would only delay others.
+      guard qos == 0 else { return false }
+      shed(stream: stream, clocks: clocks)
+      return true
+    }
+  }
+
+  /// Reading more would only make the wait for durability longer.
+  public func mayReadMQTT(now: Instant) -> Bool {
+    !draining && acknowledgements.mayRead && !acknowledgements.isPressing(now: now)
+  }
+
+  /// Whether the connection may be read, besides the messages that have already come from it.
+  public func mayReceiveMQTT(now: Instant) -> Bool {
+    mayReadMQTT(now: now) && acknowledgements.mayReceive
+  }
+
+  /// Everything read so far is safe: its acknowledgements may leave.
+  public var mayReleaseMQTT: Bool { acknowledgements.unacknowledged == 0 }
+
+  /// The acknowledgements that were withheld have been released to the broker.
+  public mutating func mqttReleased() { acknowledgements.released() }
+}
+
+/// The `ce-source` name of MQTT records.
+enum MQTTSource {
+  static let name: ByteString = "mqtt"
+}

@@ -1,0 +1,55 @@
+import Configuration
+import Primitives
+import Spool
+
+/// What became of a payload that a source offered.
+enum TakeOutcome: Equatable {
+  case taken(sequence: UInt64)
+  /// Dropped for good, counted and reported: it can never be stored (too large).
+  case dropped
+  /// Not now; nothing was counted.
+  case noRoom
+}
+
+extension Gateway where Storage: ~Copyable {
+  /// A payload becomes a record of a stream.
+  mutating func take(
+    stream: Int, source: Span<UInt8>, subject: Span<UInt8>, token: UInt64, payload: Span<UInt8>,
+    clocks: Clocks
+  ) -> TakeOutcome {
+    let outcome = spool.append(
+      stream: stream, time: recordTime(clocks), quality: clocks.quality, source: source,
+      subject: subject, token: token, payload: payload, now: clocks.now)
+    switch outcome {
+    case .taken(let sequence):
+      uplinks[stream].counters.recordsIn += 1
+      return .taken(sequence: sequence)
+    case .refused(.tooLarge):
+      refuse(stream: stream, bytes: payload.count, clocks: clocks)
+      return .dropped
+    case .refused:
+      return .noRoom
+    }
+  }
+
+  /// A payload is larger than any record may be.
+  mutating func refuse(stream: Int, bytes: Int, clocks: Clocks) {
+    uplinks[stream].counters.dropped += 1
+    log(
+      .warning,
+      "stream \(name(stream)): a record of \(bytes) bytes is larger than "
+        + "\(GatewayLimits.recordBytesMax); dropped")
+    reportRefused(stream: stream, reason: .rejected, clocks: clocks)
+  }
+
+  /// A source that cannot wait offered a record while there was no room for it.
+  mutating func shed(stream: Int, clocks: Clocks) {
+    uplinks[stream].counters.dropped += 1
+    reportRefused(stream: stream, reason: .shed, clocks: clocks)
+  }
+
+  /// Before the floor the wall clock says nothing about when the record was made; zero is "unknown".
+  private func recordTime(_ clocks: Clocks) -> WallTime {
+    clocks.wall >= GatewayLimits.clockFloor ? clocks.wall : WallTime(nanoseconds: 0)
+  }
+}
