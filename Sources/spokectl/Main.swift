@@ -1,6 +1,38 @@
+import Platform
 import Primitives
 
 @main
 struct Main {
-  static func main() {}
+  static func main() {
+    MemoryUsage.tune()
+    ProcessExit.exit(run())
+  }
+
+  private static func run() -> Int32 {
+    let options: Options
+    do throws(UsageError) {
+      options = try Options(CommandLineArguments.read())
+    } catch {
+      StandardOutput.writeError("spokectl: \(error.description)\nTry 'spokectl --help'.\n")
+      return ExitCode.usage
+    }
+    switch options.command {
+    case .help:
+      StandardOutput.write(Options.help)
+      return ExitCode.success
+    case .version:
+      StandardOutput.write("spokectl \(ProjectVersion.text.description)\n")
+      return ExitCode.success
+    case .check(let file):
+      return Check.run(file)
+    case .status:
+      return Daemon(socket: options.socket).run { daemon throws(DaemonError) in
+        try Status.report(daemon, json: options.json)
+      }
+    case .get(let target):
+      return Daemon(socket: options.socket).run { daemon throws(DaemonError) in
+        try daemon.get(target)
+      }
+    }
+  }
 }

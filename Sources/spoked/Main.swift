@@ -1,6 +1,75 @@
+import Configuration
+import Gateway
+import Platform
 import Primitives
 
 @main
 struct Main {
-  static func main() {}
+  static func main() {
+    ProcessExit.exit(run())
+  }
+
+  private static func run() -> Int32 {
+    let options: Options
+    do throws(UsageError) {
+      options = try Options(CommandLineArguments.read())
+    } catch {
+      complain("spoked: \(error.description)\nTry 'spoked --help'.")
+      return ExitCode.usage
+    }
+    switch options.mode {
+    case .help:
+      StandardOutput.write(Options.help + "\n")
+      return ExitCode.success
+    case .version:
+      StandardOutput.write("spoked \(ProjectVersion.text.description)\n")
+      return ExitCode.success
+    case .check: return check(options)
+    case .run: return serve(options)
+    }
+  }
+
+  /// Prints every error; a file that cannot be read is one, too.
+  private static func check(_ options: Options) -> Int32 {
+    load(options) == nil ? ExitCode.configuration : ExitCode.success
+  }
+
+  private static func serve(_ options: Options) -> Int32 {
+    guard let configuration = load(options) else { return ExitCode.configuration }
+    MemoryUsage.tune()
+    let driver: Driver
+    do throws(StartError) {
+      driver = try Driver(configuration: configuration, options: options)
+    } catch {
+      complain("spoked: \(error.description)")
+      return error.exitCode
+    }
+    do throws(StartError) {
+      try driver.run()
+    } catch {
+      complain("spoked: \(error.description)")
+      return error.exitCode
+    }
+    return ExitCode.success
+  }
+
+  private static func load(_ options: Options) -> Configuration? {
+    do throws(FileError) {
+      let files = try ConfigurationFiles.read(options.file)
+      switch ConfigurationLoader.load(files: files) {
+      case .valid(let configuration, let warnings):
+        for warning in warnings { complain(warning.description) }
+        return configuration
+      case .invalid(let diagnostics):
+        for diagnostic in diagnostics { complain(diagnostic.description) }
+      }
+    } catch {
+      complain(error.description)
+    }
+    return nil
+  }
+
+  private static func complain(_ message: String) {
+    StandardOutput.writeError(message + "\n")
+  }
 }

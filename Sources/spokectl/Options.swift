@@ -1,0 +1,162 @@
+import Primitives
+
+/// What the command line asks for.
+struct Options {
+  enum Command {
+    case status
+    case get(ByteString)
+    case check(ByteString)
+    case help
+    case version
+  }
+
+  static let defaultSocket: ByteString = "/run/spoke/admin.sock"
+  static let defaultFile: ByteString = "/etc/spoke/spoke.toml"
+
+  var command = Command.help
+  var socket = Options.defaultSocket
+  var json = false
+
+  private var file: ByteString?
+
+  /// `arguments` without the program's own name. Options may stand anywhere.
+  init(_ arguments: [ByteString]) throws(UsageError) {
+    var words: [ByteString] = []
+    var isHelp = false
+    var isVersion = false
+    var index = 0
+    while index < arguments.count {
+      let argument = arguments[index]
+      index += 1
+      if argument == "--help" || argument == "-h" {
+        isHelp = true
+      } else if argument == "--version" || argument == "-V" {
+        isVersion = true
+      } else if argument == "--json" {
+        json = true
+      } else if let value = try Self.value("--socket", argument, arguments, &index) {
+        socket = value
+      } else if let value = try Self.value("--config", argument, arguments, &index) {
+        file = value
+      } else if argument.hasPrefix("-"), argument.count > 1 {
+        throw UsageError("unknown option '\(argument.description)'")
+      } else {
+        words.append(argument)
+      }
+    }
+    if isHelp {
+      command = .help
+    } else if isVersion {
+      command = .version
+    } else {
+      command = try Self.command(words, json: json, file: file)
+    }
+  }
+
+  /// The value of `--name VALUE` or `--name=VALUE`; nil when `argument` is another one.
+  private static func value(
+    _ name: ByteString, _ argument: ByteString, _ arguments: [ByteString], _ index: inout Int
+  ) throws(UsageError) -> ByteString? {
+    var value = ByteString()
+    if argument == name {
+      if index < arguments.count { value = arguments[index] }
+      index += 1
+    } else if argument.hasPrefix(name + "=") {
+      value = ByteString(Array(argument.bytes[(name.count + 1)...]))
+    } else {
+      return nil
+    }
+    if value.isEmpty { throw UsageError("\(name.description) needs a value") }
+    return value
+  }
+
+  private static func command(
+    _ words: [ByteString], json: Bool, file: ByteString?
+  ) throws(UsageError) -> Command {
+    guard let name = words.first else { throw UsageError("a command is missing") }
+    let isStats = name == "stats"
+    let isGet = name == "get"
+    let isCheck = name == "check"
+    guard words.count <= (isStats || isGet || isCheck ? 2 : 1) else {
+      throw UsageError("too many words behind '\(name.description)'")
+    }
+    if file != nil, name != "check" { throw UsageError("--config belongs to 'check'") }
+    if name == "status" { return .status }
+    if name == "memory" { return .get("/memory") }
+    if isCheck {
+      return .check(file ?? (words.count == 2 ? words[1] : defaultFile))
+    }
+    if isStats {
+      let format: ByteString = json ? "/stats?format=json" : "/stats?format=text"
+      guard words.count == 2 else { return .get(format) }
+      return .get(format + "&filter=" + percentEncoded(words[1]))
+    }
+    if isGet {
+      guard words.count == 2, words[1].hasPrefix("/") else {
+        throw UsageError("get needs a path that begins with /")
+      }
+      for byte in words[1].bytes where byte <= 0x20 || byte == 0x7F {
+        throw UsageError("a path has no spaces or control characters: write %20")
+      }
+      return .get(words[1])
+    }
+    throw UsageError("unknown command '\(name.description)'")
+  }
+
+  /// RFC 3986 §2.3: all but the unreserved characters.
+  private static func percentEncoded(_ text: ByteString) -> ByteString {
+    var bytes: [UInt8] = []
+    for byte in text.bytes {
+      switch byte {
+      case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "."),
+        UInt8(ascii: "_"), UInt8(ascii: "~"):
+        bytes.append(byte)
+      default:
+        bytes.append(UInt8(ascii: "%"))
+        bytes.append(hexadecimalDigit(byte >> 4))
+        bytes.append(hexadecimalDigit(byte & 15))
+      }
+    }
+    return ByteString(bytes)
+  }
+
+  static let help = """
+    Usage: spokectl [--socket PATH] [--json] status
+           spokectl [--socket PATH] [--json] stats [FILTER]
+           spokectl [--socket PATH] memory
+           spokectl [--socket PATH] get PATH
+           spokectl check [--config FILE]
+           spokectl --version | --help
+
+      status         what the daemon does: ports, broker, streams, spool
+      stats          all statistics, or those in whose names FILTER is found (. .* ^ $ |)
+      memory         every pool of memory: its limit, its use, its highest use
+      get            any page of the admin endpoint, such as /ready
+      check          validate a configuration as the daemon would
+
+      --socket PATH  the daemon's admin socket (default /run/spoke/admin.sock)
+      --json         JSON instead of text
+      --config FILE  the configuration (default /etc/spoke/spoke.toml), then conf.d/*.toml
+                     beside it
+
+    Exit codes: 0 done, 1 the page is an error, 64 usage, 69 the daemon does not answer,
+    78 the configuration is not valid.
+
+    """
+}
+
+struct UsageError: Error {
+  let description: String
+
+  init(_ description: String) { self.description = description }
+}
+
+/// The exit codes, after sysexits.h.
+enum ExitCode {
+  static let success: Int32 = 0
+  /// The daemon answered, with an error.
+  static let refused: Int32 = 1
+  static let usage: Int32 = 64
+  static let unavailable: Int32 = 69
+  static let configuration: Int32 = 78
+}

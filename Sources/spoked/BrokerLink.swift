@@ -1,0 +1,26 @@
+import Configuration
+import Platform
+import Primitives
+
+/// The MQTT client with what the loop and the gateway need to know of it.
+final class BrokerLink {
+  let client: MosquittoClient
+  let configuration: MQTTConfiguration
+  /// Which of the client's connections the gateway has been told of; nil: none at the moment.
+  var announced: UInt64?
+  /// What the gateway was last told about the lack of a connection.
+  var announcedFailure = ByteString()
+  /// Taken from the client, not yet by the gateway: there was no room for it.
+  var waiting: MQTTMessage?
+  var scratch = MQTTMessage()
+
+  /// The resolver's number for the broker's name; the networking core's numbers are below.
+  static let lookup = UInt64.max
+
+  init(_ configuration: MQTTConfiguration, client: MosquittoClient) {
+    self.configuration = configuration
+    self.client = client
+  }
+
+  var everythingFetched: Bool { waiting == nil && !client.hasMessages }
+}

@@ -1,0 +1,153 @@
+import Configuration
+import Gateway
+import Platform
+import Primitives
+
+/// The MQTT broker: read, made safe, and only then acknowledged.
+extension Driver {
+  func openBroker() throws(StartError) {
+    guard let mqtt = configuration.mqtt else { return }
+    var settings = MosquittoSettings(
+      clientID: mqtt.clientID,
+      filters: mqtt.subscriptions.map { MQTTFilter(topic: $0.filter, qos: $0.qos) })
+    settings.username = mqtt.username
+    settings.password = try Driver.password(mqtt)
+    settings.payloadBytesMax = GatewayLimits.recordBytesMax
+    let tls = try brokerTLS(mqtt)
+    do throws(SystemError) {
+      let client = try MosquittoClient(settings, tls: tls, seed: RandomSeed.next())
+      broker = BrokerLink(mqtt, client: client)
+    } catch {
+      throw StartError("mqtt: \(error.description)")
+    }
+  }
+
+  private static func password(_ mqtt: MQTTConfiguration) throws(StartError) -> [UInt8] {
+    guard !mqtt.passwordFile.isEmpty else { return [] }
+    do throws(FileError) {
+      var password = try FileReader.contents(of: mqtt.passwordFile, limit: 65_535)
+      while let last = password.last, last == 0x0A || last == 0x0D { password.removeLast() }
+      return password
+    } catch {
+      throw StartError(
+        "mqtt password_file: \(error.description)", exitCode: ExitCode.configuration)
+    }
+  }
+
+  /// libmosquitto makes its sessions itself: the client has a context of its own, with the broker's
+  /// name fixed in it.
+  private func brokerTLS(_ mqtt: MQTTConfiguration) throws(StartError) -> MosquittoTLS? {
+    guard mqtt.isTLS else { return nil }
+    let context = try TLSContexts.make(mqtt.tls.map { configuration.tls[$0] })
+    do throws(TLSError) {
+      return try MosquittoTLS(context, serverName: mqtt.host)
+    } catch {
+      throw StartError("mqtt: \(error.description)")
+    }
+  }
+
+  /// Reads what is due, tells the gateway what has changed, hands messages over.
+  func serveBroker() {
+    guard let broker else { return }
+    if broker.client.handleTimeout(now: clocks.now) == .resolve { lookUpBroker(broker) }
+    announce(broker)
+    handOver(broker)
+    broker.client.isPaused = broker.waiting != nil || !gateway.mayReceiveMQTT(now: clocks.now)
+  }
+
+  func brokerReady(_ ready: Ready) {
+    guard let broker else { return }
+    if ready.isHangUp {
+      broker.client.hangUp(now: clocks.now)
+    } else {
+      broker.client.receive(now: clocks.now)
+    }
+  }
+
+  /// At the end of the turn: acknowledgements leave when everything read so far is safe.
+  func releaseBroker() {
+    guard let broker else { return }
+    let isSafe = gateway.mayReleaseMQTT && broker.everythingFetched
+    broker.client.transmit(everythingIsSafe: isSafe, now: clocks.now)
+    if isSafe, broker.client.status.unacknowledged == 0 { gateway.mqttReleased() }
+    announce(broker)
+    do throws(SystemError) {
+      try broker.client.updateRegistration(in: loop, token: Token.mqtt.packed)
+    } catch {
+      log(.warning, "mqtt: \(error.description)")
+    }
+  }
+
+  func closeBroker() {
+    guard let broker else { return }
+    gateway.commit(clocks: clocks)
+    let isSafe = gateway.mayReleaseMQTT && broker.everythingFetched
+    broker.client.close(everythingIsSafe: isSafe)
+    do throws(SystemError) {
+      try broker.client.updateRegistration(in: loop, token: Token.mqtt.packed)
+    } catch {
+      log(.warning, "mqtt: \(error.description)")
+    }
+    self.broker = nil
+  }
+
+  // MARK: Connecting
+
+  private func lookUpBroker(_ broker: BrokerLink) {
+    let taken = resolver.submit(
+      id: BrokerLink.lookup, host: broker.configuration.host, port: broker.configuration.port)
+    if !taken { broker.client.resolutionFailed("the resolver is busy", now: clocks.now) }
+  }
+
+  func brokerResolved(_ outcome: Resolution.Outcome) {
+    guard let broker else { return }
+    switch outcome {
+    case .addresses(let addresses):
+      broker.client.connect(to: addresses, now: clocks.now)
+    case .failed(let reason):
+      broker.client.resolutionFailed(reason, now: clocks.now)
+    }
+  }
+
+  /// Tells the gateway about connections that came and went since it was last told.
+  private func announce(_ broker: BrokerLink) {
+    let status = broker.client.status
+    if let announced = broker.announced, !status.isConnected || status.connections != announced {
+      broker.announced = nil
+      broker.waiting = nil
+    }
+    if status.isConnected, broker.announced == nil {
+      broker.announced = status.connections
+      broker.announcedFailure = ByteString()
+      gateway.mqttConnected(sessionPresent: status.sessionPresent, clocks: clocks)
+    }
+    let failure = ByteString(status.lastFailure)
+    if !status.isConnected, !failure.isEmpty, failure != broker.announcedFailure {
+      broker.announcedFailure = failure
+      gateway.mqttDisconnected(reason: status.lastFailure, clocks: clocks)
+    }
+  }
+
+  // MARK: Messages
+
+  private func handOver(_ broker: BrokerLink) {
+    if let message = broker.waiting {
+      guard take(message) else { return }
+      broker.waiting = nil
+    }
+    while gateway.mayReadMQTT(now: clocks.now),
+      broker.client.nextMessage(into: &broker.scratch)
+    {
+      if !take(broker.scratch) {
+        broker.waiting = broker.scratch
+        return
+      }
+    }
+  }
+
+  private func take(_ message: MQTTMessage) -> Bool {
+    gateway.receiveMQTT(
+      topic: message.topic.span, payload: message.payload.span, qos: message.qos,
+      messageID: message.id, oversize: message.oversizeBytes, clocks: clocks)
+  }
+}

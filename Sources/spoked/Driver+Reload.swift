@@ -1,0 +1,59 @@
+import Configuration
+import Gateway
+import Platform
+import Primitives
+
+/// SIGHUP: the files are read and checked first; on any error everything stays as it was.
+extension Driver {
+  func reload() {
+    guard stopAt == nil else { return }
+    service.reloading(now: clocks.now)
+    if let reason = tryReload() {
+      log(.error, "reload refused, the old configuration stays in force: \(reason)")
+      gateway.reloadRejected(reason, clocks: clocks)
+    }
+    service.ready(gateway.statusLine(), now: clocks.now)
+  }
+
+  /// Nil when the new configuration is in force, else the reason.
+  private func tryReload() -> String? {
+    let new: Configuration
+    do throws(FileError) {
+      switch ConfigurationLoader.load(files: try ConfigurationFiles.read(options.file)) {
+      case .valid(let configuration, _): new = configuration
+      case .invalid(let diagnostics):
+        for diagnostic in diagnostics { log(.error, diagnostic.description) }
+        return diagnostics.first?.description ?? "not valid"
+      }
+    } catch {
+      return error.description
+    }
+    var fresh = TLSContexts()
+    do throws(StartError) { try fresh.load(new) } catch { return error.description }
+    let old = configuration
+    guard gateway.reload(new, clocks: clocks) else { return "the spool cannot be written" }
+    // Certificates and keys are read again every time; connections that are up keep theirs.
+    contexts = fresh
+    configuration = new
+    return adopt(new, instead: old)
+  }
+
+  /// What belongs to the operating system follows.
+  private func adopt(_ new: Configuration, instead old: Configuration) -> String? {
+    standardError.threshold = new.log.severity
+    if new.serial != old.serial {
+      closePorts()
+      openPorts()
+    }
+    if new.spool != old.spool || new.admin != old.admin || new.memory != old.memory {
+      log(.warning, "changes of [spool], [admin] and [memory] take effect at the next start")
+    }
+    // A broker that refused may have done so for what stands in a file: the password, a certificate.
+    if new.mqtt != old.mqtt || broker?.client.status.isConnected == false {
+      closeBroker()
+      do throws(StartError) { try openBroker() } catch { return error.description }
+    }
+    log(.info, "configuration read again" + (new == old ? ", nothing has changed" : ""))
+    return nil
+  }
+}

@@ -1,0 +1,208 @@
+import Configuration
+import Gateway
+import NetworkingCore
+import Platform
+import Primitives
+
+/// Joins the deterministic machine to the operating system: one thread, one loop, one fixed order a
+/// turn. Nothing here decides anything about records.
+final class Driver {
+  var configuration: Configuration
+  let options: Options
+  var gateway: Gateway<DirectoryStorage>
+  let loop: EventLoop
+  let resolver: Resolver
+  let signals: SignalDescriptor
+  var service = Service()
+  var contexts: TLSContexts
+  var time: SystemClocks
+  /// Both clocks as read at the start of this turn.
+  var clocks: Clocks
+  var standardError: StandardError
+
+  var links: [UpstreamLink] = []
+  var linksOpened: UInt32 = 0
+  var lookups: [ResolutionID] = []
+  var ports: [PortLink] = []
+  let devices: DeviceWatcher
+  var random: SplitMix64
+  var broker: BrokerLink?
+  var admin: AdminServer
+  var readBuffer: [UInt8]
+
+  /// Set by SIGTERM: when everything must be over.
+  var stopAt: Instant?
+
+  init(configuration: Configuration, options: Options) throws(StartError) {
+    self.configuration = configuration
+    self.options = options
+    standardError = StandardError(threshold: configuration.log.severity)
+    time = SystemClocks(floor: GatewayLimits.clockFloor)
+    clocks = time.read()
+    readBuffer = Array(repeating: 0, count: DriverLimits.readBytesMax)
+    contexts = TLSContexts()
+    try contexts.load(configuration)
+    let storage = try Driver.openStorage(configuration)
+    let seed: UInt64
+    do throws(SystemError) {
+      seed = try RandomSeed.next()
+      loop = try EventLoop()
+      resolver = try Resolver()
+      signals = try SignalDescriptor()
+      devices = try DeviceWatcher()
+      _ = try loop.register(
+        resolver.descriptor, token: Token.resolver.packed, interest: .readable)
+      _ = try loop.register(signals.descriptor, token: Token.signals.packed, interest: .readable)
+      _ = try loop.register(devices.descriptor, token: Token.devices.packed, interest: .readable)
+      admin = try AdminServer(configuration.admin, loop: loop)
+    } catch {
+      throw StartError(error.description)
+    }
+    random = SplitMix64(seed: seed)
+    gateway = Gateway(
+      configuration: configuration, storage: storage, seed: random.next(), clocks: clocks)
+    openPorts()
+    try openBroker()
+  }
+
+  private static func openStorage(
+    _ configuration: Configuration
+  ) throws(StartError) -> DirectoryStorage {
+    do throws(FileStorage.OpenError) {
+      return DirectoryStorage(try FileStorage(directory: configuration.spool.directory))
+    } catch {
+      throw StartError("spool \(configuration.spool.directory.description): \(error.description)")
+    }
+  }
+
+  // MARK: The loop
+
+  func run() throws(StartError) {
+    finishTurn()
+    service.ready(gateway.statusLine(), now: clocks.now)
+    log(.info, "spoked \(ProjectVersion.text.description) is ready")
+    while !isOver {
+      do throws(SystemError) {
+        try loop.wait(until: nextDeadline())
+      } catch {
+        throw StartError(error.description)
+      }
+      clocks = time.read()
+      while let ready = loop.nextReady() { dispatch(ready) }
+      finishTurn()
+    }
+    closeUpstreams()
+    gateway.close(clocks: time.read())
+    carryOutActions()
+  }
+
+  private func dispatch(_ ready: Ready) {
+    switch Token(packed: ready.token) {
+    case .signals: takeSignals()
+    case .resolver: takeResolutions()
+    case .devices: devicesChanged()
+    case .mqtt: brokerReady(ready)
+    case .adminListener(let number): acceptAdmin(number)
+    case .admin(let number): adminReady(number, ready)
+    case .serial(let number): serialReady(Int(number), ready)
+    case .upstream(let number): upstreamReady(number, ready)
+    case nil: break
+    }
+  }
+
+  private func finishTurn() {
+    reopenPorts()
+    serveBroker()
+    gateway.finishTurn(clocks: clocks)
+    carryOutActions()
+    releaseBroker()
+    serveAdmin()
+    service.turned({ self.gateway.statusLine() }, now: clocks.now)
+  }
+
+  private func carryOutActions() {
+    while let action = gateway.nextAction() {
+      switch action {
+      case .transport(let action): perform(action)
+      case .log(let level, let message): log(level, message)
+      }
+    }
+  }
+
+  private func nextDeadline() -> Instant? {
+    var earliest = gateway.nextDeadline()
+    func consider(_ deadline: Instant?) {
+      guard let deadline else { return }
+      earliest = min(earliest ?? deadline, deadline)
+    }
+    for port in ports { consider(port.retryAt) }
+    consider(broker?.client.nextDeadline())
+    consider(admin.nextDeadline)
+    consider(service.nextDeadline)
+    consider(stopAt)
+    return earliest
+  }
+
+  func log(_ level: LogLevel, _ message: String) {
+    standardError.log(level.severity, now: clocks.now, message)
+  }
+
+  // MARK: Signals
+
+  private func takeSignals() {
+    while let signal = signals.next() {
+      switch signal {
+      case .terminate, .interrupt: stop()
+      case .hangUp: reload()
+      case .user1: log(.info, gateway.statusLine())
+      case .user2: gateway.commit(clocks: clocks)
+      }
+    }
+  }
+
+  /// No new input; what is on its way upstream may finish within the bound; then everything is
+  /// written down.
+  private func stop() {
+    guard stopAt == nil else { return }
+    stopAt = clocks.now + GatewayLimits.drainMax
+    service.stopping(within: GatewayLimits.drainMax)
+    log(.info, "stopping: requests under way may finish within 5 s")
+    gateway.drain()
+    closePorts()
+    closeBroker()
+  }
+
+  private var isOver: Bool {
+    guard let stopAt else { return false }
+    return gateway.isDrained || clocks.now >= stopAt
+  }
+}
+
+extension LogLevel {
+  var severity: StandardError.Severity {
+    switch self {
+    case .error: .error
+    case .warning: .warning
+    case .info: .info
+    case .debug: .debug
+    }
+  }
+}
+
+/// Why the daemon could not start, or cannot go on, in words.
+struct StartError: Error {
+  let description: String
+  let exitCode: Int32
+
+  init(_ description: String, exitCode: Int32 = ExitCode.software) {
+    self.description = description
+    self.exitCode = exitCode
+  }
+}
+
+enum DriverLimits {
+  /// One read of a descriptor.
+  static let readBytesMax = 16_384
+  /// Reads of one connection in one turn.
+  static let readsPerTurnMax = 4
+}

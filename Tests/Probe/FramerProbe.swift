@@ -1,0 +1,97 @@
+import Ingest
+import Primitives
+
+/// `probe frames --framing line|nmea|vesc [--delimiter N] [--deliver frame|payload] [--baud N]
+/// [--chunk N]`: the standard input is hexadecimal bytes in lines; a line `silence` lets the line be
+/// silent for a minute, a line `hang-up` ends the connection. Prints `frame HEX` and `bad REASON` in
+/// order, and the counters at the end.
+enum FramerProbe {
+  static func run(_ input: ProbeInput) {
+    let baud = UInt32(input.number("--baud", or: 115_200))
+    let chunk = Int(input.number("--chunk", or: 0))
+    var framer = Framer(specification(input), baud: baud)
+    var now = Instant(nanoseconds: 1_000_000_000)
+    for line in input.readLines() {
+      if line == "silence" {
+        now = now + .seconds(60)
+        while let event = framer.handleTimeout(now: now) { report(event, framer) }
+      } else if line == "hang-up" {
+        while let event = framer.receiveHangUp() { report(event, framer) }
+      } else {
+        feed(decode(line, input), chunk, to: &framer, now: &now, baud: baud)
+      }
+    }
+    report(framer.counters)
+  }
+
+  private static func specification(_ input: ProbeInput) -> FramingSpecification {
+    let framing = input.option("--framing") ?? ""
+    if framing == "line" {
+      return .line(delimiter: UInt8(truncatingIfNeeded: input.number("--delimiter", or: 10)))
+    }
+    if framing == "nmea" { return .nmea }
+    if framing == "vesc" {
+      return .vesc(deliver: input.option("--deliver") == "frame" ? .frame : .payload)
+    }
+    input.fail("unknown framing: " + framing.description)
+  }
+
+  private static func feed(
+    _ bytes: [UInt8], _ chunk: Int, to framer: inout Framer, now: inout Instant, baud: UInt32
+  ) {
+    var start = 0
+    while start < bytes.count {
+      let end = chunk == 0 ? bytes.count : min(start + chunk, bytes.count)
+      now = now + Interval(nanoseconds: Int64(end - start) * 10_000_000_000 / Int64(baud))
+      var offset = 0
+      let part = bytes.span.extracting(start..<end)
+      while let event = framer.receive(part, from: &offset, now: now) { report(event, framer) }
+      start = end
+    }
+  }
+
+  private static func report(_ event: FramerEvent, _ framer: borrowing Framer) {
+    switch event {
+    case .frame: print("frame " + hexadecimal(framer.frame))
+    case .bad(let reason): print("bad \(reason.name)")
+    }
+  }
+
+  private static func report(_ counters: FramerCounters) {
+    print(
+      "counters bytes=\(counters.bytes) frames=\(counters.frames) bad=\(counters.badFrames) "
+        + "resyncs=\(counters.resyncs) skipped=\(counters.skippedBytes) "
+        + "nuls=\(counters.strippedNULs)")
+  }
+
+  private static func hexadecimal(_ bytes: [UInt8]) -> String {
+    let digits: [UInt8] = Array("0123456789abcdef".utf8)
+    var text: [UInt8] = []
+    for byte in bytes {
+      text.append(digits[Int(byte >> 4)])
+      text.append(digits[Int(byte & 15)])
+    }
+    return String(decoding: text, as: UTF8.self)
+  }
+
+  private static func decode(_ line: ByteString, _ input: ProbeInput) -> [UInt8] {
+    var bytes: [UInt8] = []
+    var high: UInt8?
+    for character in line.bytes where character != UInt8(ascii: " ") {
+      let digit: UInt8
+      switch character {
+      case UInt8(ascii: "0")...UInt8(ascii: "9"): digit = character - UInt8(ascii: "0")
+      case UInt8(ascii: "a")...UInt8(ascii: "f"): digit = character - UInt8(ascii: "a") + 10
+      case UInt8(ascii: "A")...UInt8(ascii: "F"): digit = character - UInt8(ascii: "A") + 10
+      default: input.fail("not hexadecimal: " + line.description)
+      }
+      if let upper = high {
+        bytes.append(upper << 4 | digit)
+        high = nil
+      } else {
+        high = digit
+      }
+    }
+    return bytes
+  }
+}
