@@ -1,0 +1,160 @@
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from broker import Broker, Publisher  # noqa: E402
+from certificates import Authority  # noqa: E402
+from serialport import BoardEmulator, Terminal  # noqa: E402
+from spoke import SMALL_SPOOL, Spoke, configuration, mqtt, stream, tls  # noqa: E402
+from upstream import Upstream  # noqa: E402
+from waiting import wait_until  # noqa: E402
+
+
+@pytest.fixture
+def folder(request):
+    """A folder with a short path: the names of Unix sockets are short."""
+    path = Path(tempfile.mkdtemp(prefix="spoke-"))
+    yield path
+    failed = getattr(request.node, "failed", False)
+    if failed:
+        print(f"left for a look: {path}")
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if outcome.get_result().failed:
+        item.failed = True
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def identity(authority):
+    return authority.server("server")
+
+
+@pytest.fixture
+def spoke(folder):
+    daemon = Spoke(folder)
+    yield daemon
+    daemon.cleanup()
+
+
+@pytest.fixture
+def make_upstream():
+    made = []
+
+    def make(*arguments, **keys):
+        made.append(Upstream(*arguments, **keys))
+        return made[-1]
+
+    yield make
+    for upstream in made:
+        upstream.stop()
+
+
+@pytest.fixture
+def make_broker(folder):
+    made = []
+
+    def make(*options, **keys):
+        made.append(Broker(folder, *options, **keys))
+        return made[-1]
+
+    yield make
+    for broker in made:
+        broker.resume() if broker.process.poll() is None else None
+        broker.stop()
+
+
+@pytest.fixture
+def make_publisher():
+    made = []
+
+    def make(broker, **keys):
+        made.append(Publisher(broker, **keys))
+        return made[-1]
+
+    yield make
+    for publisher in made:
+        publisher.close()
+
+
+@pytest.fixture
+def make_terminal(folder):
+    made = []
+
+    def make(name="tty"):
+        made.append(Terminal(folder / name))
+        return made[-1]
+
+    yield make
+    for terminal in made:
+        terminal.close()
+
+
+@pytest.fixture
+def make_emulator(folder):
+    made = []
+
+    def make(*arguments, **keys):
+        made.append(BoardEmulator(folder, *arguments, **keys))
+        return made[-1]
+
+    yield make
+    for emulator in made:
+        emulator.stop()
+
+
+class Line:
+    """MQTT in, one stream out: what most tests start from."""
+
+    def __init__(self, spoke, broker, publisher, upstream, text):
+        self.spoke, self.broker, self.publisher = spoke, broker, publisher
+        self.upstream, self.text = upstream, text
+
+    def publish(self, *payloads: bytes, topic="in/state"):
+        for payload in payloads:
+            self.publisher.publish(topic, payload)
+        self.publisher.flush()
+
+
+@pytest.fixture
+def make_line(folder, spoke, make_broker, make_publisher, authority):
+    """Starts a broker, a publisher and a daemon whose stream `state` goes to an upstream."""
+
+    def make(upstream, *parts, reports=False, spool=SMALL_SPOOL, filters=None, **keys):
+        broker = make_broker("max_queued_messages 0")
+        if upstream.url.startswith("https"):
+            keys.setdefault("tls", "fleet")
+            parts += (tls("fleet", ca=authority.certificate),)
+        settings = {"path": "/v1/state", "content_type": "application/json", "durability": "sync"}
+        parts = (
+            stream("state", upstream.url, **{**settings, **keys}),
+            mqtt(broker.url, *(filters or [("in/state", "state")])),
+            *parts,
+        )
+        if reports:
+            secure = {"tls": keys["tls"]} if "tls" in keys else {}
+            parts += (
+                stream("health", upstream.url, path="/v1/health", content_type="application/json",
+                       priority="event", durability="sync", **secure),
+                '[reports]\nstream = "health"\n',
+            )
+        text = configuration(folder, *parts, spool=spool)
+        spoke.start(text)
+        wait_until(lambda: spoke.stat("spoke.mqtt.connected") == 1, lambda: f"MQTT: {spoke.log}")
+        return Line(spoke, broker, make_publisher(broker), upstream, text)
+
+    return make

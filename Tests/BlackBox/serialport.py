@@ -1,0 +1,119 @@
+"""Serial ports on pseudo-terminals: one that a test writes to byte by byte, and the board emulator."""
+
+import errno
+import os
+import select
+import subprocess
+import time
+import tty
+from pathlib import Path
+
+from spoke import program
+from waiting import wait_until
+
+
+class Terminal:
+    """A port whose far end is the test. It keeps its name over being unplugged and plugged in again."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.master = None
+        self.plug_in()
+
+    def plug_in(self):
+        assert self.master is None
+        self.master, slave = os.openpty()
+        tty.setraw(slave)
+        name = os.ttyname(slave)
+        os.close(slave)
+        os.set_blocking(self.master, False)
+        self.path.unlink(missing_ok=True)
+        self.path.symlink_to(name)
+
+    def unplug(self):
+        """The device goes away, name and all, as a USB adapter that is pulled."""
+        self.path.unlink(missing_ok=True)
+        os.close(self.master)
+        self.master = None
+
+    def is_open(self) -> bool:
+        """Does anyone hold the near end? Without, a read of the far end is a hang-up."""
+        poll = select.poll()
+        poll.register(self.master, select.POLLIN)
+        return not any(events & select.POLLHUP for _, events in poll.poll(0))
+
+    def wait_until_open(self, seconds=15.0):
+        wait_until(self.is_open, f"spoked opens {self.path}", seconds)
+
+    def write(self, data: bytes, seconds=10.0):
+        end = time.monotonic() + seconds
+        while data:
+            try:
+                sent = os.write(self.master, data)
+                data = data[sent:]
+            except BlockingIOError:
+                assert time.monotonic() < end, "the port takes no more bytes"
+                select.select([], [self.master], [], 0.05)
+
+    def write_paced(self, data: bytes, pause: float):
+        """One byte at a time, as a slow line delivers them."""
+        for byte in data:
+            self.write(bytes([byte]))
+            time.sleep(pause)
+
+    def read(self) -> bytes:
+        try:
+            return os.read(self.master, 65536)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            if error.errno == errno.EIO:
+                return b""
+            raise
+
+    def close(self):
+        if self.master is not None:
+            self.unplug()
+
+
+class BoardEmulator:
+    """board-emulator as a process; its first line is the terminal's path."""
+
+    def __init__(self, folder: Path, *arguments: str, name="emulator"):
+        self.log = folder / f"{name}.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [program("board-emulator"), *arguments],
+                stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True,
+            )
+        self.path = self.process.stdout.readline().strip()
+        assert self.path, f"board-emulator {arguments}: {self.log.read_text()}"
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process.stdout.close()
+
+
+def nmea(body: str) -> bytes:
+    """A sentence with its checksum, without the line end."""
+    check = 0
+    for byte in body.encode():
+        check ^= byte
+    return f"${body}*{check:02X}".encode()
+
+
+def vesc(payload: bytes) -> bytes:
+    """A VESC frame: 02 or 03, length, payload, CRC-16/XMODEM, 03."""
+    check = 0
+    for byte in payload:
+        check ^= byte << 8
+        for _ in range(8):
+            check = ((check << 1) ^ 0x1021 if check & 0x8000 else check << 1) & 0xFFFF
+    head = bytes([2, len(payload)]) if len(payload) < 256 else b"\x03" + len(payload).to_bytes(2)
+    return head + payload + check.to_bytes(2) + b"\x03"

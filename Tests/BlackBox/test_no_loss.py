@@ -1,0 +1,137 @@
+"""No loss: SIGKILL at random points while the upstream comes and goes.
+
+What the broker acknowledged to the publisher arrives; first occurrences keep the order of their
+stream; the same id always has the same body. Serial bytes that come while nobody listens are gone
+by nature: there the loss is bounded by the time without a daemon.
+"""
+
+import os
+import random
+import threading
+import time
+
+from spoke import configuration, mqtt, serial, stream, tls
+from upstream import Answer
+from waiting import wait_until
+
+ROUNDS = 500 if os.environ.get("SPOKE_LONG") else 50
+RATE = 50
+
+
+class Trouble:
+    """An upstream that answers well, badly, late, or not at all, as the seed says."""
+
+    def __init__(self, upstream, seed):
+        self.upstream, self.random = upstream, random.Random(seed)
+        self.upstream.rule = self.answer
+        self.calm = False
+
+    def answer(self, request):
+        chance = self.random.random()
+        if self.calm or chance < 0.85:
+            return Answer()
+        if chance < 0.90:
+            return Answer(status=503)
+        if chance < 0.93:
+            return Answer(reset=7)
+        if chance < 0.96:
+            return Answer(delay=self.random.random() * 0.1)
+        return Answer(drop=True) if chance < 0.98 else Answer(go_away_after=True)
+
+    def change(self):
+        if self.random.random() < 0.3:
+            if self.upstream._thread is None:
+                self.upstream.start()
+            else:
+                self.upstream.stop()
+        elif self.upstream._thread is not None:
+            self.upstream.drop_connections()
+
+    def end(self):
+        self.calm = True
+        if self.upstream._thread is None:
+            self.upstream.start()
+
+
+def publish_until(stop, publisher, counts, chance):
+    """Publishes numbered messages on two topics at an uneven pace, until told to stop."""
+    while not stop.is_set():
+        for name in counts:
+            for _ in range(chance.randrange(4)):
+                publisher.publish(name, b"%s %d" % (name.encode(), counts[name]))
+                counts[name] += 1
+        stop.wait(chance.random() * 0.04)
+
+
+def test_nothing_that_was_acknowledged_is_lost(
+    folder, spoke, make_upstream, make_broker, make_publisher, make_emulator, identity, authority
+):
+    seed = int(os.environ.get("SPOKE_SEED", random.SystemRandom().randrange(1 << 32)))
+    print(f"SPOKE_SEED={seed}, {ROUNDS} rounds")
+    chance = random.Random(seed)
+    upstream, broker = make_upstream(identity), make_broker("max_queued_messages 0")
+    trouble = Trouble(upstream, seed)
+    lines = folder / "lines"
+    lines.write_text("".join(f"line {n}\n" for n in range(ROUNDS * RATE * 4)))
+    link = folder / "board"
+    make_emulator("--framing", "line", "--baud", "115200", "--file", str(lines), "--rate", str(RATE), "--link", str(link), "--hold")
+    keys = {"tls": "fleet", "content_type": "text/plain", "durability": "sync"}
+    spoke.configure(configuration(
+        folder,
+        *(stream(name, upstream.url, path=f"/{name}", **keys) for name in ("one", "two", "lines")),
+        serial("board", link, "lines"),
+        mqtt(broker.url, ("one", "one"), ("two", "two")),
+        tls("fleet", ca=authority.certificate),
+        spool='size = "32MiB"\nsegment = "256KiB"\nfree_floor = "64KiB"', log="info",
+    ))
+    spoke.start()
+    wait_until(lambda: spoke.stat("spoke.mqtt.connected") == 1, lambda: spoke.log[-1000:])
+    publisher, counts, stop = make_publisher(broker), {"one": 0, "two": 0}, threading.Event()
+    thread = threading.Thread(target=publish_until, args=(stop, publisher, counts, chance))
+    thread.start()
+    deaf = 0.0
+    try:
+        for _ in range(ROUNDS):
+            stop.wait(chance.random() * 0.5)
+            if chance.random() < 0.5:
+                trouble.change()
+            killed = time.monotonic()
+            spoke.kill()
+            spoke.start(seconds=30)
+            deaf += time.monotonic() - killed + 0.3
+    finally:
+        stop.set()
+        thread.join()
+    trouble.end()
+    publisher.flush(60)
+    acknowledged = set(publisher.acknowledged)
+    assert len(acknowledged) == sum(counts.values()) > ROUNDS
+
+    def missing():
+        return acknowledged - {r.body for r in upstream.whole()}
+
+    wait_until(lambda: not missing(), lambda: f"{len(missing())} of {len(acknowledged)}: {sorted(missing())[:9]}", 180, 0.2)
+    check(upstream.whole(), counts, deaf)
+
+
+def check(requests, counts, deaf):
+    """Order of first occurrences, one body for each id, a bounded loss of serial lines."""
+    by_id = {}
+    for request in requests:
+        assert by_id.setdefault(request.id, request.body) == request.body, request.id
+    for name in (*counts, "lines"):
+        of_stream = [r for r in requests if r.path == f"/{name}"]
+        ids = list(dict.fromkeys(r.id for r in of_stream))
+        sequences = [int(record_id.rsplit("-", 1)[1]) for record_id in ids]
+        assert sequences == sorted(sequences), f"ids of {name} out of order"
+        assert len({record_id.rsplit("-", 1)[0] for record_id in ids}) == 1, "the epoch changed"
+        numbers = list(dict.fromkeys(
+            int(r.body.rsplit(b" ", 1)[1]) for r in of_stream if len(r.body.split()) == 2
+        ))
+        assert numbers == sorted(numbers), f"first occurrences of {name} out of order"
+        if name in counts:
+            assert numbers == list(range(counts[name]))
+        else:
+            lost = numbers[-1] - numbers[0] + 1 - len(numbers)
+            assert lost <= deaf * RATE + ROUNDS * 2, f"{lost} serial lines lost in {deaf:.1f} deaf seconds"
+            assert len(numbers) > ROUNDS

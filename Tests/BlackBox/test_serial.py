@@ -1,0 +1,187 @@
+"""Serial ports: bytes in any portion, noise, hang-ups, ports that come late and come back."""
+
+import json
+import os
+import re
+import time
+
+import pytest
+from serialport import nmea, vesc
+from spoke import configuration, serial, stream
+from waiting import wait_until
+
+
+@pytest.fixture
+def make_port(folder, spoke, make_upstream, make_terminal):
+    """A terminal, an upstream, and a daemon between them."""
+
+    def make(framing="line", reports=False, **keys):
+        terminal, upstream = make_terminal(), make_upstream()
+        parts = [
+            stream("s", upstream.url, path="/s", content_type="application/octet-stream"),
+            serial("ecu", terminal.path, "s", framing, **keys),
+        ]
+        if reports:
+            parts += [stream("health", upstream.url, path="/v1/health"), '[reports]\nstream = "health"\n']
+        spoke.start(configuration(folder, *parts))
+        terminal.wait_until_open()
+        return terminal, upstream
+
+    return make
+
+
+def bodies(upstream):
+    return [r.body for r in upstream.whole() if r.path == "/s"]
+
+
+def test_frames_that_come_one_byte_at_a_time_and_many_at_once(make_port, spoke):
+    terminal, upstream = make_port("nmea")
+    sentences = [nmea(f"GPTXT,{n}") for n in range(50)]
+    terminal.write_paced(sentences[0] + b"\r\n", 0.002)
+    terminal.write(b"".join(s + b"\r\n" for s in sentences[1:]))
+    upstream.wait_for(50)
+    assert bodies(upstream) == sentences
+
+
+def test_noise_and_damaged_frames_are_counted_and_the_next_good_frame_arrives(make_port, spoke):
+    terminal, upstream = make_port("vesc")
+    good = [bytes([4, n]) * 10 for n in range(20)]
+    for payload in good:
+        damaged = bytearray(vesc(payload))
+        damaged[5] ^= 0x40
+        terminal.write(b"\x00\xff\x55" + bytes(damaged) + vesc(payload))
+    upstream.wait_for(20)
+    assert bodies(upstream) == good
+    assert spoke.stat("spoke.serial.ecu.bad_frames") >= 1
+    assert spoke.stat("spoke.serial.ecu.frames") == 20
+
+
+def test_bytes_that_a_terminal_would_treat_specially_pass_untouched(make_port):
+    terminal, upstream = make_port("vesc")
+    payload = bytes([0x03, 0x04, 0x11, 0x13, 0x1A, 0x1C, 0x7F, 0xFF, 0x0D, 0x0A, 0x00, 0x15, 0x16, 0x17])
+    terminal.write(vesc(payload))
+    assert upstream.wait_for(1)[0].body == payload
+    assert terminal.read() == b"", "the port echoes"
+
+
+def test_a_megabyte_without_a_delimiter_costs_no_memory_and_the_next_line_arrives(make_port, spoke):
+    terminal, upstream = make_port("line")
+    terminal.write(b"x" * (1 << 20) + b"\n", 60)
+    terminal.write(b"fine\n")
+    upstream.wait_for_body(b"fine", 30)
+    assert spoke.stat("spoke.serial.ecu.bad_frames") >= 1
+    status = open(f"/proc/{spoke.process.pid}/status").read()
+    resident = int(status.split("VmRSS:")[1].split()[0])
+    assert resident < 14 * 1024
+
+
+def test_a_port_that_is_pulled_and_plugged_in_again_goes_on(make_port, spoke):
+    terminal, upstream = make_port("line", reports=True)
+    for number in range(3):
+        terminal.write(b"before %d\n" % number)
+        upstream.wait_for_body(b"before %d" % number)
+        terminal.write(b"torn by the unpl")
+        terminal.unplug()
+        wait_until(lambda: f'"port_down"' in str([r.body for r in upstream.whole()]), "a report")
+        terminal.plug_in()
+        terminal.wait_until_open(20)
+        terminal.write(b"\nafter %d\n" % number)
+        upstream.wait_for_body(b"after %d" % number)
+    assert spoke.stat("spoke.serial.ecu.reopens") >= 3
+    events = [json.loads(r.body) for r in upstream.whole() if r.path == "/v1/health"]
+    down = [event["port_down"] for event in events if "port_down" in event]
+    assert len(down) == 3 and all("ecu" in json.dumps(event) for event in down)
+    assert any("port_up" in event for event in events)
+
+
+def test_a_port_that_is_gone_costs_no_processor_time(make_port, spoke):
+    terminal, upstream = make_port("line")
+    terminal.unplug()
+
+    def ticks():
+        fields = open(f"/proc/{spoke.process.pid}/stat").read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    spoke.wait_for_log("ecu")
+    before, start = ticks(), time.monotonic()
+    wait_until(lambda: time.monotonic() - start > 2, "two seconds", 5)
+    assert ticks() - before <= 10
+
+
+def test_a_port_that_is_missing_at_the_start_is_opened_when_it_comes(folder, spoke, make_upstream, make_terminal):
+    upstream = make_upstream()
+    spoke.start(configuration(folder, stream("s", upstream.url, path="/s"), serial("ecu", folder / "tty", "s")))
+    spoke.wait_for_log("ecu")
+    terminal = make_terminal()
+    terminal.wait_until_open(20)
+    terminal.write(b"hello\n")
+    upstream.wait_for_body(b"hello")
+
+
+def test_a_device_that_is_no_serial_port_is_said_and_starts_nothing_else(folder, spoke, make_upstream):
+    file = folder / "file"
+    file.write_text("not a tty\n")
+    spoke.start(configuration(folder, stream("s", make_upstream().url, path="/s"), serial("ecu", file, "s")))
+    line = spoke.wait_for_log("ecu")
+    assert "file" in line
+    assert spoke.get("/ready")[0] == 200
+
+
+def test_a_delimiter_of_the_configuration(make_port):
+    terminal, upstream = make_port("line", delimiter=";")
+    terminal.write(b"a;b\nc;")
+    upstream.wait_for(2)
+    assert bodies(upstream) == [b"a", b"b\nc"]
+
+
+def test_whole_vesc_frames_on_request(make_port):
+    terminal, upstream = make_port("vesc", deliver="frame")
+    terminal.write(vesc(b"\x04abc"))
+    assert upstream.wait_for(1)[0].body == vesc(b"\x04abc")
+
+
+def test_a_fast_flood_while_the_upstream_is_away_stays_within_its_memory(make_port, spoke):
+    terminal, upstream = make_port("line", baud=921600)
+    upstream.stop()
+    block = b"".join(b"%06d " % n + b"y" * 190 + b"\n" for n in range(500))
+    for _ in range(20):
+        terminal.write(block, 60)
+    spoke.wait_for_stat("spoke.serial.ecu.frames", 10000, 30)
+    status = open(f"/proc/{spoke.process.pid}/status").read()
+    assert int(status.split("VmRSS:")[1].split()[0]) < 14 * 1024
+
+
+def test_noise_cut_frames_gaps_and_hang_ups_cost_the_cut_frames_and_nothing_else(
+    folder, spoke, make_upstream, make_emulator
+):
+    upstream = make_upstream()
+    link = folder / "board"
+    emulator = make_emulator(
+        "--framing", "nmea", "--baud", "115200", "--generate", "400", "--rate", "100", "--link", str(link),
+        "--noise", "0.1", "--cut", "0.05", "--gap", "0.05", "--hang-up-every", "1", "--seed", "7",
+    )
+    spoke.start(configuration(
+        folder, stream("s", upstream.url, path="/s", in_flight=4), serial("ecu", link, "s", "nmea"),
+    ))
+    wait_until(lambda: emulator.process.poll() is not None, "the emulator has played everything", 60)
+    summary = emulator.log.read_text()
+    sent, cut, noise, hang_ups = map(int, re.search(
+        r"sent (\d+) frames, cut (\d+), noise bytes (\d+), hang-ups (\d+)", summary).groups())
+    assert sent == 400 and min(cut, noise, hang_ups) > 0, summary
+    spoke.wait_for_stat("spoke.stream.s.delivered", 400 - cut, 40)
+    assert len(set(bodies(upstream))) == 400 - cut
+    for body in bodies(upstream):
+        assert nmea(body[1:-3].decode("latin-1")) == body, "a damaged sentence came through"
+    assert spoke.stat("spoke.serial.ecu.bad_frames") >= 1
+    assert spoke.stat("spoke.serial.ecu.reopens") >= hang_ups
+
+
+def test_the_emulator_paces_its_bytes(make_emulator):
+    emulator = make_emulator("--framing", "line", "--baud", "9600", "--generate", "100", "--hold")
+    port = os.open(emulator.path, os.O_RDONLY | os.O_NOCTTY)
+    start, received = time.monotonic(), 0
+    while received < 960:
+        received += len(os.read(port, 4096))
+    elapsed = time.monotonic() - start
+    os.close(port)
+    assert 0.8 <= elapsed <= 2.5, "960 bytes at 9600 baud, 10 bits each, last a second"

@@ -1,0 +1,371 @@
+"""What Tests/bench runs once everything is built."""
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "Tests/BlackBox"))
+
+from broker import Broker, Publisher, free_port  # noqa: E402
+from certificates import Authority  # noqa: E402
+from serialport import Terminal  # noqa: E402
+from spoke import Spoke, configuration, mqtt, serial, stream, tls  # noqa: E402
+from waiting import wait_until  # noqa: E402
+
+QUICK = "--quick" in sys.argv
+HEADERS = {"content-type": "application/json", "ce-specversion": "1.0", "ce-type": "dev.spoke.record"}
+
+
+class Table:
+    """Rows of: what, ours, the peer's, ratio, budget."""
+
+    def __init__(self):
+        self.failed = []
+        print(f"{'what':<58} {'ours':>12} {'peer':>12} {'ratio':>6}  {'budget':>9}  peer is", flush=True)
+
+    def row(self, what, ours, peer=None, peer_name="", budget=None, unit=""):
+        ratio = f"{ours / peer:.2f}" if peer else ""
+        over = budget is not None and ours > budget
+        if over:
+            self.failed.append(what)
+        print(
+            f"{what:<58} {self.text(ours, unit):>12} {self.text(peer, unit):>12} {ratio:>6}  "
+            f"{self.text(budget, ''):>9}{'!' if over else ' '} {peer_name}", flush=True,
+        )
+
+    @staticmethod
+    def text(value, unit):
+        if value is None:
+            return ""
+        number = f"{value:,.0f}" if isinstance(value, int) or value >= 1000 else f"{value:.3g}"
+        return f"{number} {unit}".rstrip()
+
+
+# Processes
+
+
+def processor_seconds(command) -> float:
+    """User and system time of a command, as the kernel counted them."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    output = process.stdout.read().decode()
+    process.stdout.close()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, f"{command}: {output}"
+    return usage.ru_utime + usage.ru_stime
+
+
+def ticks(pid) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pid) -> dict[str, int]:
+    """KiB from smaps_rollup."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return {name: int(size) for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.M)}
+
+
+def wake_ups(pid) -> int:
+    return sum(
+        int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(), re.M).group(1))
+        for task in Path(f"/proc/{pid}/task").iterdir()
+    )
+
+
+@contextlib.contextmanager
+def nghttpd(folder: Path, identity=None):
+    """nghttpd on a free port: over TLS with an identity, else h2c."""
+    documents = folder / "documents/v1"
+    documents.mkdir(parents=True, exist_ok=True)
+    (documents / "state").write_text("ok\n")
+    port = free_port()
+    program = shutil.which("nghttpd", path="/usr/sbin:/usr/bin")
+    command = [program, "-d", str(documents.parent)]
+    command += [str(port), str(identity.key), str(identity.certificate)] if identity else ["--no-tls", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def listening():
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return True
+
+    wait_until(listening, "nghttpd listens")
+    try:
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+class CountingProxy:
+    """Passes TCP through and counts the bytes of each direction."""
+
+    def __init__(self, port):
+        self.target, self.up, self.down = port, 0, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.target))
+                for sock in (client, server):
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                threading.Thread(target=self.copy, args=(client, server, "up"), daemon=True).start()
+                threading.Thread(target=self.copy, args=(server, client, "down"), daemon=True).start()
+
+    def copy(self, source, sink, direction):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                setattr(self, direction, getattr(self, direction) + len(data))
+                sink.sendall(data)
+        for sock in (source, sink):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+# What is measured
+
+
+def our_client(port, requests, streams, authority):
+    command = [str(ROOT / ".build/release/probe"), "post", "--port", str(port), "--requests", str(requests),
+               "--streams", str(streams), "--bytes", "200"]
+    return command + (["--ca", str(authority.certificate)] if authority else [])
+
+
+def h2load(port, requests, streams, secure, body, headers=HEADERS):
+    command = ["h2load", "-c", "1", "-n", str(requests), "-m", str(streams), "-d", str(body)]
+    for name, value in headers.items():
+        command += ["-H", f"{name}: {value}"]
+    return [*command, f"{'https' if secure else 'http'}://localhost:{port}/v1/state"]
+
+
+def measure_client(table, folder, identity, authority, body):
+    requests, rounds = (5000, 3) if QUICK else (30000, 5)
+    for secure in (False, True):
+        with nghttpd(folder, identity if secure else None) as port:
+            for streams in (1, 10):
+                ours, theirs = [], []
+                for _ in range(rounds):
+                    ours.append(processor_seconds(our_client(port, requests, streams, authority if secure else None)))
+                    theirs.append(processor_seconds(h2load(port, requests, streams, secure, body)))
+                mine, peer = (statistics.median(times) / requests * 1e6 for times in (ours, theirs))
+                name = f"CPU per 200-byte POST, {'TLS' if secure else 'h2c'}, {streams} at once"
+                table.row(name, mine, peer, "h2load", peer, "µs")
+
+
+def instructions(command, folder) -> int:
+    out = folder / "callgrind.out"
+    done = subprocess.run(
+        ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *command], capture_output=True, text=True
+    )
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    assert found, done.stderr
+    return int(found.group(1))
+
+
+def measure_instructions(table, folder, body):
+    """The difference of two runs: what starting costs falls out."""
+    few, many = 500, 1500 if QUICK else 3500
+    # valgrind 3.19 stumbles over the debugging information.
+    plain = folder / "probe"
+    subprocess.run(["strip", "-o", plain, ROOT / ".build/release/probe"], check=True)
+    with nghttpd(folder) as port:
+        for streams in (1, 10):
+            ours = [instructions([str(plain), *our_client(port, n, streams, None)[1:]], folder) for n in (few, many)]
+            theirs = [instructions(h2load(port, n, streams, False, body), folder) for n in (few, many)]
+            mine, peer = ((counts[1] - counts[0]) // (many - few) for counts in (ours, theirs))
+            table.row(f"instructions per 200-byte POST, h2c, {streams} at once", mine, peer, "h2load")
+
+
+def measure_sizes(table):
+    folders = {"x86_64": ".build/stripped", "aarch64": ".build-aarch64/stripped", "armhf": ".build-armhf/stripped"}
+    for name, folder in folders.items():
+        size = (ROOT / folder / "spoked").stat().st_size // 1024
+        table.row(f"spoked, stripped, {name}", size, 4403, "fluent-bit (published, 4.3 MB)", 1024, "KiB")
+
+
+def connected(spoke):
+    wait_until(lambda: spoke.stat("spoke.mqtt.connected") == 1, lambda: spoke.log[-2000:])
+
+
+def publish(publisher, count, size=200):
+    for number in range(count):
+        publisher.publish("in/state", b"%08d" % number + b"x" * (size - 8))
+    publisher.flush(300)
+
+
+def measure_daemon(table, folder, identity, authority):
+    """The main job's set-up: one serial port, MQTT, an upstream over TLS."""
+    broker = Broker(folder, "max_queued_messages 0")
+    spoke, terminal = Spoke(folder), Terminal(folder / "tty")
+    with nghttpd(folder, identity) as server:
+        proxy = CountingProxy(server)
+        try:
+            spoke.start(configuration(
+                folder,
+                stream("state", f"https://localhost:{proxy.port}", path="/v1/state", in_flight=10,
+                       content_type="application/json", tls="fleet"),
+                serial("ecu", terminal.path, "state"), mqtt(broker.url, ("in/state", "state")),
+                tls("fleet", ca=authority.certificate), spool="", log="warning",
+            ))
+            connected(spoke)
+            publisher = Publisher(broker)
+            measure_idle(table, spoke, broker, publisher)
+            measure_wire(table, spoke, proxy, publisher)
+            measure_load(table, spoke, publisher)
+            publisher.close()
+        finally:
+            spoke.cleanup()
+            terminal.close()
+            broker.stop()
+
+
+def delivered(spoke, count):
+    spoke.wait_for_stat("spoke.stream.state.delivered", count, 300)
+
+
+def measure_idle(table, spoke, broker, publisher):
+    publish(publisher, 10)
+    delivered(spoke, 10)
+    time.sleep(2)
+    mine, peer = memory(spoke.process.pid), memory(broker.process.pid)
+    name = "mosquitto, the broker of this run"
+    table.row("resident memory, idle", mine["Rss"], peer["Rss"], name, 10 * 1024, "KiB")
+    table.row("proportional memory, idle", mine["Pss"], peer["Pss"], name, None, "KiB")
+    table.row("private dirty memory, idle", mine["Private_Dirty"], peer["Private_Dirty"], name, 3 * 1024, "KiB")
+    seconds = 10 if QUICK else 60
+    before, peer_before, start = wake_ups(spoke.process.pid), wake_ups(broker.process.pid), time.monotonic()
+    time.sleep(seconds)
+    elapsed = time.monotonic() - start
+    table.row(
+        f"idle wake-ups per second, over {seconds} s", (wake_ups(spoke.process.pid) - before) / elapsed,
+        (wake_ups(broker.process.pid) - peer_before) / elapsed, name, 0.2,
+    )
+
+
+def measure_wire(table, spoke, proxy, publisher):
+    """One record at a time on a warm connection, beside h2load with the same header fields."""
+    start = spoke.stat("spoke.stream.state.delivered")
+    count = 50 if QUICK else 200
+    before = (proxy.up, proxy.down)
+    for number in range(count):
+        publish(publisher, 1)
+        delivered(spoke, start + number + 1)
+    time.sleep(0.2)
+    up, down = ((after - first) / count for after, first in zip((proxy.up, proxy.down), before))
+    table.row("bytes sent per 200-byte record, TLS, warm, with TLS's own", up, None, "", 320)
+    table.row("bytes received per 200-byte record", down)
+
+
+def measure_load(table, spoke, publisher):
+    start = spoke.stat("spoke.stream.state.delivered")
+    first, rest = (5000, 15000) if QUICK else (20000, 200000)
+    publish(publisher, first)
+    delivered(spoke, start + first)
+    warm, time_before = memory(spoke.process.pid), ticks(spoke.process.pid)
+    begun = time.monotonic()
+    publish(publisher, rest)
+    delivered(spoke, start + first + rest)
+    elapsed = time.monotonic() - begun
+    loaded = memory(spoke.process.pid)
+    private = [m["Private_Dirty"] + m["Private_Clean"] for m in (warm, loaded)]
+    table.row("resident memory under load", loaded["Rss"], None, "", 14 * 1024, "KiB")
+    table.row(f"private memory growth over {rest:,} records", private[1] - private[0], None, "", 0, "KiB")
+    table.row("the whole daemon's CPU per record, MQTT to TLS", (ticks(spoke.process.pid) - time_before) / rest * 1e6,
+              unit="µs")
+    table.row("records per second, MQTT to TLS (the publisher may be slower)", rest / elapsed)
+
+
+def measure_start(table, folder, authority):
+    """From exec to READY=1 over a spool that is full."""
+    broker, spoke = Broker(folder, "max_queued_messages 0"), Spoke(folder)
+    try:
+        text = configuration(
+            folder, stream("state", f"http://localhost:{free_port()}", path="/", content_type="text/plain"),
+            mqtt(broker.url, ("in/state", "state")), spool="", log="warning",
+        )
+        spoke.start(text)
+        connected(spoke)
+        publisher = Publisher(broker)
+        count = 300 if QUICK else 6500
+        publish(publisher, count, 8000)
+        wait_until(lambda: spoke.stat("spoke.stream.state.records_in") == count, "all are in", 120)
+        publisher.close()
+        table.row("resident memory with a long backlog", memory(spoke.process.pid)["Rss"], None, "", 14 * 1024, "KiB")
+        spoke.kill()
+        times = []
+        for _ in range(3):
+            begun = time.monotonic()
+            spoke.start()
+            times.append((time.monotonic() - begun) * 1000)
+            spoke.kill()
+        size = sum(f.stat().st_size for f in (folder / "spool").rglob("*") if f.is_file()) >> 20
+        table.row(f"start to ready with a spool of {size} MiB, after SIGKILL", statistics.median(times), None, "", 1000, "ms")
+    finally:
+        spoke.cleanup()
+        broker.stop()
+
+
+def measure_flash(table, folder):
+    """2 kB/s of 200-byte records, upstream down, defaults: bytes written for each byte of record."""
+    seconds = 35 if QUICK else 125
+    terminal, spoke = Terminal(folder / "tty"), Spoke(folder)
+    try:
+        spoke.start(configuration(
+            folder, stream("state", f"http://localhost:{free_port()}", path="/"),
+            serial("ecu", terminal.path, "state"), spool="", log="warning",
+        ))
+        terminal.wait_until_open()
+        end, count = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            terminal.write(b"y" * 200 + b"\n")
+            count += 1
+            time.sleep(0.1)
+        written = spoke.stat("spoke.spool.bytes_written")
+        table.row(f"bytes written per byte of record, {seconds} s at 2 kB/s", written / (count * 200), None, "", 1.6)
+    finally:
+        spoke.cleanup()
+        terminal.close()
+
+
+def main() -> int:
+    work = Path(tempfile.mkdtemp(prefix="spoke-bench-"))
+    try:
+        authority = Authority(work, "ca")
+        identity = authority.server("server")
+        body = work / "body"
+        body.write_bytes(b"x" * 200)
+        table = Table()
+        measure_client(table, work, identity, authority, body)
+        measure_instructions(table, work, body)
+        measure_sizes(table)
+        for number, measure in enumerate((
+            lambda folder: measure_daemon(table, folder, identity, authority),
+            lambda folder: measure_start(table, folder, authority),
+            lambda folder: measure_flash(table, folder),
+        )):
+            folder = work / str(number)
+            folder.mkdir()
+            measure(folder)
+        print(f"\n{len(table.failed)} over budget" + "".join(f"\n  {what}" for what in table.failed))
+        return 0
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
