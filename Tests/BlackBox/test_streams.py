@@ -154,6 +154,8 @@ def test_a_disk_that_another_program_fills_stops_nothing_and_is_said(make_upstre
         arrived = {r.body for r in upstream.whole()}
         return [n for n in range(300) if b"during %d " % n + b"." * 400 not in arrived]
 
-    wait_until(
-        lambda: len(lost()) == sum(g["count"] for g in gaps(upstream)), lambda: f"{lost()} in {gaps(upstream)}", 30
-    )
+    # The one record that was on its way when its segment was given up may be named and arrive all the same.
+    def named():
+        return sum(g["count"] for g in gaps(upstream))
+
+    wait_until(lambda: 0 <= named() - len(lost()) <= 1, lambda: f"{lost()} in {gaps(upstream)}", 30)
