@@ -134,6 +134,22 @@ struct SourceTests {
     #expect(world.delivered("/v1/health").contains { $0.text.contains("\"reason\":\"rejected\"") })
   }
 
+  @Test("an outage of a port is one report, however its reason changes")
+  func onePortDown() {
+    let world = World(scooter)
+    for round in 1...3 {
+      world.gateway.serialOpened(0, detail: "", clocks: world.clocks)
+      world.serial("line\n")
+      for reason in ["hung up", "No such file or directory", "Permission denied"] {
+        world.gateway.serialClosed(0, reason: reason, clocks: world.clocks)
+        world.advance(.seconds(1))
+      }
+      let reports = world.delivered("/v1/health").filter { $0.text.contains("\"port_down\"") }
+      #expect(reports.count == round)
+      #expect(reports.allSatisfy { $0.text.contains("hung up") })
+    }
+  }
+
   @Test("a wrong frame never stops a port")
   func wrongFrames() {
     let text = scooter.replacingFirst("framing = \"line\"", "framing = \"nmea\"")

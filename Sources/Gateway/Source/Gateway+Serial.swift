@@ -8,6 +8,8 @@ struct SerialInput {
   let configuration: SerialConfiguration
   var framer: Framer
   var isOpen = false
+  /// Whether this outage has been reported: it is one `port_down`, however its reason changes.
+  var isReportedDown = false
   /// Why it is closed, or what is odd about it, in words.
   var detail = "not opened yet"
   var bytes: UInt64 = 0
@@ -41,6 +43,7 @@ extension Gateway where Storage: ~Copyable {
       ports[port].reopens += 1
     }
     ports[port].isOpen = true
+    ports[port].isReportedDown = false
     ports[port].detail = detail
     log(.info, "serial \(name.description): open" + (detail.utf8.isEmpty ? "" : " (\(detail))"))
     report("port_up", clocks: clocks) { json in
@@ -48,11 +51,11 @@ extension Gateway where Storage: ~Copyable {
     }
   }
 
-  /// A port is gone, or could not be opened. Repeats with the same words are not reported again.
+  /// A port is gone, or could not be opened. An outage is reported once; the log also has each new
+  /// reason why the port cannot be opened again.
   public mutating func serialClosed(_ port: Int, reason: String, clocks: Clocks) {
     let name = ports[port].configuration.name
-    let wasOpen = ports[port].isOpen
-    let isNews = wasOpen || ByteString(ports[port].detail) != ByteString(reason)
+    let isNews = ports[port].isOpen || ByteString(ports[port].detail) != ByteString(reason)
     ports[port].isOpen = false
     ports[port].detail = reason
     // What the hang-up cut off can never be completed; good frames behind a false start come out.
@@ -61,6 +64,8 @@ extension Gateway where Storage: ~Copyable {
     }
     guard isNews else { return }
     log(.warning, "serial \(name.description): \(reason)")
+    guard !ports[port].isReportedDown else { return }
+    ports[port].isReportedDown = true
     let last = ports[port].lastFrame
     report("port_down", clocks: clocks) { json in
       json.member("port", name)
