@@ -168,6 +168,12 @@ public enum Durability: Sendable {
   case spill
 }
 
+/// `encoding` of a stream: how records become requests.
+public enum Encoding: Sendable {
+  /// One record a request, CloudEvents 1.0 HTTP binary mode.
+  case cloudEvents
+}
+
 /// `[[stream]]`: an uplink.
 public struct StreamConfiguration: Equatable, Sendable {
   public var name: ByteString
@@ -176,6 +182,7 @@ public struct StreamConfiguration: Equatable, Sendable {
   public var contentType: ByteString = "application/octet-stream"
   /// The `ce-type` of its records.
   public var type: ByteString = "dev.spoke.record"
+  public var encoding = Encoding.cloudEvents
   public var priority = Priority.telemetry
   public var durability = Durability.spill
   /// Zero: no limit.

@@ -41,7 +41,10 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   var turnedAt: Instant
   let startedAt: Instant
   let startedWall: WallTime
+  // What the next request is made of, kept for their storage.
+  private var batch = RecordBatch()
   private var headers = HeaderList()
+  private var body: [UInt8] = []
 
   /// Opens the spool and is ready to take records. Never fails: what is wrong with the disk becomes
   /// a report, a counter and a log line.
@@ -201,11 +204,13 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
 
   private mutating func submit(_ index: Int, _ slot: Int, now: Instant) {
     let stream = configuration.streams[index]
-    uplinks[index].encoding.encode(uplinks[index].slots[slot].record, into: &headers)
+    batch.removeAll()
+    batch.append(uplinks[index].slots[slot].record)
+    uplinks[index].encoder.encode(batch, 0..<1, headers: &headers, body: &body)
     let request = UpstreamRequest(
       listener: listeners[index], method: "POST", path: stream.path,
-      authority: stream.authority, headers: headers,
-      body: uplinks[index].slots[slot].record.payload, timeout: nil, token: UInt64(index))
+      authority: stream.authority, headers: headers, body: body, timeout: nil,
+      token: UInt64(index))
     // Nil: the core is at its limit; the record stays ready and is tried in a later turn.
     guard let id = core.submit(request, now: now) else { return }
     uplinks[index].slots[slot].phase = .requesting(id)
