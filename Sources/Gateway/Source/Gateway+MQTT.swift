@@ -76,7 +76,11 @@ extension Gateway where Storage: ~Copyable {
     mqtt.connections += 1
     mqtt.detail = sessionPresent ? "session resumed" : "new session"
     acknowledgements.reset()
-    if sessionPresent { mqtt.recent.sessionResumed(now: clocks.now) } else { mqtt.recent.sessionStarted() }
+    if sessionPresent {
+      mqtt.recent.sessionResumed(now: clocks.now)
+    } else {
+      mqtt.recent.sessionStarted()
+    }
     log(.info, "mqtt: connected, \(mqtt.detail)")
   }
 
