@@ -32,6 +32,12 @@ extension Spool where Storage: ~Copyable {
     return readLive(stream, into: &record) == true
   }
 
+  /// Whether there may be records that no reader of live ones was given.
+  public func hasUnreadLive(stream: Int) -> Bool {
+    let through = streams[stream].live?.reader.through ?? streams[stream].ordered.through
+    return through < streams[stream].assigned
+  }
+
   /// Nil: there is none. False: it is too old, and was not taken.
   private mutating func readLive(_ stream: Int, into record: inout SpooledRecord) -> Bool? {
     guard let live = streams[stream].live else { return nil }

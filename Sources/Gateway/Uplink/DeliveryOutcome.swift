@@ -19,6 +19,9 @@ public enum DeliveryOutcome: Equatable, Sendable {
     switch outcome {
     case .response(let status, _, let retryAfter):
       return of(status: status, retryAfter: retryAfter, retriesConflict: retriesConflict)
+    case .failure(.requestTooLarge):
+      // RFC 9110 §15.5.14 in all but name: it never goes out as it is.
+      return .rejected(status: 413)
     case .failure:
       return .transient(retryAfter: nil)
     }
