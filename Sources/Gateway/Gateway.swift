@@ -222,7 +222,8 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     let index = Int(result.token)
     guard index < uplinks.count, let slot = uplinks[index].slot(of: result.id) else { return }
     let sequence = uplinks[index].slots[slot].record.sequence
-    switch DeliveryOutcome.of(result.outcome, retriesConflict: false) {
+    let isCall = configuration.streams[index].encoding == .grpc
+    switch DeliveryOutcome.of(result.outcome, retriesConflict: false, isCall: isCall) {
     case .delivered:
       endHold(index, clocks: clocks)
       spool.acknowledge(stream: index, sequence: sequence, now: clocks.now)
@@ -279,18 +280,19 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     guard isNew else { return }
     log(
       .warning,
-      "stream \(name(index)): upstream answered \(status); records are kept, probing every 30 s")
+      "stream \(name(index)): upstream answered \(AnswerStatus.words(status)); records are kept, "
+        + "probing every 30 s")
     let name = configuration.streams[index].name
     report("held", clocks: clocks) { json in
       json.member("stream", name)
-      json.member("status", UInt64(status))
+      json.member(AnswerStatus.member(status), UInt64(status))
     }
   }
 
   private mutating func endHold(_ index: Int, clocks: Clocks) {
     guard let held = uplinks[index].hold else { return }
     uplinks[index].hold = nil
-    log(.info, "stream \(name(index)): upstream takes records again after \(held.status)")
+    log(.info, "stream \(name(index)): upstream takes records again after \(AnswerStatus.words(held.status))")
   }
 
   private mutating func park(_ index: Int, _ slot: Int, _ status: UInt16, clocks: Clocks) {
@@ -298,7 +300,8 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     let sequence = uplinks[index].slots[slot].record.sequence
     log(
       .warning,
-      "stream \(name(index)): upstream answered \(status) to record \(sequence); it is parked")
+      "stream \(name(index)): upstream answered \(AnswerStatus.words(status)) to record "
+        + "\(sequence); it is parked")
     spool.park(stream: index, sequence: sequence, status: status, clocks: clocks)
     uplinks[index].slots[slot].clear()
   }
