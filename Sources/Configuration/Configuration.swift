@@ -193,6 +193,12 @@ public struct BatchConfiguration: Equatable, Sendable {
 public enum Encoding: Sendable {
   /// One record a request, CloudEvents 1.0 HTTP binary mode.
   case cloudEvents
+  /// A JSON array of CloudEvents.
+  case cloudEventsBatch
+  /// `spoke.v1.RecordBatch`.
+  case protobuf
+  /// A gRPC call: the payloads are the messages.
+  case grpc
 }
 
 /// `[[stream]]`: an uplink.

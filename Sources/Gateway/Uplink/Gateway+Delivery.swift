@@ -9,7 +9,8 @@ extension Gateway where Storage: ~Copyable {
   mutating func finish(_ result: RequestResult, clocks: Clocks) {
     let index = Int(result.token)
     guard index < uplinks.count, let slot = uplinks[index].slot(of: result.id) else { return }
-    switch DeliveryOutcome.of(result.outcome, retriesConflict: false) {
+    let isCall = configuration.streams[index].encoding == .grpc
+    switch DeliveryOutcome.of(result.outcome, retriesConflict: false, isCall: isCall) {
     case .delivered:
       endHold(index, clocks: clocks)
       settleDelivered(index, slot, now: clocks.now)
@@ -77,39 +78,42 @@ extension Gateway where Storage: ~Copyable {
     guard isNew else { return }
     log(
       .warning,
-      "stream \(name(index)): upstream answered \(status); records are kept, probing every 30 s")
+      "stream \(name(index)): upstream answered \(AnswerStatus.words(status)); records are kept, "
+        + "probing every 30 s")
     let name = configuration.streams[index].name
     report("held", clocks: clocks) { json in
       json.member("stream", name)
-      json.member("status", UInt64(status))
+      json.member(AnswerStatus.member(status), UInt64(status))
     }
   }
 
   private mutating func endHold(_ index: Int, clocks: Clocks) {
     guard let held = uplinks[index].hold else { return }
     uplinks[index].hold = nil
-    log(.info, "stream \(name(index)): upstream takes records again after \(held.status)")
+    let words = AnswerStatus.words(held.status)
+    log(.info, "stream \(name(index)): upstream takes records again after \(words)")
   }
 
   /// One record is parked; of several it is not known which one the upstream does not take, and the
   /// first half goes again.
   private mutating func reject(_ index: Int, _ slot: Int, _ status: UInt16, clocks: Clocks) {
     let part = uplinks[index].slots[slot].part
-    uplinks[index].lastFailure = ByteString("upstream answered \(status)")
+    let words = AnswerStatus.words(status)
+    uplinks[index].lastFailure = ByteString("upstream answered \(words)")
     guard part.count == 1 else {
       uplinks[index].counters.retried += 1
       uplinks[index].slots[slot].shorten(to: part.count / 2)
       uplinks[index].slots[slot].phase = .ready
       log(
         .info,
-        "stream \(name(index)): upstream answered \(status) to \(part.count) records; "
+        "stream \(name(index)): upstream answered \(words) to \(part.count) records; "
           + "they go again in halves")
       return
     }
     let sequence = uplinks[index].slots[slot].first
     log(
       .warning,
-      "stream \(name(index)): upstream answered \(status) to record \(sequence); it is parked")
+      "stream \(name(index)): upstream answered \(words) to record \(sequence); it is parked")
     var record = SpooledRecord()
     uplinks[index].slots[slot].batch.copy(part.lowerBound, into: &record)
     if uplinks[index].slots[slot].isFromMemory {

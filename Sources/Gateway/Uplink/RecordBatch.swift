@@ -9,7 +9,7 @@ import Spool
 ///
 /// All records of a batch have the same epoch; `RequestEncoder.mayJoin` says whether one more may
 /// stand in it.
-struct RecordBatch: Sendable {
+package struct RecordBatch: Sendable {
   /// One record; the ranges are positions in `bytes`.
   struct Entry: Sendable {
     var sequence: UInt64
@@ -27,15 +27,15 @@ struct RecordBatch: Sendable {
   private(set) var bytes: [UInt8] = []
   private(set) var entries: [Entry] = []
 
-  init() {}
+  package init() {}
 
-  var count: Int { entries.count }
-  var isEmpty: Bool { entries.isEmpty }
+  package var count: Int { entries.count }
+  package var isEmpty: Bool { entries.isEmpty }
   /// Bytes of sources, subjects and payloads.
   var byteCount: Int { bytes.count }
 
   /// Copies a record to the end.
-  mutating func append(_ record: borrowing SpooledRecord) {
+  package mutating func append(_ record: borrowing SpooledRecord) {
     precondition(entries.isEmpty || record.epoch == epoch, "RecordBatch: a second epoch")
     epoch = record.epoch
     let start = bytes.count
@@ -51,7 +51,7 @@ struct RecordBatch: Sendable {
         payload: payload..<bytes.count))
   }
 
-  mutating func removeAll(keepingCapacity: Bool = true) {
+  package mutating func removeAll(keepingCapacity: Bool = true) {
     bytes.removeAll(keepingCapacity: keepingCapacity)
     entries.removeAll(keepingCapacity: keepingCapacity)
   }
