@@ -53,5 +53,7 @@ extension Gateway where Storage: ~Copyable {
     ledger.memory.set(used: rings)
   }
 
-  func pools() -> [Pool] { [ledger.spool, ledger.serial, ledger.uplinks, ledger.memory, core.requestPool] }
+  func pools() -> [Pool] {
+    [ledger.spool, ledger.serial, ledger.uplinks, ledger.memory, core.requestPool]
+  }
 }
