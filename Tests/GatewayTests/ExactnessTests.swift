@@ -41,7 +41,7 @@ struct ExactnessTests {
       case 0: world.goDown()
       case 1, 2: world.isUp = true
       case 3: world.gateway.retryNow(clocks: world.clocks)
-      case 4: world.disk.capacity = world.disk.totalBytes + Int(random.below(20_000))
+      case 4: world.disk.capacity = world.disk.totalBytes + random.below(20_000)
       case 5: world.disk.capacity = .max
       case 6 where step % 4 == 0:
         world.disk.capacity = .max
