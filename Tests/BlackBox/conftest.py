@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from broker import Broker, Publisher  # noqa: E402
 from certificates import Authority  # noqa: E402
+from relay import Relay  # noqa: E402
 from serialport import BoardEmulator, Terminal  # noqa: E402
 from spoke import SMALL_SPOOL, Spoke, configuration, mqtt, stream, tls  # noqa: E402
 from upstream import Upstream  # noqa: E402
@@ -91,6 +92,19 @@ def make_server(folder, identity, make_upstream, make_plain_upstream):
     yield make
     for server in made:
         server.stop()
+
+
+@pytest.fixture
+def make_relay():
+    made = []
+
+    def make(*arguments, **keys):
+        made.append(Relay(*arguments, **keys))
+        return made[-1]
+
+    yield make
+    for relay in made:
+        relay.stop()
 
 
 @pytest.fixture
