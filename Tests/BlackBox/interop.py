@@ -6,6 +6,8 @@ import re
 from spoke import stream
 
 SECURE = {"tls": True, "h2c": False}
+NO_ERROR = 0  # RFC 9113 §7
+REFUSED_STREAM = 7
 PATH = {"path": "/v1/state", "content_type": "application/octet-stream", "durability": "sync"}
 
 

@@ -176,7 +176,7 @@ class Nginx(Server):
     def configure(self):
         own = f"ssl_certificate {self.identity.certificate}; ssl_certificate_key {self.identity.key};"
         forward = (
-            f"location / {{ proxy_pass http://127.0.0.1:{self.back.port}; proxy_http_version 1.1;"
+            f"location / {{ {self.options.get('location', '')} proxy_pass http://127.0.0.1:{self.back.port}; proxy_http_version 1.1;"
             ' proxy_set_header Connection ""; proxy_set_header Host $http_host; }' if self.back else ""
         )
         temporary = "".join(
@@ -259,8 +259,12 @@ backend out
 
 
 class Apache(Server):
+    """Its graceful restart sends GOAWAY and then, at the next frame of the client, ends the connection
+    with streams that it has taken ("The user callback function failed", mod_http2 2.0.42)."""
+
     name = "apache"
     back_speaks = "http/1.1"
+    repeats = True
 
     def configure(self):
         wanted = ["mpm_event", "authz_core", "http2", "ssl", "proxy", "proxy_http", "headers"]
