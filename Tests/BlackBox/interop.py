@@ -7,6 +7,7 @@ from spoke import stream
 
 SECURE = {"tls": True, "h2c": False}
 NO_ERROR = 0  # RFC 9113 §7
+STREAM_CLOSED = 5
 REFUSED_STREAM = 7
 PATH = {"path": "/v1/state", "content_type": "application/octet-stream", "durability": "sync"}
 

@@ -32,7 +32,8 @@ class Server:
 
     name = ""
     back_speaks = "h2"  # to the upstream behind it: "h2" or "http/1.1"; None: it is no proxy
-    repeats = False  # a restart may leave a request without its answer
+    repeats = False  # a restart may end a connection with requests that were taken
+    silent_over_h2c = False  # a restart leaves h2c connections as they are
 
     def __init__(self, folder: Path, identity, secure, back=None, **options):
         self.folder = folder / self.name
@@ -98,12 +99,6 @@ class Server:
         self.stop()
         self.start()
 
-    def reload(self, **options):
-        """A graceful restart with other options."""
-        self.options.update(options)
-        self.configure()
-        self.restart()
-
     def signal_until_logged(self, number, text):
         before = self.text.count(text)
         self.process.send_signal(number)
@@ -145,7 +140,7 @@ class Nghttpx(Server):
     def configure(self):
         backs = "".join(
             f"backend=127.0.0.1,{port};;proto=h2\n"
-            for port in self.options.get("backs", [self.back and self.back.port])
+            for port in (self.back.port, *self.options.get("more_backs", ()))
         )
         self.write("nghttpx.conf", f"""
 frontend=127.0.0.1,{self.port}{'' if self.secure else ';no-tls'}
@@ -334,7 +329,11 @@ hosts:
 
 
 class Caddy(Server):
+    """Its graceful restart says nothing to h2c connections: Go's server has given them away, and the old
+    generation serves them on."""
+
     name = "caddy"
+    silent_over_h2c = True
 
     def configure(self):
         own = f"tls {self.identity.certificate} {self.identity.key}"
@@ -429,7 +428,7 @@ static_resources:
         assert program.exists(), f"{program} is missing: Tests/run installs it"
         return [program, "-c", self.folder / "envoy.yaml", "--base-id", self.base,
                 "--restart-epoch", len(self.processes), "--concurrency", 1, "-l", "warning",
-                "--drain-time-s", 1, "--parent-shutdown-time-s", 2]
+                "--drain-time-s", 1, "--drain-strategy", "immediate", "--parent-shutdown-time-s", 2]
 
     def restart(self):
         self.run()
