@@ -56,9 +56,9 @@ install_packages() {
 # Installs servers that only the tests start: without this Debian starts each as a service, on the
 # ports that something else may have. A policy that is there already is left as it is.
 install_without_services() {
-  local policy=/usr/sbin/policy-rc.d status=0 package missing=0
-  for package in "$@"; do package_installed "$package" || missing=1; done
-  [[ $missing -eq 1 ]] || return 0
+  local policy=/usr/sbin/policy-rc.d status=0 package wanted=0
+  for package in "$@"; do package_installed "$package" || wanted=1; done
+  [[ $wanted -eq 1 ]] || return 0
   if [[ -e $policy ]]; then
     install_packages "$@"
     return
