@@ -38,3 +38,8 @@ def second_stream(url, secure, name="many", **keys):
 def sequences(text, pattern=r"ce-id: (\S+)"):
     """The sequence numbers of the ids in a log, repetitions of one after another left out."""
     return [sequence(found) for found in dict.fromkeys(re.findall(pattern, text))]
+
+
+def assert_each_once(requests, payloads):
+    assert sorted(sequence(r.id) for r in requests) == list(range(1, len(payloads) + 1))
+    assert all(r.body == payloads[sequence(r.id) - 1] for r in requests)

@@ -344,6 +344,7 @@ class Caddy(Server):
   grace_period 5s
   servers {{
     protocols h1 h2 h2c
+    {self.options.get('servers', '')}
   }}
 }}
 {self.url} {{
@@ -398,13 +399,14 @@ static_resources:
           stat_prefix: in
           codec_type: HTTP2
           drain_timeout: 0.5s
+          {self.options.get('manager', '')}
           http2_protocol_options: {{ max_concurrent_streams: {self.options.get('streams', 100)} }}
           route_config:
             virtual_hosts:
             - name: all
               domains: ["*"]
               routes: [{{ match: {{ prefix: "/" }}, route: {{ cluster: out }} }}]
-          http_filters:
+          http_filters:{self.options.get('filters', '')}
           - name: envoy.filters.http.router
             typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}{own if self.secure else ''}
   clusters:

@@ -42,6 +42,8 @@ def test_every_record_arrives_over_a_graceful_restart(make_server, make_relay, m
         publish(line, name, payloads[COUNT:])
     for name in sent:
         line.spoke.wait_for_stat(f"spoke.stream.{name}.delivered", COUNT + MORE, 40)
+        if not kind.repeats:
+            assert line.spoke.stat(f"spoke.stream.{name}.retried") == 0, "nothing waited for a back-off"
     for name, payloads in sent.items():
         assert_arrived(of_stream(server.back.whole(), name), name, payloads, kind.repeats)
     if not secure:

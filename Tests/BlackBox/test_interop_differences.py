@@ -11,7 +11,7 @@ from hyperframe.frame import (
     RstStreamFrame,
     SettingsFrame,
 )
-from interop import NO_ERROR, PATH, REFUSED_STREAM, STREAM_CLOSED, bodies, sequence
+from interop import NO_ERROR, PATH, REFUSED_STREAM, STREAM_CLOSED, assert_each_once, bodies, sequence
 from servers import H2O, Apache, Caddy, Envoy, HAProxy, Nghttpx, Nginx
 from upstream import Answer
 from waiting import wait_until
@@ -72,11 +72,6 @@ def with_status(relay, status):
 
 def request_times(relay):
     return [moment for _, moment, up, _ in relay.frames(HeadersFrame) if up]
-
-
-def assert_each_once(requests, payloads):
-    assert sorted(sequence(r.id) for r in requests) == list(range(1, len(payloads) + 1))
-    assert all(r.body == payloads[sequence(r.id) - 1] for r in requests)
 
 
 @pytest.mark.parametrize("kind, options, settings", ANNOUNCED, ids=[kind.name for kind, *_ in ANNOUNCED])
