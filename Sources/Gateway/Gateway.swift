@@ -58,6 +58,10 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     spool = Spool(
       opening: storage, limits: limits,
       streams: configuration.spoolStreams, seed: random.next(), clocks: clocks)
+    if configuration.mqtt != nil {
+      let stored = spool.recentTokens(ofEachClass: RecentMessages.capacity)
+      mqtt.recent = RecentMessages(stored: stored)
+    }
     core = NetworkingCore(limits: CoreLimits(), seed: random.next())
     core.apply(configuration.directSnapshot, now: clocks.now)
     ports = configuration.serial.map { SerialInput($0) }
