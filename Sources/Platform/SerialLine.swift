@@ -67,7 +67,7 @@ public struct SerialStatus: Equatable, Sendable {
   public internal(set) var device = ByteString()
   /// `VENDOR:PRODUCT:SERIAL` of a USB adapter; empty for what has none of these.
   public internal(set) var hardware = ByteString()
-  /// `115200 CS8 CREAD CLOCAL INPCK PARMRK`.
+  /// `115200 CS8 INPCK PARMRK`.
   public internal(set) var termios = ByteString()
   /// `SER_RS485_ENABLED SER_RS485_RTS_ON_SEND`; empty: not set.
   public internal(set) var rs485 = ByteString()

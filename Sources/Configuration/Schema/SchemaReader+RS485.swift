@@ -18,7 +18,9 @@ extension SchemaReader {
     bus.delayAfterSend = delay(table, "delay_after_send")
     bus.rxDuringTx = boolean(table, "rx_during_tx") ?? false
     bus.terminateBus = boolean(table, "terminate_bus") ?? false
-    if choice(table, "fallback", ["error", "auto-direction"]) == 1 { bus.fallback = .autoDirection }
+    if choice(table, "fallback", ["error", "auto-direction"]) == 1 {
+      bus.fallback = .autoDirection
+    }
     if flow == .rtsCts {
       report(
         tree.child(of: port.node, "flow") ?? table.node,
