@@ -109,12 +109,13 @@ def test_19_a_port_that_comes_back_under_another_name_is_followed_by_its_link(bo
 
 def test_20_another_board_under_the_same_name_starts_afresh(board):
     board.start("nmea")
-    board.terminal.write(nmea("GPTXT,old").removesuffix(b"F"))
+    torn = nmea("GPTXT,old")
+    board.terminal.write(torn[:-1])
     wait_until(lambda: board.port()["bytes"] > 0, "bytes")
     board.terminal.unplug()
     board.terminal.plug_in()
     wait_until(lambda: board.port()["reopens"] == 1 and board.port()["state"] == "open", "reopened", 20)
-    board.terminal.write(b"F\r\n" + nmea("GPTXT,new") + b"\r\n")
+    board.terminal.write(torn[-1:] + b"\r\n" + nmea("GPTXT,new") + b"\r\n")
     board.upstream.wait_for_body(nmea("GPTXT,new"))
     assert board.bodies() == [nmea("GPTXT,new")]
 
