@@ -15,7 +15,7 @@ import Testing
     let bytes = special + (0...255).map { UInt8($0) }
     terminal.write(bytes)
     // An FF is doubled, to tell it from the mark of an error (PARMRK).
-    let marked = bytes.flatMap { $0 == 0xFF ? [0xFF, 0xFF] : [$0] }
+    let marked = bytes.flatMap { (byte: UInt8) -> [UInt8] in byte == 0xFF ? [byte, byte] : [byte] }
     #expect(try read(port, marked.count) == marked)
     #expect(port.write(bytes.span) == .bytes(bytes.count))
     #expect(terminal.read(bytes.count) == bytes)

@@ -59,7 +59,8 @@ struct EchoFilterTests {
       filter.expect(sent.span, by: due)
     }
     #expect(filter.missing == 1)
-    let heard = (0..<8).flatMap { [UInt8($0), 0x55] } + [8, 0x55]
+    var heard: [UInt8] = []
+    for number in UInt8(0)...8 { heard += [number, 0x55] }
     #expect(take(&filter, [heard]) == [8, 0x55])
   }
 

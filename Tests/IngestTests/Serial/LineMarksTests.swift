@@ -48,11 +48,13 @@ struct LineMarksTests {
     var marks = LineMarks()
     var offset = 0
     let before: [UInt8] = [0xFF, 0x00]
-    #expect(marks.next(before.span, from: &offset) == nil)
+    let nothing = marks.next(before.span, from: &offset)
+    #expect(nothing == nil)
     marks.reset()
     offset = 0
     let after: [UInt8] = [0x41]
-    #expect(marks.next(after.span, from: &offset) == .data(0..<1))
+    let data = marks.next(after.span, from: &offset)
+    #expect(data == .data(0..<1))
   }
 
   private func read(_ parts: [[UInt8]]) -> [Seen] {
