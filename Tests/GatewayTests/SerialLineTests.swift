@@ -100,7 +100,7 @@ struct SerialLineTests {
     #expect(alarms.first?.hasPrefix(#"{"garbage":{"port":"ecu","bytes":"#) == true)
     #expect(page(world).contains(#""garbage":true,"garbage_alarms":1"#))
     for _ in 0..<30 {
-      receive(world, Array("$GPTXT,1*76\r\n".utf8))
+      receive(world, Array("$GPTXT,1*52\r\n".utf8))
       world.advance(.milliseconds(500))
     }
     #expect(page(world).contains(#""garbage":false,"garbage_alarms":1"#))
