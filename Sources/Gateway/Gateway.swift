@@ -292,7 +292,10 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   private mutating func endHold(_ index: Int, clocks: Clocks) {
     guard let held = uplinks[index].hold else { return }
     uplinks[index].hold = nil
-    log(.info, "stream \(name(index)): upstream takes records again after \(AnswerStatus.words(held.status))")
+    log(
+      .info,
+      "stream \(name(index)): upstream takes records again after \(AnswerStatus.words(held.status))"
+    )
   }
 
   private mutating func park(_ index: Int, _ slot: Int, _ status: UInt16, clocks: Clocks) {

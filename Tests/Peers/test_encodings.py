@@ -2,13 +2,13 @@
 with the project's own .proto file, a grpcio server."""
 import base64
 import json
+import os
 import pathlib
 import random
 import socket
 import subprocess
-import threading
 from concurrent import futures
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 import grpc
@@ -17,10 +17,13 @@ import h2.connection
 import h2.events
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_binary_event, from_structured_event
-from google.protobuf import descriptor_pool, json_format, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, empty_pb2, message_factory, timestamp_pb2
 from google.protobuf.message import DecodeError
-from probes import BIN, REPO
-from protofile import parse_proto
+from grpc_tools import protoc
+
+REPO = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("SPOKE_BIN", REPO / ".build/release"))
+PROTO = REPO / "Sources/Gateway/Proto"
 
 NODE, STREAM, EPOCH = "scooter-1", "state", 0xE1
 CLOCKS = ["synced", "unsynced", "restamped"]
@@ -234,11 +237,16 @@ def test_the_validator_refuses_what_is_deeper_than_its_limit():
 
 
 @pytest.fixture(scope="module")
-def record_batch():
-    """The class of spoke.v1.RecordBatch, from the file in the repository."""
-    pool = descriptor_pool.Default()
-    descriptor = parse_proto(REPO / "Sources/Gateway/Proto/spoke/v1/records.proto")
-    pool.Add(descriptor)
+def record_batch(tmp_path_factory):
+    """The class of spoke.v1.RecordBatch, from the file in the repository as protoc reads it."""
+    output = tmp_path_factory.mktemp("proto") / "records.pb"
+    wrong = protoc.main(["protoc", f"-I{PROTO}", f"-I{pathlib.Path(protoc.__file__).parent / '_proto'}",
+                         f"--descriptor_set_out={output}", "spoke/v1/records.proto"])
+    assert not wrong
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
+    for file in descriptor_pb2.FileDescriptorSet.FromString(output.read_bytes()).file:
+        pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("spoke.v1.RecordBatch"))
 
 
@@ -302,8 +310,6 @@ def wire(messages):
 
 def test_the_reader_takes_what_protobuf_takes_and_nothing_else():
     """A message without fields keeps all of it as unknown: only the wire format can be wrong."""
-    from google.protobuf import empty_pb2
-
     seed = 5
     generator = random.Random(seed)
     wholes = [request.body for request in encode(list(random_records(seed, 60)), "protobuf", most=3)]
