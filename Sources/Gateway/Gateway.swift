@@ -61,6 +61,10 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     spool = Spool(
       opening: storage, limits: limits,
       streams: configuration.spoolStreams, seed: random.next(), clocks: clocks)
+    if configuration.mqtt != nil {
+      let stored = spool.recentTokens(ofEachClass: RecentMessages.capacity)
+      mqtt.recent = RecentMessages(stored: stored)
+    }
     core = NetworkingCore(limits: CoreLimits(), seed: random.next())
     core.apply(configuration.directSnapshot, now: clocks.now)
     ports = configuration.serial.map { SerialInput($0) }
@@ -208,9 +212,8 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     batch.append(uplinks[index].slots[slot].record)
     uplinks[index].encoder.encode(batch, 0..<1, headers: &headers, body: &body)
     let request = UpstreamRequest(
-      listener: listeners[index], method: "POST", path: stream.path,
-      authority: stream.authority, headers: headers, body: body, timeout: nil,
-      token: UInt64(index))
+      listener: listeners[index], path: stream.path, authority: stream.authority, headers: headers,
+      body: body, timeout: nil, token: UInt64(index))
     // Nil: the core is at its limit; the record stays ready and is tried in a later turn.
     guard let id = core.submit(request, now: now) else { return }
     uplinks[index].slots[slot].phase = .requesting(id)
