@@ -196,6 +196,18 @@ public enum Durability: Sendable {
   case spill
 }
 
+/// `encoding` of a stream: how records become requests.
+public enum Encoding: Sendable {
+  /// One record a request, CloudEvents 1.0 HTTP binary mode.
+  case cloudEvents
+  /// A JSON array of CloudEvents.
+  case cloudEventsBatch
+  /// `spoke.v1.RecordBatch`.
+  case protobuf
+  /// A gRPC call: the payloads are the messages.
+  case grpc
+}
+
 /// `[[stream]]`: an uplink.
 public struct StreamConfiguration: Equatable, Sendable {
   public var name: ByteString
@@ -204,6 +216,7 @@ public struct StreamConfiguration: Equatable, Sendable {
   public var contentType: ByteString = "application/octet-stream"
   /// The `ce-type` of its records.
   public var type: ByteString = "dev.spoke.record"
+  public var encoding = Encoding.cloudEvents
   public var priority = Priority.telemetry
   public var durability = Durability.spill
   /// Zero: no limit.

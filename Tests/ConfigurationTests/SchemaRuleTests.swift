@@ -83,13 +83,6 @@ struct SchemaRuleTests {
       Wrong(
         minimal.replacing("https://h.example", with: "xds:///h"),
         "6:10: target 'xds:///h': the scheme 'xds' is not available in this version"),
-      Wrong(stream("encoding = 'grpc'"), "8:12: encoding 'grpc' is not available in this version"),
-      Wrong(
-        stream("encoding = 'protobuf'"),
-        "8:12: encoding 'protobuf' is not available in this version"),
-      Wrong(
-        stream("encoding = 'cloudevents-batch'"),
-        "8:12: encoding 'cloudevents-batch' is not available in this version"),
       Wrong(
         stream("durability = 'memory'"),
         "8:14: durability 'memory' is not available in this version"),
@@ -108,6 +101,29 @@ struct SchemaRuleTests {
     ])
   func notAvailable(_ wrong: Wrong) {
     #expect(problems(wrong.text) == [wrong.message])
+  }
+
+  @Test("every encoding is taken; a gRPC call needs a method for its path")
+  func encodings() throws {
+    let words: [(String, Encoding)] = [
+      ("cloudevents", .cloudEvents), ("cloudevents-batch", .cloudEventsBatch),
+      ("protobuf", .protobuf),
+    ]
+    for (word, encoding) in words {
+      #expect(try configuration(stream("encoding = '\(word)'")).streams[0].encoding == encoding)
+    }
+    #expect(try configuration(minimal).streams[0].encoding == .cloudEvents)
+    let call = stream("encoding = 'grpc'")
+    let method = call.replacing("path = \"/\"", with: "path = \"/a.b.C/Put\"")
+    #expect(try configuration(method).streams[0].encoding == .grpc)
+    for path in ["/", "/a", "/a/", "//a", "/a/b/c", "/a/b/"] {
+      let text = call.replacing("path = \"/\"", with: "path = \"\(path)\"")
+      #expect(
+        problems(text) == [
+          "7:8: 'path' in [[stream]] with encoding 'grpc' must be /package.Service/Method, "
+            + "found '\(path)'"
+        ])
+    }
   }
 
   @Test(

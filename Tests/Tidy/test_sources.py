@@ -17,11 +17,13 @@ ALLOWED_IMPORTS = {
     "Policy": {"Primitives"},
     "NetworkingCore": {"Policy", "HTTP2", "HPACK", "Primitives"},
     "Configuration": {"Primitives"},
+    "Protobuf": {"Primitives"},
+    "GRPC": {"Primitives"},
     "Ingest": {"Primitives"},
     "Spool": {"Primitives"},
     "Gateway": {
-        "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "HTTP2", "HPACK",
-        "Primitives",
+        "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "GRPC", "Protobuf", "HTTP2",
+        "HPACK", "Primitives",
     },
     "Platform": C_MODULES | {"Primitives"},
     "spoked": {

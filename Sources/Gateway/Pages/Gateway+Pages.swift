@@ -103,7 +103,9 @@ extension Gateway where Storage: ~Copyable {
     json.member("expired", uplink.counters.expired)
     json.member("parked", uplink.counters.parked)
     json.member("held", uplink.hold != nil)
-    if let hold = uplink.hold { json.member("held_status", UInt64(hold.status)) }
+    if let hold = uplink.hold {
+      json.member("held_" + AnswerStatus.member(hold.status), UInt64(hold.status))
+    }
     json.member("in_flight", UInt64(uplink.slots.filter { $0.isRequesting }.count))
     json.member("backlog_records", backlog.records)
     json.member("backlog_bytes", backlog.bytes)
