@@ -5,6 +5,8 @@ import Primitives
 /// The MQTT client with what the loop and the gateway need to know of it.
 final class BrokerLink {
   let client: MosquittoClient
+  /// Nil: plain MQTT.
+  let tls: MosquittoTLS?
   let configuration: MQTTConfiguration
   /// Which of the client's connections the gateway has been told of; nil: none at the moment.
   var announced: UInt64?
@@ -17,9 +19,10 @@ final class BrokerLink {
   /// The resolver's number for the broker's name; the networking core's numbers are below.
   static let lookup = UInt64.max
 
-  init(_ configuration: MQTTConfiguration, client: MosquittoClient) {
+  init(_ configuration: MQTTConfiguration, client: MosquittoClient, tls: MosquittoTLS?) {
     self.configuration = configuration
     self.client = client
+    self.tls = tls
   }
 
   var everythingFetched: Bool { waiting == nil && !client.hasMessages }

@@ -16,7 +16,7 @@ extension Driver {
     let tls = try brokerTLS(mqtt)
     do throws(SystemError) {
       let client = try MosquittoClient(settings, tls: tls, seed: RandomSeed.next())
-      broker = BrokerLink(mqtt, client: client)
+      broker = BrokerLink(mqtt, client: client, tls: tls)
     } catch {
       throw StartError("mqtt: \(error.description)")
     }
@@ -42,6 +42,15 @@ extension Driver {
     do throws(TLSError) {
       return try MosquittoTLS(context, serverName: mqtt.host)
     } catch {
+      throw StartError("mqtt: \(error.description)")
+    }
+  }
+
+  /// The files of its `[tls.NAME]` table were read again: its next connection uses them.
+  func refreshBrokerTLS() throws(StartError) {
+    guard let mqtt = configuration.mqtt, let tls = broker?.tls else { return }
+    let fresh = try TLSContexts.make(mqtt.tls.map { configuration.tls[$0] })
+    do throws(TLSError) { try tls.adopt(fresh) } catch {
       throw StartError("mqtt: \(error.description)")
     }
   }
