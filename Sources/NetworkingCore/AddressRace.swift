@@ -1,3 +1,5 @@
+import HTTP2
+import Policy
 import Primitives
 
 /// RFC 8305, "Happy Eyeballs": the addresses of one endpoint, families taking turns. A connection to

@@ -54,9 +54,7 @@ extension TLSContext {
       if isMissing { _ = ERR_get_error() } else { reason = TLSError.reason(of: ERR_get_error()) }
     }
     if isMissing, key.scheme != "file" {
-      return TLSError(
-        "\(step): no active OpenSSL provider serves \(key.scheme.description): "
-          + "(\(Self.provider(of: key.scheme)))")
+      return TLSError("\(step): \(Self.missingProvider(for: key.scheme))")
     }
     return TLSError("\(step): \(reason ?? "no private key is there")")
   }
@@ -67,10 +65,11 @@ extension TLSContext {
         || ERR_GET_REASON(code) == storeUnsupported)
   }
 
-  private static func provider(of scheme: ByteString) -> String {
-    if scheme == "pkcs11" { return "pkcs11-provider must be active in openssl.cnf" }
-    if scheme == "handle" { return "tpm2-openssl must be active in openssl.cnf" }
-    return "it must be active in openssl.cnf"
+  private static func missingProvider(for scheme: ByteString) -> String {
+    let text = "no OpenSSL provider for \(scheme.description): URIs is active"
+    if scheme == "pkcs11" { return "\(text): openssl.cnf must activate pkcs11-provider" }
+    if scheme == "handle" { return "\(text): openssl.cnf must activate tpm2-openssl" }
+    return "\(text) in openssl.cnf"
   }
 }
 

@@ -68,7 +68,7 @@ public final class TLSSession {
   private func offerSession() {
     let now = SystemClocks.wall().nanoseconds / 1_000_000_000
     guard let kept = context.sessions.take(name: serverName, port: port, now: now) else { return }
-    defer { SSL_SESSION_free(kept) }
+    defer { context.sessions.release(kept) }
     // A session that does not fit is not offered: the handshake is a full one.
     hasOffered = SSL_set_session(session, kept) == 1
     ERR_clear_error()

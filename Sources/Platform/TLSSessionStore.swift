@@ -49,7 +49,10 @@ final class TLSSessionStore {
     targets.append(target)
   }
 
-  /// The newest session for a server, or nil. The caller frees it. `now`: seconds since 1970.
+  /// Gives back what `take` gave.
+  func release(_ session: OpaquePointer) { SSL_SESSION_free(session) }
+
+  /// The newest session for a server, or nil. The caller releases it. `now`: seconds since 1970.
   func take(name: ByteString, port: UInt16, now: Int64) -> OpaquePointer? {
     guard let place = place(name, port) else { return nil }
     targets[place].sessions.removeAll { $0.validUntil <= now }
