@@ -1,26 +1,22 @@
 """TLS and connecting: resumption, racing, files read again, what the log and the pages say of them."""
 
-import json
+import os
 import re
 import shutil
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from broker import free_port
-from certificates import Authority
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from spoke import Spoke, configuration, mqtt, stream, tls
-from upstream import Answer
-from waiting import holds_for, wait_until
-
-CLUSTER = "cluster.localhost_{}."
+from test_interop import nginx, started  # noqa: F401
+from waiting import wait_until
 
 
 def tls_stat(line, name):
@@ -30,21 +26,19 @@ def tls_stat(line, name):
 # Resumption
 
 
-def only(version, tickets=True):
+def only(version):
     """Settings of the upstream's context."""
 
     def settle(context):
         context.maximum_version = context.minimum_version = version
-        if not tickets:
-            context.options |= ssl.OP_NO_TICKET
 
     return settle
 
 
 @pytest.mark.parametrize(
     "settle",
-    [only(ssl.TLSVersion.TLSv1_3), only(ssl.TLSVersion.TLSv1_2), only(ssl.TLSVersion.TLSv1_2, tickets=False)],
-    ids=["1.3 tickets", "1.2 tickets", "1.2 session ids"],
+    [only(ssl.TLSVersion.TLSv1_3), only(ssl.TLSVersion.TLSv1_2)],
+    ids=["1.3", "1.2"],
 )
 def test_the_second_connection_resumes_the_session_of_the_first(make_upstream, make_line, identity, settle):
     upstream = make_upstream(identity, settle=settle)
@@ -81,6 +75,27 @@ def test_sessions_are_not_resumed_after_the_files_were_read_again(make_upstream,
     line.publish(b"after")
     upstream.wait_for_body(b"after", 30)
     assert upstream.resumed == [False, False]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["ssl_protocols TLSv1.3;", "ssl_protocols TLSv1.2;",
+     "ssl_protocols TLSv1.2; ssl_session_tickets off; ssl_session_cache shared:all:1m;"],
+    ids=["1.3", "1.2 tickets", "1.2 session ids"],
+)
+def test_nginx_resumes_sessions_too(folder, make_line, nginx, settings):
+    server = nginx(
+        True, f"{settings} keepalive_requests 1; access_log {folder}/tls.log tls; location / {{ return 204; }}",
+        http="log_format tls '$ssl_protocol $ssl_session_reused';",
+    )
+    line = make_line(server)
+    line.publish(*[b"record %d" % number for number in range(5)])
+    line.spoke.wait_for_stat("spoke.stream.state.delivered", 5, 30)
+    wait_until(lambda: (folder / "tls.log").read_text().count("\n") >= 5, "nginx has written its log")
+    seen = (folder / "tls.log").read_text().split("\n")[:5]
+    assert seen[0].endswith(" .")
+    assert sum(entry.endswith(" r") for entry in seen) >= 3, seen
+    assert tls_stat(line, "session_reused") >= 3
 
 
 # openssl s_server: what Python's ssl does not show
@@ -279,6 +294,84 @@ def test_a_key_behind_a_file_uri_is_used(make_upstream, make_line, identity, aut
     line.publish(b"known")
     upstream.wait_for_body(b"known")
     assert upstream.peers[0]["certificate"]["subject"][0][0][1] == "board-uri"
+
+
+class TokenChip:
+    """swtpm, a TPM in software, with a key at 0x81000001, and the settings that let OpenSSL use it."""
+
+    CONFIGURATION = """
+openssl_conf = all
+[all]
+providers = providers
+[providers]
+default = the_default
+tpm2 = the_tpm
+[the_default]
+activate = 1
+[the_tpm]
+activate = 1
+"""
+
+    def __init__(self, folder):
+        port = free_port()
+        state = folder / "tpm"
+        state.mkdir()
+        self.process = subprocess.Popen(
+            ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}", "--server", f"type=tcp,port={port}",
+             "--ctrl", f"type=tcp,port={port + 1}", "--flags", "not-need-init,startup-clear"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        (folder / "openssl.cnf").write_text(self.CONFIGURATION)
+        where = f"swtpm:port={port}"
+        self.environment = {"OPENSSL_CONF": str(folder / "openssl.cnf"), "TPM2OPENSSL_TCTI": where}
+        self.folder, self.tools = folder, {**os.environ, "TPM2TOOLS_TCTI": where, **self.environment}
+
+    def make_key(self):
+        wait_until(lambda: self._try("tpm2_getrandom", "1"), "the TPM answers")
+        for command in (
+            "tpm2_createprimary -Q -C o -G ecc -c primary", "tpm2_create -Q -C primary -G ecc -u public -r private",
+            "tpm2_load -Q -C primary -u public -r private -c key", "tpm2_evictcontrol -Q -C o -c key 0x81000001",
+        ):
+            self._run("tpm2_flushcontext", "-t")
+            self._run(*command.split())
+        self._run("tpm2_flushcontext", "-t")
+        shown = self._run("openssl", "pkey", "-in", "handle:0x81000001", "-pubout")
+        return serialization.load_pem_public_key(shown.stdout)
+
+    def _try(self, *command):
+        return subprocess.run(command, cwd=self.folder, env=self.tools, capture_output=True).returncode == 0
+
+    def _run(self, *command):
+        return subprocess.run(command, cwd=self.folder, env=self.tools, capture_output=True, check=True)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def chip(folder):
+    missing = [name for name in ("swtpm", "tpm2_createprimary") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"no TPM in software here: {missing}")
+    made = TokenChip(folder)
+    yield made
+    made.stop()
+
+
+def test_a_key_that_never_leaves_its_tpm_signs_the_handshake(folder, chip, spoke, make_upstream, make_line, identity, authority):
+    certificate = folder / "chip.pem"
+    certificate.write_bytes(
+        authority.client_for(chip.make_key(), "board-tpm").public_bytes(serialization.Encoding.PEM)
+    )
+    spoke.environment = chip.environment
+    upstream = make_upstream(identity, client_authority=authority.certificate)
+    line = make_line(
+        upstream, tls("chip", ca=authority.certificate, certificate=certificate, key="handle:0x81000001"), tls="chip"
+    )
+    line.publish(b"signed")
+    upstream.wait_for_body(b"signed")
+    assert upstream.peers[0]["certificate"]["subject"][0][0][1] == "board-tpm"
 
 
 def test_an_expired_certificate_of_our_own_is_said_at_start_and_the_daemon_runs(make_upstream, make_line, identity, authority):
@@ -509,4 +602,5 @@ def test_after_sighup_the_next_connection_to_the_broker_shows_the_new_certificat
     broker.stop()
     broker.start()
     wait_until(lambda: spoke.stat("spoke.mqtt.connections") == 2, lambda: spoke.log, 30)
-    assert "u'first'" in broker.log and "u'second'" in broker.log
+    text = broker.log.read_text()
+    assert "u'first'" in text and "u'second'" in text
