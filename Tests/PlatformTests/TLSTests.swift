@@ -155,10 +155,10 @@ import Testing
     do throws(TLSError) {
       _ = try TLSContext(
         authorities: files.file("ca.pem"), certificate: files.file("device.pem"),
-        key: "nosuchtoken:token=board;pin-value=271828?module-name=x", minimum: .tls12)
+        key: "nosuchtoken:token=board?pin-value=271828&module-name=x", minimum: .tls12)
     } catch { text = error.description }
     #expect(
-      text == "key nosuchtoken:token=board;pin-value=…?module-name=x: "
+      text == "key nosuchtoken:token=board?pin-value=…&module-name=x: "
         + "no OpenSSL provider for nosuchtoken: URIs is active in openssl.cnf")
   }
 
