@@ -38,6 +38,10 @@ extension NetworkingCore {
     if !connections[slot].isProven, let place = clusters[cluster].endpoint(endpoint) {
       // It never spoke HTTP/2: as good as no connection, and no reason to come back at once.
       clusters[cluster].endpoints[place].reason = ByteString("connect \(address): \(reason)")
+      // Nor to begin there again when it has other addresses.
+      let count = clusters[cluster].endpoints[place].addresses.count
+      clusters[cluster].endpoints[place].preferred =
+        (clusters[cluster].endpoints[place].preferred + 1) % count
       endpointFailed(cluster, place)
     }
     let bytesWritten = connections[slot].bytesWritten
@@ -149,6 +153,7 @@ extension NetworkingCore {
   mutating func requestClose(_ slot: Int) {
     connections[slot].phase = .closing
     connections[slot].deadline = .never
+    connections[slot].nextRacer = .never
     connections[slot].wantsConnect = false
     connections[slot].wantsFlush = false
     connections[slot].wantsClose = true
