@@ -105,13 +105,3 @@ extension Configuration {
     streams.contains { $0.name == name && $0.durability == .memory }
   }
 }
-
-extension SerialInput {
-  mutating func continueCounting(from old: SerialInput) {
-    bytes = old.bytes
-    frames = old.frames
-    badFrames = old.badFrames
-    reopens = old.reopens
-    lastFrame = old.lastFrame
-  }
-}

@@ -115,7 +115,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   /// Does everything that follows from what was received and from the time.
   public mutating func finishTurn(clocks: Clocks) {
     turnedAt = clocks.now
-    handleFramerTimeouts(clocks: clocks)
+    handleSerialTimeouts(clocks: clocks)
     core.setWall(clocks.wall, now: clocks.now)
     if let deadline = core.nextDeadline(), deadline <= clocks.now {
       core.handleTimeout(now: clocks.now)
@@ -172,7 +172,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     consider(acknowledgements.nextDeadline())
     consider(nextLossDeadline)
     for share in shares { consider(share.waitsUntil) }
-    for port in ports { consider(port.framer.nextDeadline()) }
+    for port in ports { consider(nextSerialDeadline(port)) }
     for uplink in uplinks {
       consider(uplink.nextDeadline())
       if uplink.configuration.priority == .alarm { consider(uplink.precedenceEnds(now: turnedAt)) }

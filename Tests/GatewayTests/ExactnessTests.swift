@@ -61,8 +61,8 @@ struct ExactnessTests {
       world.advance(.milliseconds(Int64(random.below(4_000))))
       for stream in 0..<3 where !world.isExact(stream) {
         Issue.record(
-          "seed \(seed), step \(step), stream \(stream): \(world.counters(stream)), "
-            + "backlog \(world.wholeBacklog(stream))")
+          "seed \(seed), step \(step), stream \(stream): \(world.counters(stream)), backlog \(world.wholeBacklog(stream))"
+        )
         return
       }
     }

@@ -36,6 +36,8 @@ final class World {
 
   enum Answer {
     case status(Int, [(String, String)] = [])
+    /// 200, a body, and these fields behind it.
+    case trailers([(String, String)])
     case reset
     case silence
   }
@@ -230,7 +232,7 @@ final class World {
   private func complete(_ stream: UInt32, _ peer: Peer) {
     guard let request = peer.open.removeValue(forKey: stream) else { return }
     requests.append(request)
-    let answer = answer(request)
+    let answer = self.answer(request)
     guard answerDelay == .zero else {
       answers.append((clocks.now + answerDelay, peer.id, stream, answer))
       return
@@ -247,8 +249,8 @@ final class World {
     }
   }
 
-  private func give(_ answer: Answer, _ stream: UInt32, _ peer: Peer) {
-    switch answer {
+  private func give(_ chosen: Answer, _ stream: UInt32, _ peer: Peer) {
+    switch chosen {
     case .status(let status, let fields):
       var headers = HeaderList()
       headers.append(":status", ByteString("\(status)"))
@@ -258,8 +260,25 @@ final class World {
       } catch {
         Issue.record("the upstream cannot answer: \(error)")
       }
+    case .trailers(let fields): answer(peer, stream, trailers: fields)
     case .reset: peer.machine.reset(stream, .internalError)
     case .silence: break
+    }
+  }
+
+  private func answer(_ peer: Peer, _ stream: UInt32, trailers fields: [(String, String)]) {
+    var headers = HeaderList()
+    headers.append(":status", "200")
+    headers.append("content-type", "application/grpc")
+    var trailers = HeaderList()
+    for field in fields { trailers.append(ByteString(field.0), ByteString(field.1)) }
+    let body: [UInt8] = [0, 0, 0, 0, 0]
+    do throws(HTTP2SubmitError) {
+      try peer.machine.submitHeaders(headers, on: stream, endStream: false, now: clocks.now)
+      _ = try peer.machine.submitData(body.span, on: stream, endStream: false, now: clocks.now)
+      try peer.machine.submitHeaders(trailers, on: stream, endStream: true, now: clocks.now)
+    } catch {
+      Issue.record("the upstream cannot answer: \(error)")
     }
   }
 }

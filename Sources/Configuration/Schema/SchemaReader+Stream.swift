@@ -56,7 +56,7 @@ extension SchemaReader {
     case 2: stream.encoding = .protobuf
     case 3:
       stream.encoding = .grpc
-      checkMethod(table)
+      checkMethod(stream.path, table)
     default: stream.encoding = .cloudEvents
     }
   }
@@ -148,15 +148,15 @@ extension SchemaReader {
   }
 
   /// The `path` of a gRPC call is `/package.Service/Method`.
-  private mutating func checkMethod(_ table: SchemaTable) {
-    guard let (text, node) = string(table, "path") else { return }
-    let parts = text.bytes.split(
+  private mutating func checkMethod(_ path: ByteString, _ table: SchemaTable) {
+    guard !path.isEmpty, let node = tree.child(of: table.node, "path") else { return }
+    let parts = path.bytes.split(
       separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
     guard parts.count != 3 || parts.dropFirst().contains(where: { $0.isEmpty }) else { return }
     report(
       node,
       "'path' in [[stream]] with encoding 'grpc' must be /package.Service/Method, "
-        + "found \(quoted(text))")
+        + "found \(quoted(path))")
   }
 
   private func isMediaType(_ text: ByteString) -> Bool {

@@ -191,9 +191,8 @@ extension Gateway where Storage: ~Copyable {
     uplinks[index].encode(slot, headers: &headers, body: &body)
     let stream = configuration.streams[index]
     let request = UpstreamRequest(
-      listener: listeners[index], method: "POST", path: stream.path,
-      authority: stream.authority, headers: headers, body: body, timeout: nil,
-      token: UInt64(index))
+      listener: listeners[index], path: stream.path, authority: stream.authority,
+      headers: headers, body: body, timeout: nil, token: UInt64(index))
     guard let id = core.submit(request, now: now) else { return false }
     uplinks[index].slots[slot].phase = .requesting(id)
     uplinks[index].sentAt = now
