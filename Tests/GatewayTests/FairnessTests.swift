@@ -17,8 +17,7 @@ struct FairnessTests {
     before.goDown()
     before.publishNumbers(1...400)
     before.gateway.commit(clocks: before.clocks)
-    let world = before.restarted(text)
-    world.goDown()
+    let world = before.restarted(text, isUp: false)
     world.publishNumbers(1...400, to: "other")
     world.advance(.seconds(1))
     world.isUp = true
@@ -42,8 +41,11 @@ struct FairnessTests {
     before.goDown()
     before.publishNumbers(1...400)
     before.gateway.commit(clocks: before.clocks)
-    let world = before.restarted(text)
+    let world = before.restarted(text, isUp: false)
     world.answerDelay = .milliseconds(50)
+    world.isUp = true
+    world.gateway.retryNow(clocks: world.clocks)
+    world.turn()
     world.advance(.seconds(3))
     #expect(world.wholeBacklog(0) == 0)
   }
@@ -55,8 +57,11 @@ struct FairnessTests {
     before.goDown()
     before.publishNumbers(1...1_000)
     before.gateway.commit(clocks: before.clocks)
-    let world = before.restarted(text)
+    let world = before.restarted(text, isUp: false)
     world.answerDelay = .milliseconds(50)
+    world.isUp = true
+    world.gateway.retryNow(clocks: world.clocks)
+    world.turn()
     world.advance(.milliseconds(500))
     world.publishNumbers(1_001...1_001, qos: 1)
     world.advance(.milliseconds(300))

@@ -11,7 +11,7 @@ extension Gateway where Storage: ~Copyable {
   /// While an alarm is on its way nothing else sets out, but for a moment only, so that an alarm that
   /// nobody answers does not stop the rest.
   mutating func pumpAll(clocks: Clocks) {
-    for index in uplinks.indices { uplinks[index].wakeBackoffs(now: clocks.now) }
+    for index in uplinks.indices { uplinks[index].wake(now: clocks.now) }
     for index in alarms {
       sendAll(index, .live, clocks: clocks)
       sendAll(index, .ordered, clocks: clocks)
