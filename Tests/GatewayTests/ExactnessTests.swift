@@ -40,7 +40,7 @@ struct ExactnessTests {
       switch random.below(16) {
       case 0: world.goDown()
       case 1, 2: world.isUp = true
-      case 3: world.gateway.retryNow(clocks: world.clocks)
+      case 3: world.retryNow()
       case 4: world.disk.capacity = world.disk.totalBytes + random.below(20_000)
       case 5: world.disk.capacity = .max
       case 6 where step % 4 == 0:
@@ -89,7 +89,7 @@ struct ExactnessTests {
     #expect(world.isExact(0))
     world.answer = { _ in .status(200) }
     world.isUp = true
-    world.gateway.retryNow(clocks: world.clocks)
+    world.retryNow()
     world.advance(.seconds(30))
     let arrived = Set(world.batches().flatMap { $0 })
     #expect(arrived.contains(1))

@@ -22,7 +22,7 @@ struct FairnessTests {
     world.advance(.seconds(1))
     world.isUp = true
     world.answerDelay = .milliseconds(50)
-    world.gateway.retryNow(clocks: world.clocks)
+    world.retryNow()
     world.advance(.seconds(2))
     let live = world.delivered("/v1/other").reduce(0) { $0 + $1.body.count }
     let backlog = world.delivered("/v1/state").reduce(0) { $0 + $1.body.count }
@@ -44,8 +44,7 @@ struct FairnessTests {
     let world = before.restarted(text, isUp: false)
     world.answerDelay = .milliseconds(50)
     world.isUp = true
-    world.gateway.retryNow(clocks: world.clocks)
-    world.turn()
+    world.retryNow()
     world.advance(.seconds(3))
     #expect(world.wholeBacklog(0) == 0)
   }
@@ -60,8 +59,7 @@ struct FairnessTests {
     let world = before.restarted(text, isUp: false)
     world.answerDelay = .milliseconds(50)
     world.isUp = true
-    world.gateway.retryNow(clocks: world.clocks)
-    world.turn()
+    world.retryNow()
     world.advance(.milliseconds(500))
     world.publishNumbers(1_001...1_001, qos: 1)
     world.advance(.milliseconds(300))
@@ -88,7 +86,7 @@ struct FairnessTests {
     world.advance(.seconds(120))
     world.isUp = true
     world.publishNumbers(201...210)
-    world.gateway.retryNow(clocks: world.clocks)
+    world.retryNow()
     world.advance(.seconds(600))
     let all = world.batches().flatMap { $0 }
     #expect(all.count == 210)
@@ -128,7 +126,7 @@ struct MemoryTests {
     #expect(world.counters(0).dropped == 3_000 - world.wholeBacklog(0))
     #expect(world.isExact(0))
     world.isUp = true
-    world.gateway.retryNow(clocks: world.clocks)
+    world.retryNow()
     world.advance(.seconds(60))
     #expect(world.batches().last?.last == 3_000)
     #expect(world.isExact(0))
@@ -164,7 +162,7 @@ struct MemoryTests {
     world.goDown()
     world.publishNumbers(1...3)
     world.isUp = true
-    world.gateway.retryNow(clocks: world.clocks)
+    world.retryNow()
     world.advance(.seconds(5))
     #expect(world.counters(0).parked == 1)
     #expect(world.counters(0).delivered == 2)
@@ -178,7 +176,7 @@ struct MemoryTests {
     world.publishNumbers(1...7)
     #expect(world.reload(batching(memory + "\nttl = \"1h\"")))
     world.isUp = true
-    world.gateway.retryNow(clocks: world.clocks)
+    world.retryNow()
     world.advance(.seconds(5))
     #expect(world.batches().last?.count ?? 0 > 0)
     #expect(world.counters(0).delivered == 7)

@@ -139,9 +139,6 @@ final class World {
     var due: [String] = []
     if let next = gateway.spool.nextDeadline(), next <= now { due.append("spool") }
     if let next = gateway.core.nextDeadline(), next <= now { due.append("core") }
-    if let next = gateway.acknowledgements.nextDeadline(), next <= now {
-      due.append("acknowledgements")
-    }
     if let next = gateway.nextLossDeadline, next <= now { due.append("losses") }
     for index in gateway.uplinks.indices {
       if let next = gateway.uplinks[index].nextDeadline(), next <= now {
