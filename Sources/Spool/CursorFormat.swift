@@ -11,8 +11,9 @@ import Primitives
 //   16  8  generation
 //   24  8  epoch
 //   32     entries: u8 name length, name, u64 settled through, u64 accounted, u64 reserved,
-//                   u8 ranges (8 at most) and, as bit 7, whether records are lent (`LentRange`),
-//                   ranges: u64 first, u64 last
+//                   u8 ranges (bits 0-3, 8 at most) and lent ranges (bits 4-5, 2 at most),
+//                   ranges: u64 first, u64 last,
+//                   lent ranges: u64 first, u64 last, u64 epoch, u8 reason
 //          CRC-32C of everything before
 //          zeros up to a multiple of 4 KiB
 //
@@ -31,11 +32,12 @@ struct CursorEntry: Equatable {
   var reserved: UInt64
   /// Settled above the prefix. What does not fit is delivered once more after a restart.
   var ranges: [SequenceRange] = []
-  /// Some that are not settled are in no segment: after a crash they are lost.
-  var hasLent = false
+  /// What is not settled of these is in no segment: after a crash it is lost.
+  var lent: [LentRange] = []
 
   static let rangesMax = 8
-  static let lentBit: UInt8 = 0x80
+  static let lentMax = 2
+  static let lentBytes = 25
 }
 
 struct CursorSlot: Equatable {
@@ -50,7 +52,10 @@ struct CursorSlot: Equatable {
     bytes.append(0)
     bytes.appendLittleEndian(UInt16(entries.count))
     var length = 0
-    for entry in entries { length += 26 + entry.name.count + 16 * entry.ranges.count }
+    for entry in entries {
+      length += 26 + entry.name.count + 16 * entry.ranges.count
+      length += CursorEntry.lentBytes * entry.lent.count
+    }
     bytes.appendLittleEndian(UInt32(length))
     bytes.appendLittleEndian(generation)
     bytes.appendLittleEndian(epoch)
@@ -60,10 +65,16 @@ struct CursorSlot: Equatable {
       bytes.appendLittleEndian(entry.settled)
       bytes.appendLittleEndian(entry.accounted)
       bytes.appendLittleEndian(entry.reserved)
-      bytes.append(UInt8(entry.ranges.count) | (entry.hasLent ? CursorEntry.lentBit : 0))
+      bytes.append(UInt8(entry.ranges.count) | UInt8(entry.lent.count) << 4)
       for range in entry.ranges {
         bytes.appendLittleEndian(range.first)
         bytes.appendLittleEndian(range.last)
+      }
+      for lent in entry.lent {
+        bytes.appendLittleEndian(lent.range.first)
+        bytes.appendLittleEndian(lent.range.last)
+        bytes.appendLittleEndian(lent.epoch)
+        bytes.append(lent.reason.rawValue)
       }
     }
     bytes.appendLittleEndian(saltedCRC(bytes.span, 0..<bytes.count, salt: 0))
@@ -98,8 +109,8 @@ struct CursorSlot: Equatable {
         name: ByteString(copying: name), settled: littleEndian(bytes, at: place),
         accounted: littleEndian(bytes, at: place + 8),
         reserved: littleEndian(bytes, at: place + 16))
-      let count = Int(bytes[place + 24] & ~CursorEntry.lentBit)
-      entry.hasLent = bytes[place + 24] & CursorEntry.lentBit != 0
+      let count = Int(bytes[place + 24] & 15)
+      let lent = Int(bytes[place + 24] >> 4)
       place += 25
       guard count <= CursorEntry.rangesMax, count * 16 <= end - place else { return nil }
       for _ in 0..<count {
@@ -107,6 +118,17 @@ struct CursorSlot: Equatable {
           SequenceRange(
             first: littleEndian(bytes, at: place), last: littleEndian(bytes, at: place + 8)))
         place += 16
+      }
+      guard lent <= CursorEntry.lentMax, lent * CursorEntry.lentBytes <= end - place
+      else { return nil }
+      for _ in 0..<lent {
+        let range = SequenceRange(
+          first: littleEndian(bytes, at: place), last: littleEndian(bytes, at: place + 8))
+        guard let reason = DropReason(rawValue: bytes[place + 24]) else { return nil }
+        entry.lent.append(
+          LentRange(
+            range: range, epoch: littleEndian(bytes, at: place + 16), reason: reason))
+        place += CursorEntry.lentBytes
       }
       entries.append(entry)
     }

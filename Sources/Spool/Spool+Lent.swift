@@ -106,6 +106,18 @@ extension Spool where Storage: ~Copyable {
     return nil
   }
 
+  /// What the cursor says of it. More ranges than it has room for become one, which may then name
+  /// records that are not lent: they are reported after a crash, and not delivered.
+  func lentForCursor(_ stream: Int) -> [LentRange] {
+    var ranges = Array(streams[stream].lent.prefix(CursorEntry.lentMax))
+    for lent in streams[stream].lent.dropFirst(CursorEntry.lentMax) {
+      let last = ranges.count - 1
+      ranges[last].range.first = min(ranges[last].range.first, lent.range.first)
+      ranges[last].range.last = max(ranges[last].range.last, lent.range.last)
+    }
+    return ranges
+  }
+
   /// Nobody has the lent records any more.
   mutating func dropLent(_ stream: Int) {
     for lent in streams[stream].lent {

@@ -151,6 +151,8 @@ extension Spool where Storage: ~Copyable {
     for range in entry.ranges where range.first <= range.last {
       streams[index].settled.settle(range.first, range.last)
     }
+    streams[index].lent = entry.lent.filter { $0.range.first <= $0.range.last }
+    dropLent(index)
   }
 
   // MARK: Segments
@@ -162,8 +164,6 @@ extension Spool where Storage: ~Copyable {
     extend(&lastSeen)
     for index in streams.indices {
       lastSeen[index] = max(lastSeen[index], streams[index].settled.through)
-      streams[index].afterDamage =
-        streams[index].logClass == logClass && streams[index].cursor?.hasLent == true
     }
     var numbers: [UInt32] = []
     for file in files {

@@ -101,7 +101,7 @@ struct LiveReader {
 
 /// Numbers that were read, and are not settled, but are not in the spool any more: what held them
 /// was given up while they were on their way. Whoever read them still has them.
-struct LentRange {
+struct LentRange: Equatable {
   var range: SequenceRange
   var epoch: UInt64
   var reason: DropReason
