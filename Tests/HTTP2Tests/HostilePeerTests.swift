@@ -16,10 +16,12 @@ struct HostilePeerTests {
 
   /// Repeats `bytes` until the connection ends. Memory and output keep their bounds all the way.
   private func flood(
-    _ client: inout Scripted, turns: Int = 20_000, _ bytes: (Int) -> [UInt8]
-  ) -> Outcome {
+    _ client: inout Scripted, turns: Int = 20_000,
+    _ bytes: (inout Scripted, Int) throws -> [UInt8]
+  ) rethrows -> Outcome {
     for turn in 0..<turns {
-      for event in client.receive(bytes(turn)) {
+      let frames = try bytes(&client, turn)
+      for event in client.receive(frames) {
         if case .closed(let error) = event { return Outcome(cause: error.cause, turns: turn) }
       }
       _ = client.sent()
@@ -33,7 +35,7 @@ struct HostilePeerTests {
     for isFalling in [false, true] {
       var client = Scripted.client()
       let stream = try client.open()
-      let outcome = flood(&client) { turn in
+      let outcome = flood(&client) { _, turn in
         Frames.goAway(isFalling ? 0x7fff_ffff - UInt32(turn) : stream, .noError)
       }
       #expect(outcome.cause == .goAwayFlood && outcome.turns <= 1_000)
@@ -47,7 +49,7 @@ struct HostilePeerTests {
     var client = Scripted.client()
     let stream = try client.open()
     client.machine.reset(stream, .cancel)
-    let outcome = flood(&client) { _ in
+    let outcome = flood(&client) { _, _ in
       switch kind {
       case "DATA": Frames.data(stream, [UInt8](repeating: 0, count: 1_000))
       case "HEADERS": Frames.headers(stream, response())
@@ -65,7 +67,7 @@ struct HostilePeerTests {
       let stream = try client.open()
       _ = client.receive(Frames.headers(stream, response(), end: true))
     }
-    let outcome = flood(&client) { _ in Frames.data(1, [1]) }
+    let outcome = flood(&client) { _, _ in Frames.data(1, [1]) }
     #expect(outcome.cause == .lateFrameFlood && outcome.turns <= 1_001)
   }
 
@@ -76,7 +78,7 @@ struct HostilePeerTests {
     for stream in others { _ = client.receive(Frames.headers(stream, response(), end: true)) }
     let stream = try client.open()
     _ = client.receive(Frames.reset(stream, .cancel))
-    let outcome = flood(&client) { _ in Frames.data(stream, [1]) }
+    let outcome = flood(&client) { _, _ in Frames.data(stream, [1]) }
     #expect(outcome.cause == .lateFrameFlood && outcome.turns <= 1_001)
     // They took one place: the streams before are remembered as what they are.
     #expect(client.machine.closedStreams.closure(of: others[0]) == .ended)
@@ -106,12 +108,8 @@ struct HostilePeerTests {
   @Test("RFC 9113 §10.5: HEADERS without a header are malformed, and their flood is one of resets")
   func emptyHeaders() throws {
     var client = Scripted.client { $0.maxConcurrentStreams = 10_000 }
-    let outcome = flood(&client) { _ in
-      do {
-        return Frames.headers(try client.open(), [])
-      } catch {
-        return []
-      }
+    let outcome = try flood(&client) { client, _ in
+      Frames.headers(try client.open(), [])
     }
     #expect(outcome.cause == .resetFlood && outcome.turns <= 1_000)
   }
@@ -119,12 +117,8 @@ struct HostilePeerTests {
   @Test("CVE-2023-44487 from the server's side: every request reset, one after the other")
   func rapidReset() throws {
     var client = Scripted.client { $0.maxConcurrentStreams = 10_000 }
-    let outcome = flood(&client) { _ in
-      do {
-        return Frames.reset(try client.open(), .refusedStream)
-      } catch {
-        return []
-      }
+    let outcome = try flood(&client) { client, _ in
+      Frames.reset(try client.open(), .refusedStream)
     }
     #expect(outcome.cause == .resetFlood && outcome.turns <= 1_000)
     #expect(client.machine.activeStreams == 0)
@@ -134,7 +128,7 @@ struct HostilePeerTests {
   func resetsOfTheClosed() throws {
     var client = Scripted.client()
     let stream = try client.open()
-    let outcome = flood(&client) { _ in Frames.reset(stream, .cancel) }
+    let outcome = flood(&client) { _, _ in Frames.reset(stream, .cancel) }
     #expect(outcome.cause == .resetFlood && outcome.turns <= 1_000)
   }
 
@@ -181,7 +175,7 @@ struct HostilePeerTests {
   func settingsSeesaw() throws {
     var client = Scripted.client()
     _ = try (0..<50).map { _ in try client.open(endStream: false) }
-    let outcome = flood(&client) { turn in
+    let outcome = flood(&client) { _, turn in
       Frames.settings([(Setting.initialWindowSize, turn % 2 == 0 ? 0 : 0x7fff_ffff)])
     }
     #expect(outcome.cause == .settingsFlood && outcome.turns < 200)
@@ -190,7 +184,7 @@ struct HostilePeerTests {
   @Test("RFC 9113 §6.5.2: a peer that changes the table's size with every SETTINGS")
   func tableSizes() throws {
     var client = Scripted.client()
-    let outcome = flood(&client) { turn in
+    let outcome = flood(&client) { _, turn in
       Frames.settings([(Setting.headerTableSize, turn % 2 == 0 ? 0 : .max)])
     }
     #expect(outcome.cause == .settingsFlood)
@@ -216,7 +210,7 @@ struct HostilePeerTests {
     for type: UInt8 in [0x0a, 0x0c, 0x10] {
       var client = Scripted.client()
       let stream = try client.open()
-      let outcome = flood(&client) { turn in
+      let outcome = flood(&client) { _, turn in
         Frames.frame(type, stream: turn % 2 == 0 ? 0 : stream, [0, 0, 0, 1, 0x61])
       }
       #expect(outcome.cause == .frameFlood && outcome.turns <= 1_000)
