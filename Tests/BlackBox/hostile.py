@@ -93,10 +93,11 @@ class Visitor:
         self._input = bytearray()
 
     def run(self):
-        if self.attack.reads:
-            threading.Thread(target=self._read, daemon=True).start()
         try:
+            # Before the reader, whose acknowledgement must not be the first frame.
             self.send(self.attack.greeting)
+            if self.attack.reads:
+                threading.Thread(target=self._read, daemon=True).start()
             if self.attack.at_once or not self.attack.reads or self.next_request(0):
                 self.attack.run(self)
                 self.until_closed()
