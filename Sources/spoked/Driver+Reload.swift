@@ -50,10 +50,20 @@ extension Driver {
     }
     // A broker that refused may have done so for what stands in a file: the password, a certificate.
     if new.mqtt != old.mqtt || broker?.client.status.isConnected == false {
+      let former = formerFilters(new.mqtt)
       closeBroker()
-      do throws(StartError) { try openBroker() } catch { return error.description }
+      do throws(StartError) { try openBroker(former: former) } catch { return error.description }
     }
     log(.info, "configuration read again" + (new == old ? ", nothing has changed" : ""))
     return nil
+  }
+
+  /// What the session at the broker is subscribed to, as far as this run knows, and the new
+  /// configuration does not want any more.
+  private func formerFilters(_ new: MQTTConfiguration?) -> [ByteString] {
+    guard let broker, let new, broker.configuration.clientID == new.clientID else { return [] }
+    let known = broker.configuration.subscriptions.map { $0.filter } + broker.formerFilters
+    let former = known.filter { filter in !new.subscriptions.contains { $0.filter == filter } }
+    return Array(former.prefix(BrokerLink.formerFiltersMax))
   }
 }

@@ -77,8 +77,10 @@ def dripping_headers(visitor: Visitor):
 
 
 def tiny_windows(visitor: Visitor):
-    stream = visitor.next_request(0)
-    visitor.drip(frame(WINDOW_UPDATE, 0, stream, word(1)), 0.1)
+    # The first request set out before it could know of the window.
+    visitor.send(headers(visitor.next_request(0), status="503", end=True))
+    if (stream := visitor.next_request(1)) is not None:
+        visitor.drip(frame(WINDOW_UPDATE, 0, stream, word(1)), 0.1)
 
 
 def pings_while_deaf(visitor: Visitor):
