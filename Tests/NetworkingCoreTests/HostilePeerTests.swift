@@ -106,9 +106,7 @@ struct HostilePeerTests {
     while bench.results.count < 2, bench.now < start + .seconds(100) {
       bench.advance(.milliseconds(500))
       guard bench.peers[peer.id] === peer else { break }
-      // WINDOW_UPDATE of 1 on stream 3.
-      bench.core.received(
-        peer.id, Self.frame(8, stream: 3, [0, 0, 0, 1]).span, now: bench.now)
+      peer.http.release(1, on: 3)
       bench.run()
     }
     // The route's 15 s, and 1280 octets at 128 a second.
