@@ -58,6 +58,10 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     spool = Spool(
       opening: storage, limits: limits,
       streams: configuration.spoolStreams, seed: random.next(), clocks: clocks)
+    if configuration.mqtt != nil {
+      let stored = spool.recentTokens(ofEachClass: RecentMessages.capacity)
+      mqtt.recent = RecentMessages(stored: stored)
+    }
     core = NetworkingCore(limits: CoreLimits(), seed: random.next())
     core.apply(configuration.directSnapshot, now: clocks.now)
     ports = configuration.serial.map { SerialInput($0) }
@@ -95,7 +99,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   /// Does everything that follows from what was received and from the time.
   public mutating func finishTurn(clocks: Clocks) {
     turnedAt = clocks.now
-    handleFramerTimeouts(clocks: clocks)
+    handleSerialTimeouts(clocks: clocks)
     core.setWall(clocks.wall, now: clocks.now)
     if let deadline = core.nextDeadline(), deadline <= clocks.now {
       core.handleTimeout(now: clocks.now)
@@ -141,7 +145,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     consider(spool.nextDeadline())
     consider(acknowledgements.nextDeadline())
     consider(nextRefusalDeadline)
-    for port in ports { consider(port.framer.nextDeadline()) }
+    for port in ports { consider(nextSerialDeadline(port)) }
     for uplink in uplinks {
       consider(uplink.nextDeadline())
       if uplink.configuration.priority == .alarm { consider(uplink.precedenceEnds(now: turnedAt)) }
@@ -203,8 +207,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     let stream = configuration.streams[index]
     uplinks[index].encoding.encode(uplinks[index].slots[slot].record, into: &headers)
     let request = UpstreamRequest(
-      listener: listeners[index], method: "POST", path: stream.path,
-      authority: stream.authority, headers: headers,
+      listener: listeners[index], path: stream.path, authority: stream.authority, headers: headers,
       body: uplinks[index].slots[slot].record.payload, timeout: nil, token: UInt64(index))
     // Nil: the core is at its limit; the record stays ready and is tried in a later turn.
     guard let id = core.submit(request, now: now) else { return }

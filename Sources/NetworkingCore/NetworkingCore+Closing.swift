@@ -18,10 +18,16 @@ extension NetworkingCore {
     guard let slot = place(of: id) else { return }
     switch connections[slot].phase {
     case .connecting: connectFailed(slot, reason.description, isSocketClosed: true)
-    case .open: lose(slot, reason.description, isSocketClosed: true)
+    case .open: lose(slot, withGoAway(slot, reason), isSocketClosed: true)
     case .closing: release(slot, isSocketClosed: true)
     case .free: break
     }
+  }
+
+  /// A peer that closes after a GOAWAY has told why: that is what an operator has to read.
+  private func withGoAway(_ slot: Int, _ reason: ByteString) -> String {
+    guard let said = connections[slot].http?.goAwayReason else { return reason.description }
+    return "\(reason.description), after \(said)"
   }
 
   /// The connection is over; so are the attempts on it.

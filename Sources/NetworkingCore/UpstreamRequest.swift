@@ -17,8 +17,11 @@ public struct UpstreamRequest: Sendable {
   /// The caller's own, handed back with the result.
   public var token: UInt64
 
+  /// Made once: a literal would be an allocation in every request.
+  public static let post: ByteString = "POST"
+
   public init(
-    listener: ByteString, method: ByteString = "POST", path: ByteString, authority: ByteString,
+    listener: ByteString, method: ByteString = post, path: ByteString, authority: ByteString,
     headers: HeaderList = HeaderList(), body: [UInt8] = [], timeout: Interval? = nil,
     token: UInt64 = 0
   ) {

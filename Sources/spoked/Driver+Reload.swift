@@ -54,8 +54,9 @@ extension Driver {
       if new.mqtt != old.mqtt || new.brokerTLS != old.brokerTLS
         || broker?.client.status.isConnected == false
       {
+        let former = formerFilters(new.mqtt)
         closeBroker()
-        try openBroker()
+        try openBroker(former: former)
       } else {
         try refreshBrokerTLS()
       }
@@ -64,6 +65,15 @@ extension Driver {
     }
     log(.info, "configuration read again" + (new == old ? ", nothing has changed" : ""))
     return nil
+  }
+
+  /// What the session at the broker is subscribed to, as far as this run knows, and the new
+  /// configuration does not want any more.
+  private func formerFilters(_ new: MQTTConfiguration?) -> [ByteString] {
+    guard let broker, let new, broker.configuration.clientID == new.clientID else { return [] }
+    let known = broker.configuration.subscriptions.map { $0.filter } + broker.formerFilters
+    let former = known.filter { filter in !new.subscriptions.contains { $0.filter == filter } }
+    return Array(former.prefix(BrokerLink.formerFiltersMax))
   }
 }
 

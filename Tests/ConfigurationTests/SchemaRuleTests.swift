@@ -77,7 +77,9 @@ struct SchemaRuleTests {
       Wrong(minimal + "[xds]\nservers = []", "8:2: [xds] is not available in this version"),
       Wrong(
         minimal + "[[downlink]]\nname = 'x'", "8:3: [[downlink]] is not available in this version"),
-      Wrong(serial("rs485 = true"), "13:1: 'rs485' in [[serial]] is not available in this version"),
+      Wrong(
+        serial("suppress_echo = true"),
+        "13:1: 'suppress_echo' in [[serial]] is not available in this version"),
       Wrong(
         minimal.replacing("https://h.example", with: "xds:///h"),
         "6:10: target 'xds:///h': the scheme 'xds' is not available in this version"),

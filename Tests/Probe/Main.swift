@@ -11,6 +11,7 @@ struct Main {
     if subcommand == "frames" { return FramerProbe.run(input) }
     if subcommand == "topics" { return TopicsProbe.run(input) }
     if subcommand == "hpack" { return HPACKProbe.run() }
+    if subcommand == "hpack-speed" { return HPACKSpeedProbe.run(arguments) }
     if subcommand == "http2-pipe" { return HTTP2Probe.run(arguments) }
     if subcommand == "post" { return PostProbe.run(input) }
     if subcommand == "toml-json" { return TOMLProbe.runJSON(input) }
