@@ -150,7 +150,7 @@ extension FuzzTarget {
     else { return false }
     let check = frame[1..<frame.count - 3].reduce(0, ^)
     let text = String(decoding: frame.suffix(2), as: UTF8.self)
-    return UInt8(text, radix: 16) == check && frame.allSatisfy { $0 >= 0x20 && $0 < 0x7F }
+    return UInt8(text, radix: 16) == check && frame.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
   }
 }
 
