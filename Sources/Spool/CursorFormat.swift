@@ -94,6 +94,7 @@ struct CursorSlot: Equatable {
         name: ByteString(copying: name), settled: littleEndian(bytes, at: place),
         accounted: littleEndian(bytes, at: place + 8),
         reserved: littleEndian(bytes, at: place + 16))
+      guard entry.settled <= sequenceMax, entry.accounted <= sequenceMax else { return nil }
       let count = Int(bytes[place + 24])
       place += 25
       guard count <= CursorEntry.rangesMax, count * 16 <= end - place else { return nil }

@@ -12,7 +12,8 @@ struct ReplayTests {
   private static func files(_ kind: String, _ target: String) -> [URL] {
     let place = folder.appending(path: kind).appending(path: target)
     let found =
-      (try? FileManager.default.contentsOfDirectory(at: place, includingPropertiesForKeys: nil)) ?? []
+      (try? FileManager.default.contentsOfDirectory(at: place, includingPropertiesForKeys: nil))
+      ?? []
     return found.sorted { $0.lastPathComponent < $1.lastPathComponent }
   }
 
@@ -39,7 +40,8 @@ struct ReplayTests {
     #expect(throws: Never.self, "\(path)") { try target.check(bytes) }
   }
 
-  @Test("the seeds hold, cut anywhere and with a byte changed", arguments: FuzzTarget.all.map(\.name))
+  @Test(
+    "the seeds hold, cut anywhere and with a byte changed", arguments: FuzzTarget.all.map(\.name))
   func seeds(name: String) throws {
     let target = try #require(FuzzTarget.named(name))
     let seeds = target.seeds()
@@ -52,7 +54,9 @@ struct ReplayTests {
         let place = (round * 7_919 + number) % seed.count
         var damaged = seed
         damaged[place] ^= UInt8(1 << (round % 8))
-        #expect(throws: Never.self, "seed \(number) changed at \(place)") { try target.check(damaged) }
+        #expect(throws: Never.self, "seed \(number) changed at \(place)") {
+          try target.check(damaged)
+        }
         let cut = Array(seed[..<place])
         #expect(throws: Never.self, "seed \(number) cut at \(place)") { try target.check(cut) }
       }

@@ -114,12 +114,14 @@ extension FuzzTarget {
   private static func text(_ value: TOMLDateTime) -> String {
     var text = ""
     if let date = value.date {
-      text += padded(Int(date.year), 4) + "-" + padded(Int(date.month), 2) + "-"
+      text +=
+        padded(Int(date.year), 4) + "-" + padded(Int(date.month), 2) + "-"
         + padded(Int(date.day), 2)
     }
     if let time = value.time {
       if value.date != nil { text += "T" }
-      text += padded(Int(time.hour), 2) + ":" + padded(Int(time.minute), 2) + ":"
+      text +=
+        padded(Int(time.hour), 2) + ":" + padded(Int(time.minute), 2) + ":"
         + padded(Int(time.second), 2) + "." + padded(Int(time.nanosecond), 9)
     }
     if let offset = value.offset {

@@ -81,7 +81,9 @@ private struct HTTP2Run {
 
   /// Without the content of streams that were reset: how much of a frame that is wrong came out
   /// before depends on how it was cut.
-  var lastingEvents: [String] { events.filter { event in !reset.contains { event == "data \($0)" } } }
+  var lastingEvents: [String] {
+    events.filter { event in !reset.contains { event == "data \($0)" } }
+  }
   var lastingContent: [UInt32: [UInt8]] { content.filter { !reset.contains($0.key) } }
 
   /// The operations with which a client's seeds begin: three requests.
@@ -236,7 +238,9 @@ private struct HTTP2Run {
       lastData = 0
       if case .headers = event {
         let list = machine.receivedHeaders
-        let fields = (0..<list.count).map { "\(list.name($0).description): \(list.value($0).description)" }
+        let fields = (0..<list.count).map {
+          "\(list.name($0).description): \(list.value($0).description)"
+        }
         events.append("\(event) \(fields)")
       } else {
         events.append("\(event)")
