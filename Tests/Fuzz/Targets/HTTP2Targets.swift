@@ -4,14 +4,12 @@ import Primitives
 
 extension FuzzTarget {
   /// A client: a byte of configuration, then operations; bytes from the peer, local calls, time.
-  static let http2Client = FuzzTarget("http2-client", seeds: { http2Seeds(.client) }) { bytes in
-    try checkHTTP2(.client, bytes)
-  }
+  static let http2Client = FuzzTarget(
+    "http2-client", seeds: { http2Seeds(.client) }, check: { try checkHTTP2(.client, $0) })
 
   /// The same for a server, which the tests' peers use.
-  static let http2Server = FuzzTarget("http2-server", seeds: { http2Seeds(.server) }) { bytes in
-    try checkHTTP2(.server, bytes)
-  }
+  static let http2Server = FuzzTarget(
+    "http2-server", seeds: { http2Seeds(.server) }, check: { try checkHTTP2(.server, $0) })
 
   private static func checkHTTP2(_ role: HTTP2Connection.Role, _ bytes: [UInt8]) throws {
     var first: HTTP2Run?
