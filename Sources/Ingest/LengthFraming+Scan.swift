@@ -34,11 +34,13 @@ extension LengthFraming {
 
   private func scan(_ bytes: Span<UInt8>) -> FrameScan {
     let header = headerBytes
-    for byte in fixed where byte.offset < bytes.count {
-      if bytes[byte.offset] & byte.mask != byte.value {
-        return .bad(.header, extent: byte.offset + 1, skip: 1)
-      }
+    // The first wrong byte of the frame, not of the list: what is counted must not depend on how
+    // much of the header has come yet.
+    var wrong = Int.max
+    for byte in fixed where byte.offset < min(bytes.count, wrong) {
+      if bytes[byte.offset] & byte.mask != byte.value { wrong = byte.offset }
     }
+    if wrong < Int.max { return .bad(.header, extent: wrong + 1, skip: 1) }
     guard bytes.count >= header else { return .needMore }
     if let headerCheck, !matches(headerCheck, bytes, size: header) {
       return .bad(.header, extent: header, skip: 1)
