@@ -42,6 +42,8 @@ public struct Framer: Sendable {
   /// counted again.
   private var failedUntil: UInt64 = 0
   private var lastByte = Instant(nanoseconds: 0)
+  /// The last byte that the line damaged, by its place among all bytes: its frame is bad.
+  private var damagedAt: UInt64?
 
   /// The last frame, until the next call. Borrow it; a kept copy costs an allocation.
   public private(set) var frame: [UInt8] = []
@@ -95,6 +97,15 @@ public struct Framer: Sendable {
     }
   }
 
+  /// The next byte was received with a parity or framing error: the frame that it is in is bad, even
+  /// if its check holds, or it has none.
+  public mutating func receiveDamage() { damagedAt = settled + UInt64(tail - head) }
+
+  /// The line was interrupted: the frame under way, if there is one, is bad.
+  public mutating func receiveBreak() {
+    if head < tail { damagedAt = settled + UInt64(tail - head - 1) }
+  }
+
   /// When a partial frame will have waited long enough.
   public func nextDeadline() -> Instant? {
     guard let silence, head < tail else { return nil }
@@ -144,6 +155,10 @@ public struct Framer: Sendable {
         if let event = fail(ending, extent: extent, skip: skip) { return event }
       case .skip(let count, let skipped): self.skip(count, skipped)
       case .frame(let size, let payload):
+        if isDamaged(size) {
+          if let event = fail(.lineError, extent: size, skip: size) { return event }
+          continue
+        }
         deliver(size, payload)
         return .frame
       case .bad(let reason, let extent, let skip):
@@ -154,6 +169,11 @@ public struct Framer: Sendable {
       }
     }
     return nil
+  }
+
+  private func isDamaged(_ size: Int) -> Bool {
+    guard let damagedAt else { return false }
+    return damagedAt >= settled && damagedAt < settled + UInt64(size)
   }
 
   private func scan() -> FrameScan {

@@ -18,6 +18,8 @@ public enum BadFrameReason: UInt8, Sendable, Equatable {
   case truncated
   /// The line fell silent before the end.
   case timeout
+  /// The line damaged one of its bytes: a parity or framing error, or a break.
+  case lineError
 
   /// The name in statistics and messages.
   public var name: StaticString {
@@ -31,10 +33,11 @@ public enum BadFrameReason: UInt8, Sendable, Equatable {
     case .invalidByte: "invalid-byte"
     case .truncated: "truncated"
     case .timeout: "timeout"
+    case .lineError: "line-error"
     }
   }
 
-  static let count = 9
+  static let count = 10
 
   /// Every reason, in the order of their raw values.
   public static var all: [BadFrameReason] {
@@ -53,7 +56,7 @@ public struct FramerCounters: Sendable {
   public internal(set) var skippedBytes: UInt64 = 0
   /// NUL bytes before a line.
   public internal(set) var strippedNULs: UInt64 = 0
-  private var bad: InlineArray<9, UInt64> = .init(repeating: 0)
+  private var bad: InlineArray<10, UInt64> = .init(repeating: 0)
 
   public init() { precondition(bad.count == BadFrameReason.count) }
 

@@ -59,8 +59,8 @@ public struct RequestResult: Equatable, Sendable {
   public var outcome: Outcome
   /// Attempts that the retry policy counts; 0 when none was made.
   public var attempts: Int
-  /// For a person: Envoy's response code detail where there is one, then what happened. Empty for a
-  /// response.
+  /// For a person: Envoy's response code detail where there is one, then what happened. Of a response
+  /// it is the beginning of its `grpc-message` as it was sent, percent-encoded; else empty.
   public var details: ByteString
   /// After a connect failure: when the core will try the endpoint again at the earliest. A request
   /// before that fails at once.

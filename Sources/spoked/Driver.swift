@@ -112,9 +112,11 @@ final class Driver {
 
   private func finishTurn() {
     reopenPorts()
+    countSerialErrors()
     serveBroker()
     gateway.finishTurn(clocks: clocks)
     carryOutActions()
+    flushPorts()
     releaseBroker()
     serveAdmin()
     service.turned({ self.gateway.statusLine() }, now: clocks.now)
@@ -135,7 +137,10 @@ final class Driver {
       guard let deadline else { return }
       earliest = min(earliest ?? deadline, deadline)
     }
-    for port in ports { consider(port.retryAt) }
+    for port in ports {
+      consider(port.retryAt)
+      consider(port.countsAt)
+    }
     consider(broker?.client.nextDeadline())
     consider(admin.nextDeadline)
     consider(service.nextDeadline)

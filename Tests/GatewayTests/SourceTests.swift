@@ -177,7 +177,7 @@ struct SourceTests {
   func onePortDown() {
     let world = World(scooter)
     for round in 1...3 {
-      world.gateway.serialOpened(0, detail: "", clocks: world.clocks)
+      world.gateway.serialOpened(0, SerialOpening(), clocks: world.clocks)
       world.serial("line\n")
       for reason in ["hung up", "No such file or directory", "Permission denied"] {
         world.gateway.serialClosed(0, reason: reason, clocks: world.clocks)
