@@ -194,6 +194,27 @@ public enum Durability: Sendable {
   case sync
   /// In memory until it is delivered, or until it has waited for `[spool] commit.interval`.
   case spill
+  /// Never: the newest records are kept in memory, as far as they fit.
+  case memory
+}
+
+/// `order` of a stream's records.
+public enum RecordOrder: Sendable {
+  /// As they came.
+  case strict
+  /// Live records before the backlog, which takes what they leave.
+  case liveFirst
+}
+
+/// `batch` of a stream: when a request has enough records. A backlog does not wait for more.
+public struct BatchConfiguration: Equatable, Sendable {
+  public var records = 1
+  /// Of the body, in bytes. A record that is larger goes alone.
+  public var bytes = 64 << 10
+  /// How long a record waits for others at most.
+  public var linger = Interval.zero
+
+  public init() {}
 }
 
 /// `encoding` of a stream: how records become requests.
@@ -223,6 +244,8 @@ public struct StreamConfiguration: Equatable, Sendable {
   public var ttl = Interval.zero
   /// Requests of this stream at once.
   public var inFlight = 1
+  public var batch = BatchConfiguration()
+  public var order = RecordOrder.strict
   public var headers: [Label] = []
   public var authority: ByteString
 

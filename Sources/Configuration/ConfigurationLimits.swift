@@ -15,6 +15,9 @@ public enum ConfigurationLimits {
   package static let diagnosticsMax = 100
 
   package static let streamsMax = 32
+  /// Records and bytes of one request: half of what the networking core holds for all requests.
+  package static let batchRecordsMax: Int64 = 4096
+  package static let batchBytesMax: UInt64 = 256 << 10
   package static let serialPortsMax = 16
   package static let subscriptionsMax = 64
   package static let tlsTablesMax = 16

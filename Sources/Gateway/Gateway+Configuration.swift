@@ -26,7 +26,8 @@ extension Configuration {
     streams.map { stream in
       SpoolStream(
         name: stream.name, logClass: stream.priority.rawValue,
-        durability: stream.durability == .sync ? .sync : .spill, ttl: stream.ttl)
+        durability: stream.durability == .sync ? .sync : .spill, ttl: stream.ttl,
+        isLiveFirst: stream.order == .liveFirst && stream.durability != .memory)
     }
   }
 }

@@ -46,14 +46,22 @@ extension Gateway where Storage: ~Copyable {
       return false
     }
     settleAll()
-    var counters: [(ByteString, UplinkCounters)] = []
-    for uplink in uplinks { counters.append((uplink.configuration.name, uplink.counters)) }
+    // What was given up on the way is counted on the streams as they were.
+    takeSpoolReports(clocks: clocks)
+    for index in uplinks.indices where !new.keepsMemory(of: uplinks[index].configuration.name) {
+      loseMemory(of: index, clocks: clocks)
+    }
+    let before = uplinks
     replace(configuration: new)
     arrangeUplinks()
-    for (name, values) in counters {
+    for old in before {
+      let name = old.configuration.name
       guard let index = new.streams.firstIndex(where: { $0.name == name }) else { continue }
-      uplinks[index].counters = values
+      uplinks[index].counters = old.counters
+      uplinks[index].takeMemory(of: old)
     }
+    // A stream that is new here may have records from before.
+    countRecovered()
     return true
   }
 
@@ -66,7 +74,7 @@ extension Gateway where Storage: ~Copyable {
   }
 
   private mutating func giveBack(_ index: Int) {
-    for slot in uplinks[index].slots.indices { uplinks[index].slots[slot].clear() }
+    uplinks[index].giveBack()
     spool.rewind(stream: index)
   }
 
@@ -89,5 +97,11 @@ extension Gateway where Storage: ~Copyable {
       inputs.append(input)
     }
     ports = inputs
+  }
+}
+
+extension Configuration {
+  fileprivate func keepsMemory(of name: ByteString) -> Bool {
+    streams.contains { $0.name == name && $0.durability == .memory }
   }
 }

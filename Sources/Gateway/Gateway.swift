@@ -26,8 +26,10 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   var mqtt = MQTTInput()
   var acknowledgements = SourceAcknowledgements()
   var uplinks: [Uplink]
-  /// Indices into `uplinks`, the most urgent class first.
-  var urgency: [Int]
+  /// Indices into `uplinks`: the streams of alarms.
+  var alarms: [Int] = []
+  /// How the other streams share the way to their target, one for each target.
+  var shares: [LinkShare] = []
   /// The listener of each stream.
   var listeners: [ByteString]
   var actions = FixedQueue<GatewayAction>(capacity: GatewayLimits.actionsMax)
@@ -42,9 +44,8 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   let startedAt: Instant
   let startedWall: WallTime
   // What the next request is made of, kept for their storage.
-  private var batch = RecordBatch()
-  private var headers = HeaderList()
-  private var body: [UInt8] = []
+  var headers = HeaderList()
+  var body: [UInt8] = []
 
   /// Opens the spool and is ready to take records. Never fails: what is wrong with the disk becomes
   /// a report, a counter and a log line.
@@ -70,12 +71,13 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     ports = configuration.serial.map { SerialInput($0) }
     topics = TopicMap(filters: configuration.mqtt?.subscriptions.map { $0.filter } ?? [])
     uplinks = []
-    urgency = []
     listeners = []
     arrangeUplinks()
     report("restart", clocks: clocks) { json in
       json.member("version", ProjectVersion.text)
     }
+    takeSpoolReports(clocks: clocks)
+    countRecovered()
   }
 
   /// One uplink a stream, and the order in which they are served.
@@ -85,14 +87,25 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     for (index, stream) in configuration.streams.enumerated() {
       uplinks.append(
         Uplink(stream: index, configuration: stream, node: configuration.node.id))
+      if stream.durability == .memory {
+        uplinks[index].memory = MemoryRing(epoch: random.next())
+      }
     }
-    urgency = []
+    alarms = []
+    shares = []
     for priority in UInt8(0)...3 {
       for (index, stream) in configuration.streams.enumerated()
       where stream.priority.rawValue == priority {
-        urgency.append(index)
+        if stream.priority == .alarm { alarms.append(index) } else { share(index) }
       }
     }
+  }
+
+  private mutating func share(_ index: Int) {
+    for share in shares.indices where shares[share].listener == listeners[index] {
+      return shares[share].flows.append(LinkShare.Flow(stream: index))
+    }
+    shares.append(LinkShare(listener: listeners[index], streams: [index]))
   }
 
   mutating func replace(configuration: Configuration) { self.configuration = configuration }
@@ -113,10 +126,15 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     } else {
       spool.commitIfDue(clocks: clocks)
     }
+    for _ in 0..<GatewayLimits.roundsMax {
+      takeSpoolReports(clocks: clocks)
+      pumpAll(clocks: clocks)
+      // A request that could not be sent at all has its result already.
+      while let result = core.nextResult() { finish(result, clocks: clocks) }
+      // What expired on the way out is counted and reported in the same turn.
+      guard spool.hasReports else { break }
+    }
     takeSpoolReports(clocks: clocks)
-    pumpAll(clocks: clocks)
-    // A request that could not be sent at all has its result already.
-    while let result = core.nextResult() { finish(result, clocks: clocks) }
     settleSources()
     measureMemory()
   }
@@ -124,11 +142,16 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   mutating func settleSources() {
     for _ in 0..<acknowledgements.unacknowledged {
       guard let message = acknowledgements.takeOldest() else { break }
-      if !spool.isSafe(stream: message.stream, sequence: message.sequence) {
+      if !isSafe(message) {
         acknowledgements.putBack(message)
       }
     }
     acknowledgements.settled()
+  }
+
+  private func isSafe(_ message: SourceAcknowledgements.Waiting) -> Bool {
+    uplinks[message.stream].memory != nil
+      || spool.isSafe(stream: message.stream, sequence: message.sequence)
   }
 
   /// The next thing to do; nil when the turn is over.
@@ -150,175 +173,14 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     }
     consider(spool.nextDeadline())
     consider(acknowledgements.nextDeadline())
-    consider(nextRefusalDeadline)
+    consider(nextLossDeadline)
+    for share in shares { consider(share.waitsUntil) }
     for port in ports { consider(nextSerialDeadline(port)) }
     for uplink in uplinks {
       consider(uplink.nextDeadline())
       if uplink.configuration.priority == .alarm { consider(uplink.precedenceEnds(now: turnedAt)) }
     }
     return earliest
-  }
-
-  // MARK: Uplinks
-
-  /// Alarms go before all: while one is on its way, nothing else sets out, but for a moment only, so
-  /// that an alarm that nobody answers does not stop the rest.
-  private mutating func pumpAll(clocks: Clocks) {
-    for index in urgency {
-      if configuration.streams[index].priority != .alarm, alarmIsOnItsWay(now: clocks.now) {
-        uplinks[index].yield(now: clocks.now)
-      } else {
-        pump(index, clocks: clocks)
-      }
-    }
-  }
-
-  private func alarmIsOnItsWay(now: Instant) -> Bool {
-    for uplink in uplinks
-    where uplink.configuration.priority == .alarm && uplink.precedes(now: now) { return true }
-    return false
-  }
-
-  /// Fills the free slots of a stream from the spool and submits what is ready.
-  mutating func pump(_ index: Int, clocks: Clocks) {
-    uplinks[index].wakeBackoffs(now: clocks.now)
-    for slot in uplinks[index].slots.indices {
-      guard uplinks[index].maySend(now: clocks.now) else { return }
-      if uplinks[index].slots[slot].phase == .empty, !draining {
-        if spool.next(stream: index, into: &uplinks[index].slots[slot].record, clocks: clocks) {
-          uplinks[index].slots[slot].phase = .ready
-        }
-      }
-      guard uplinks[index].slots[slot].phase == .ready else { continue }
-      if isExpired(uplinks[index].slots[slot].record, index, clocks) {
-        drop(index, slot, .expired, clocks: clocks)
-        continue
-      }
-      submit(index, slot, now: clocks.now)
-    }
-    uplinks[index].postponeProbe(now: clocks.now)
-  }
-
-  private func isExpired(_ record: borrowing SpooledRecord, _ index: Int, _ clocks: Clocks) -> Bool
-  {
-    let ttl = configuration.streams[index].ttl
-    let isComparable = (record.quality == .unsynced) == (clocks.quality == .unsynced)
-    guard ttl > .zero, isComparable, record.time.nanoseconds > 0,
-      clocks.wall >= GatewayLimits.clockFloor
-    else { return false }
-    return record.time.nanoseconds + ttl.nanoseconds < clocks.wall.nanoseconds
-  }
-
-  private mutating func submit(_ index: Int, _ slot: Int, now: Instant) {
-    let stream = configuration.streams[index]
-    batch.removeAll()
-    batch.append(uplinks[index].slots[slot].record)
-    uplinks[index].encoder.encode(batch, 0..<1, headers: &headers, body: &body)
-    let request = UpstreamRequest(
-      listener: listeners[index], path: stream.path, authority: stream.authority, headers: headers,
-      body: body, timeout: nil, token: UInt64(index))
-    // Nil: the core is at its limit; the record stays ready and is tried in a later turn.
-    guard let id = core.submit(request, now: now) else { return }
-    uplinks[index].slots[slot].phase = .requesting(id)
-    uplinks[index].sentAt = now
-  }
-
-  /// The end of a request: the record is delivered, waits, is held or is parked.
-  private mutating func finish(_ result: RequestResult, clocks: Clocks) {
-    let index = Int(result.token)
-    guard index < uplinks.count, let slot = uplinks[index].slot(of: result.id) else { return }
-    let sequence = uplinks[index].slots[slot].record.sequence
-    let isCall = configuration.streams[index].encoding == .grpc
-    switch DeliveryOutcome.of(result.outcome, retriesConflict: false, isCall: isCall) {
-    case .delivered:
-      endHold(index, clocks: clocks)
-      spool.acknowledge(stream: index, sequence: sequence, now: clocks.now)
-      endOutage(of: listeners[index])
-      uplinks[index].counters.delivered += 1
-      uplinks[index].slots[slot].clear()
-    case .transient(let retryAfter):
-      waitToRetry(index, slot, retryAfter, result, now: clocks.now)
-    case .hold(let status):
-      hold(index, slot, status, clocks: clocks)
-    case .rejected(let status):
-      endHold(index, clocks: clocks)
-      park(index, slot, status, clocks: clocks)
-    }
-  }
-
-  /// The upstream answers again: who could not reach it need not wait any longer.
-  private mutating func endOutage(of listener: ByteString) {
-    for index in uplinks.indices where listeners[index] == listener {
-      uplinks[index].endOutage()
-    }
-  }
-
-  private mutating func waitToRetry(
-    _ index: Int, _ slot: Int, _ retryAfter: Interval?, _ result: RequestResult, now: Instant
-  ) {
-    uplinks[index].counters.retried += 1
-    uplinks[index].slots[slot].failures &+= 1
-    uplinks[index].lastFailure = ByteString(result.words)
-    let failures = uplinks[index].slots[slot].failures
-    let delay = DeliveryBackoff.delay(
-      failures: failures, retryAfter: retryAfter, using: &random)
-    if uplinks[index].hold == nil {
-      uplinks[index].slots[slot].phase = .backingOff(until: now + delay)
-      uplinks[index].slots[slot].isUnreachable = result.isUnreachable
-    } else {
-      // A probe that did not get through: the hold goes on, and its own interval is the pause.
-      uplinks[index].slots[slot].phase = .ready
-      uplinks[index].hold?.probeAt = now + max(delay, Uplink.probeInterval)
-    }
-    // The first failure and every power of two after it: a dead upstream must not fill the log.
-    guard failures & (failures - 1) == 0 else { return }
-    log(
-      .warning,
-      "stream \(name(index)): \(result.words), attempt \(failures); "
-        + "next in \(delay.milliseconds) ms")
-  }
-
-  private mutating func hold(_ index: Int, _ slot: Int, _ status: UInt16, clocks: Clocks) {
-    let isNew = uplinks[index].hold == nil
-    uplinks[index].hold = Uplink.Hold(
-      status: status, probeAt: clocks.now + Uplink.probeInterval)
-    uplinks[index].slots[slot].phase = .ready
-    guard isNew else { return }
-    log(
-      .warning,
-      "stream \(name(index)): upstream answered \(AnswerStatus.words(status)); records are kept, "
-        + "probing every 30 s")
-    let name = configuration.streams[index].name
-    report("held", clocks: clocks) { json in
-      json.member("stream", name)
-      json.member(AnswerStatus.member(status), UInt64(status))
-    }
-  }
-
-  private mutating func endHold(_ index: Int, clocks: Clocks) {
-    guard let held = uplinks[index].hold else { return }
-    uplinks[index].hold = nil
-    log(
-      .info,
-      "stream \(name(index)): upstream takes records again after \(AnswerStatus.words(held.status))"
-    )
-  }
-
-  private mutating func park(_ index: Int, _ slot: Int, _ status: UInt16, clocks: Clocks) {
-    uplinks[index].counters.parked += 1
-    let sequence = uplinks[index].slots[slot].record.sequence
-    log(
-      .warning,
-      "stream \(name(index)): upstream answered \(AnswerStatus.words(status)) to record "
-        + "\(sequence); it is parked")
-    spool.park(stream: index, sequence: sequence, status: status, clocks: clocks)
-    uplinks[index].slots[slot].clear()
-  }
-
-  private mutating func drop(_ index: Int, _ slot: Int, _ reason: DropReason, clocks: Clocks) {
-    let sequence = uplinks[index].slots[slot].record.sequence
-    spool.discard(stream: index, sequence: sequence, reason: reason, clocks: clocks)
-    uplinks[index].slots[slot].clear()
   }
 
   func name(_ index: Int) -> String { configuration.streams[index].name.description }
@@ -328,11 +190,16 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   /// SIGTERM: no record is read from the spool any more; what is on its way may finish.
   public mutating func drain() { draining = true }
 
-  /// Nothing is on its way upstream any more.
-  public var isDrained: Bool { uplinks.allSatisfy { !$0.hasRequest } }
+  /// Nothing is on its way upstream any more, nor could anything set out that is not on disk.
+  public var isDrained: Bool { !uplinks.contains { $0.hasRequest || $0.hasUnsentMemory } }
 
-  /// Everything is on disk, exactly.
+  /// Everything is on disk, exactly; what cannot be is reported.
   public mutating func close(clocks: Clocks) {
+    for index in uplinks.indices {
+      spool.rewind(stream: index)
+      loseMemory(of: index, clocks: clocks)
+    }
+    for index in reports.losses.indices { reports.losses[index].dueAt = clocks.now }
     takeSpoolReports(clocks: clocks)
     spool.close(clocks: clocks)
   }

@@ -6,6 +6,9 @@ public enum GatewayLimits {
   /// are log lines.
   static let actionsMax = 64
 
+  /// Rounds of one turn in which a report that was made may set out at once.
+  static let roundsMax = 4
+
   /// The largest record, in bytes of payload: what one MQTT message or one frame may carry. It is
   /// also what one request of 64 KiB carries, the body limit that most upstreams are set to take.
   public static let recordBytesMax = 65_536

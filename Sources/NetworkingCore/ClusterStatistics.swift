@@ -1,3 +1,4 @@
+import HTTP2
 import Policy
 import Primitives
 
@@ -28,10 +29,13 @@ struct ClusterStatistics: Sendable {
   var connectionOverflows: UInt64 = 0
   var connectionsDestroyed: UInt64 = 0
   var protocolErrors: UInt64 = 0
+  var closeNotifications: UInt64 = 0
+  var codec = CodecStatistics()
   var bytesReceived: UInt64 = 0
   var bytesSent: UInt64 = 0
   var resolutions: UInt64 = 0
   var resolutionFailures: UInt64 = 0
+  var tls = TLSStatistics()
 
   mutating func charge(status: UInt16) {
     completed += 1
@@ -40,6 +44,24 @@ struct ClusterStatistics: Sendable {
     case 300..<400: status3xx += 1
     case 400..<500: status4xx += 1
     default: status5xx += 1
+    }
+  }
+}
+
+/// What happened in TLS before a connection was up.
+struct TLSStatistics: Sendable {
+  var handshakes: UInt64 = 0
+  var resumed: UInt64 = 0
+  var failures: UInt64 = 0
+  var certificatesRefused: UInt64 = 0
+  var namesRefused: UInt64 = 0
+
+  mutating func charge(_ kind: ConnectFailureKind) {
+    switch kind {
+    case .transport: break
+    case .tls: failures += 1
+    case .certificate: certificatesRefused += 1
+    case .serverName: namesRefused += 1
     }
   }
 }
@@ -54,12 +76,33 @@ extension NetworkingCore {
     for slot in clusters where slot.isUsed {
       let name = slot.configuration.name
       visitCounters(slot.statistics) { visit(name, $0, $1, false) }
+      if slot.configuration.security != .plain {
+        visitTLS(slot.statistics.tls) { visit(name, $0, $1, false) }
+      }
       visit(name, "upstream_rq_active", UInt64(slot.load.active), true)
       visit(name, "upstream_rq_pending_active", UInt64(slot.load.pending), true)
       visit(name, "upstream_cx_active", UInt64(slot.load.connections), true)
       visit(name, "membership_total", UInt64(slot.endpoints.count), true)
       let healthy = slot.endpoints.count { $0.failures == 0 }
       visit(name, "membership_healthy", UInt64(healthy), true)
+    }
+  }
+
+  private func visitTLS(
+    _ statistics: TLSStatistics, _ visit: (_ name: StaticString, _ value: UInt64) -> Void
+  ) {
+    visit("ssl.handshake", statistics.handshakes)
+    visit("ssl.session_reused", statistics.resumed)
+    visit("ssl.connection_error", statistics.failures)
+    visit("ssl.fail_verify_error", statistics.certificatesRefused)
+    visit("ssl.fail_verify_san", statistics.namesRefused)
+  }
+
+  /// Visits what peers did wrong, one statistic for each act that ever happened: how many connections
+  /// and streams ended for it, in all clusters.
+  public func visitCauses(_ visit: (_ name: StaticString, _ value: UInt64) -> Void) {
+    for cause in HTTP2Cause.allCases where causes[Int(cause.rawValue)] > 0 {
+      visit(cause.name, causes[Int(cause.rawValue)])
     }
   }
 
@@ -91,9 +134,24 @@ extension NetworkingCore {
     visit("upstream_cx_overflow", statistics.connectionOverflows)
     visit("upstream_cx_destroy", statistics.connectionsDestroyed)
     visit("upstream_cx_protocol_error", statistics.protocolErrors)
+    visit("upstream_cx_close_notify", statistics.closeNotifications)
     visit("upstream_cx_rx_bytes_total", statistics.bytesReceived)
     visit("upstream_cx_tx_bytes_total", statistics.bytesSent)
     visit("update_attempt", statistics.resolutions)
     visit("update_failure", statistics.resolutionFailures)
+    visitCodec(statistics.codec, visit)
+  }
+
+  private func visitCodec(
+    _ codec: CodecStatistics, _ visit: (_ name: StaticString, _ value: UInt64) -> Void
+  ) {
+    visit("http2.header_overflow", codec.headerOverflows)
+    visit("http2.inbound_empty_frames_flood", codec.emptyFrameFloods)
+    visit("http2.inbound_priority_frames_flood", codec.priorityFloods)
+    visit("http2.inbound_window_update_frames_flood", codec.windowUpdateFloods)
+    visit("http2.outbound_control_flood", codec.controlFloods)
+    visit("http2.keepalive_timeout", codec.keepAliveTimeouts)
+    visit("http2.rx_messaging_error", codec.messagingErrors)
+    visit("http2.tx_flush_timeout", codec.flushTimeouts)
   }
 }

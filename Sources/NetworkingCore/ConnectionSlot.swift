@@ -34,8 +34,12 @@ struct ConnectionSlot: Sendable {
   var isRetired = false
   /// The peer's SETTINGS came: there is an HTTP/2 server.
   var isProven = false
-  /// Addresses of the endpoint tried in a row, this one included.
-  var addressesTried = 1
+  /// TCP is established, TLS not yet: for the message when it takes too long.
+  var isHandshaking = false
+  /// While connecting: when the next address of the endpoint is to be tried beside this one.
+  var nextRacer = Instant.never
+  /// A response came to its end here: the server serves.
+  var hasServed = false
 
   var wantsConnect = false
   var wantsFlush = false
@@ -43,6 +47,8 @@ struct ConnectionSlot: Sendable {
 
   /// The end of connecting, of idleness, or of the last flush.
   var deadline = Instant.never
+  /// When a peer that takes nothing of what waits to be written is given up.
+  var flushDeadline = Instant.never
   var lastReceived = Instant(nanoseconds: 0)
   var bytesWritten: UInt64 = 0
 
@@ -78,10 +84,14 @@ struct ConnectionSlot: Sendable {
     unsentBodies = 0
     isRetired = false
     isProven = false
+    isHandshaking = false
+    nextRacer = .never
+    hasServed = false
     wantsConnect = false
     wantsFlush = false
     wantsClose = false
     deadline = .never
+    flushDeadline = .never
     bytesWritten = 0
   }
 }

@@ -17,7 +17,13 @@ extension NetworkingCore {
   }
 
   private func connectionDeadline(_ slot: Int) -> Instant {
-    min(connections[slot].deadline, http2Deadline(slot))
+    min(
+      min(connections[slot].deadline, connections[slot].nextRacer),
+      min(flushDeadline(slot), http2Deadline(slot)))
+  }
+
+  private func flushDeadline(_ slot: Int) -> Instant {
+    connections[slot].phase == .open ? connections[slot].flushDeadline : .never
   }
 
   /// A connection without streams is not asked whether it is alive, unless the cluster wants it so:
@@ -45,7 +51,9 @@ extension NetworkingCore {
       if resolutionDeadline(cluster) <= self.now { resolutionOverdue(cluster) }
     }
     for slot in connections.indices where connections[slot].phase != .free {
+      if connections[slot].nextRacer <= self.now { startNextRacer(after: slot) }
       if connections[slot].deadline <= self.now { connectionOverdue(slot) }
+      if flushDeadline(slot) <= self.now { flushOverdue(slot) }
       if http2Deadline(slot) <= self.now { askHTTP2(slot) }
     }
     for request in requests.indices where deadlines[request] <= self.now { overdue(request) }
@@ -57,7 +65,9 @@ extension NetworkingCore {
     case .connecting:
       clusters[connections[slot].cluster].statistics.connectTimeouts += 1
       let timeout = clusters[connections[slot].cluster].configuration.connectTimeout
-      connectFailed(slot, "no answer within \(timeout.milliseconds) ms", isSocketClosed: false)
+      let missing = connections[slot].isHandshaking ? "no end of the TLS handshake" : "no answer"
+      connectFailed(
+        slot, "\(missing) within \(timeout.milliseconds) ms", isSocketClosed: false)
     case .open:
       connections[slot].deadline = .never
       if connections[slot].streams.isEmpty { close(slot) }
@@ -66,6 +76,14 @@ extension NetworkingCore {
     case .free:
       break
     }
+  }
+
+  /// The peer reads nothing: what was to go out never will.
+  private mutating func flushOverdue(_ slot: Int) {
+    clusters[connections[slot].cluster].statistics.codec.flushTimeouts += 1
+    let seconds = flushPatience.milliseconds / 1_000
+    lose(
+      slot, "the peer read nothing for \(seconds) s", isSocketClosed: false, isAtFault: true)
   }
 
   private mutating func askHTTP2(_ slot: Int) {
@@ -85,6 +103,8 @@ extension NetworkingCore {
       let timeout = requests[request].timeout.milliseconds
       leaveAttempt(request, resetting: .cancel)
       end(request, .timeout, "upstream_response_timeout: no complete response in \(timeout) ms")
+    } else if requests[request].sendDeadline <= now {
+      sendOverdue(request)
     } else if phase == .waiting, requests[request].backOffEnd <= now {
       clusters[requests[request].cluster].load.waiting -= 1
       requests[request].phase = .free
@@ -105,6 +125,17 @@ extension NetworkingCore {
     } else {
       rearm(request)
     }
+  }
+
+  private mutating func sendOverdue(_ request: Int) {
+    suspect(request)
+    let cluster = requests[request].cluster
+    clusters[cluster].statistics.timeouts += 1
+    clusters[cluster].statistics.codec.flushTimeouts += 1
+    let sent = requests[request].bodySent
+    let count = requests[request].body.count
+    leaveAttempt(request, resetting: .cancel)
+    end(request, .timeout, "upstream_response_timeout: the peer let \(sent) of \(count) bytes go")
   }
 
   /// A peer that sent nothing at all since this request began may be gone without a word, as after a

@@ -11,7 +11,8 @@ import Primitives
 //   16  8  generation
 //   24  8  epoch
 //   32     entries: u8 name length, name, u64 settled through, u64 accounted, u64 reserved,
-//                   u8 ranges (8 at most), ranges: u64 first, u64 last
+//                   u8 ranges (8 at most) and, as bit 7, whether records are lent (`LentRange`),
+//                   ranges: u64 first, u64 last
 //          CRC-32C of everything before
 //          zeros up to a multiple of 4 KiB
 //
@@ -30,8 +31,11 @@ struct CursorEntry: Equatable {
   var reserved: UInt64
   /// Settled above the prefix. What does not fit is delivered once more after a restart.
   var ranges: [SequenceRange] = []
+  /// Some that are not settled are in no segment: after a crash they are lost.
+  var hasLent = false
 
   static let rangesMax = 8
+  static let lentBit: UInt8 = 0x80
 }
 
 struct CursorSlot: Equatable {
@@ -56,7 +60,7 @@ struct CursorSlot: Equatable {
       bytes.appendLittleEndian(entry.settled)
       bytes.appendLittleEndian(entry.accounted)
       bytes.appendLittleEndian(entry.reserved)
-      bytes.append(UInt8(entry.ranges.count))
+      bytes.append(UInt8(entry.ranges.count) | (entry.hasLent ? CursorEntry.lentBit : 0))
       for range in entry.ranges {
         bytes.appendLittleEndian(range.first)
         bytes.appendLittleEndian(range.last)
@@ -94,7 +98,8 @@ struct CursorSlot: Equatable {
         name: ByteString(copying: name), settled: littleEndian(bytes, at: place),
         accounted: littleEndian(bytes, at: place + 8),
         reserved: littleEndian(bytes, at: place + 16))
-      let count = Int(bytes[place + 24])
+      let count = Int(bytes[place + 24] & ~CursorEntry.lentBit)
+      entry.hasLent = bytes[place + 24] & CursorEntry.lentBit != 0
       place += 25
       guard count <= CursorEntry.rangesMax, count * 16 <= end - place else { return nil }
       for _ in 0..<count {

@@ -102,6 +102,7 @@ struct RecordTail {
     record.quality = entry.quality
     record.token = entry.token
     record.isBacklog = false
+    record.waitingSince = entry.appended
   }
 
   private func parts(

@@ -14,7 +14,8 @@ extension Spool where Storage: ~Copyable {
         CursorEntry(
           name: streams[index].stream.name, settled: streams[index].settled.through,
           accounted: accounted(index), reserved: number,
-          ranges: Array(streams[index].settled.ranges.prefix(CursorEntry.rangesMax))))
+          ranges: Array(streams[index].settled.ranges.prefix(CursorEntry.rangesMax)),
+          hasLent: streams[index].lentRecords > 0))
     }
     let slot = CursorSlot(generation: cursor.generation + 1, epoch: epoch, entries: entries)
     slot.encode(into: &output)

@@ -12,64 +12,49 @@ struct DeadLetterState {
 }
 
 extension Spool where Storage: ~Copyable {
-  /// Puts a record aside and reports it as rejected. False when there is no such record any more.
+  /// Puts a record that was read aside and reports it as rejected. False when it is settled already,
+  /// or never was.
   @discardableResult
   public mutating func park(
-    stream: Int, sequence: UInt64, status: UInt16, clocks: Clocks
+    stream: Int, record: borrowing SpooledRecord, status: UInt16, clocks: Clocks
   ) -> Bool {
     self.clocks = clocks
-    let reader = streams[stream]
-    guard !reader.settled.contains(sequence), sequence <= reader.assigned else { return false }
-    if find(stream, sequence) {
-      do throws(StorageError) { try writeDeadLetter(stream, status) } catch {
-        // The record is reported all the same; the next one starts a new file.
-        deadLetters.header = nil
-      }
-    }
-    streams[stream].readThrough = reader.readThrough
-    streams[stream].position = reader.position
-    streams[stream].tailReader = reader.tailReader
-    counters.parked += 1
-    discard(stream: stream, sequence: sequence, reason: .rejected, clocks: clocks)
+    guard isOpen(stream, record.sequence) else { return false }
+    keepDeadLetter(stream: stream, record: record, status: status, clocks: clocks)
+    discard(stream: stream, sequence: record.sequence, reason: .rejected, clocks: clocks)
     return true
   }
 
-  /// Reads one record into the scratch record.
-  private mutating func find(_ stream: Int, _ sequence: UInt64) -> Bool {
-    let ttl = streams[stream].stream.ttl
-    // Looking at a record must not drop its neighbours.
-    streams[stream].stream.ttl = .zero
-    streams[stream].readThrough = max(sequence, 1) - 1
-    streams[stream].position = nil
-    streams[stream].tailReader = 0
-    let settled = streams[stream].settled
-    var record = SpooledRecord()
-    swap(&record, &scratch)
-    let found = next(stream: stream, into: &record, clocks: clocks) && record.sequence == sequence
-    swap(&record, &scratch)
-    streams[stream].settled = settled
-    streams[stream].stream.ttl = ttl
-    return found
+  /// Puts a record aside that was never in the spool; whoever held it reports it.
+  public mutating func keepDeadLetter(
+    stream: Int, record: borrowing SpooledRecord, status: UInt16, clocks: Clocks
+  ) {
+    self.clocks = clocks
+    counters.parked += 1
+    do throws(StorageError) { try writeDeadLetter(stream, record, status) } catch {
+      // The record is reported all the same; the next one starts a new file.
+      deadLetters.header = nil
+    }
   }
 
   private mutating func writeDeadLetter(
-    _ stream: Int, _ status: UInt16
+    _ stream: Int, _ record: borrowing SpooledRecord, _ status: UInt16
   ) throws(StorageError) {
     guard !disk.isDegraded else { return }
     builder.removeAll()
     let entry = TailEntry(
-      stream: stream, sequence: scratch.sequence, epoch: scratch.epoch,
-      time: scratch.time.nanoseconds, token: scratch.token, appended: clocks.now,
-      sourceBytes: scratch.source.count, subjectBytes: scratch.subject.count,
-      payloadBytes: scratch.payload.count, quality: scratch.quality, isSync: true)
-    scratch.encode(entry, wall: clocks.wall.nanoseconds, into: &builder)
+      stream: stream, sequence: record.sequence, epoch: record.epoch,
+      time: record.time.nanoseconds, token: record.token, appended: clocks.now,
+      sourceBytes: record.source.count, subjectBytes: record.subject.count,
+      payloadBytes: record.payload.count, quality: record.quality, isSync: true)
+    record.encode(entry, wall: clocks.wall.nanoseconds, into: &builder)
     let bytes = UInt64(frameOverheadBytes + tableBytes + builder.records.count)
     guard accountedBytes + bytes <= limits.totalBytes else { return }
     if deadLetters.bytes + bytes > UInt64(limits.segmentBytes) { try shortenDeadLetters() }
     output.removeAll(keepingCapacity: true)
     let segment = try deadLetterHeader()
     var header = FrameHeader(
-      logClass: deadLetterClass, quality: clocks.quality, epoch: scratch.epoch,
+      logClass: deadLetterClass, quality: clocks.quality, epoch: record.epoch,
       wall: clocks.wall.nanoseconds, number: deadLetters.frames)
     header.status = status
     encodeFrame(&header, salt: segment.salt)

@@ -76,6 +76,9 @@ extension Spool where Storage: ~Copyable {
   mutating func dropFromTail(_ logClass: Int, _ place: UInt64, reason: DropReason) {
     let entry = logs[logClass].tail[place]
     removeFromTail(logClass, place)
+    guard !wasRead(entry.stream, entry.sequence) else {
+      return lendFromTail(entry, reason: reason)
+    }
     streams[entry.stream].settled.settle(entry.sequence, entry.sequence)
     var gap = gapReport(entry.stream, entry.sequence, entry.sequence, reason)
     gap.epoch = entry.epoch

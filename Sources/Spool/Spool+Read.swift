@@ -3,50 +3,107 @@ import Primitives
 extension Spool where Storage: ~Copyable {
   /// The next record that the reader has not been given and that is not settled. A `sync` stream's
   /// must be on disk; a `spill` stream's may still be in memory. What has expired is dropped with a
-  /// report.
+  /// report. Of a stream that sends live records first this is the backlog.
   public mutating func next(
     stream: Int, into record: inout SpooledRecord, clocks: Clocks
   ) -> Bool {
     self.clocks = clocks
-    while streams[stream].readThrough < streams[stream].onDisk {
+    if streams[stream].stream.isLiveFirst { divide(stream) }
+    streams[stream].readLimit = streams[stream].live?.start ?? .max
+    streams[stream].reader = streams[stream].ordered
+    let isFound = read(stream, into: &record)
+    streams[stream].ordered = streams[stream].reader
+    return isFound
+  }
+
+  /// The next live record of a stream that sends those first. `isIdle`: no live record that was read
+  /// before is still on its way; only then can the reader leave behind, as backlog, what has become
+  /// too old to be live.
+  public mutating func nextLive(
+    stream: Int, into record: inout SpooledRecord, isIdle: Bool, clocks: Clocks
+  ) -> Bool {
+    self.clocks = clocks
+    divide(stream)
+    guard let isLive = readLive(stream, into: &record) else { return false }
+    if isLive { return true }
+    guard isIdle else { return false }
+    streams[stream].live = nil
+    divide(stream)
+    return readLive(stream, into: &record) == true
+  }
+
+  /// Whether there may be records that no reader of live ones was given.
+  public func hasUnreadLive(stream: Int) -> Bool {
+    let through = streams[stream].live?.reader.through ?? streams[stream].ordered.through
+    return through < streams[stream].assigned
+  }
+
+  /// Nil: there is none. False: it is too old, and was not taken.
+  private mutating func readLive(_ stream: Int, into record: inout SpooledRecord) -> Bool? {
+    guard let live = streams[stream].live else { return nil }
+    streams[stream].readLimit = .max
+    streams[stream].reader = live.reader
+    let isFound = read(stream, into: &record)
+    if isFound, record.isBacklog { return false }
+    streams[stream].live = LiveReader(start: live.start, reader: streams[stream].reader)
+    return isFound ? true : nil
+  }
+
+  /// Everything that is on disk now is backlog, what comes from now on is live.
+  private mutating func divide(_ stream: Int) {
+    guard streams[stream].live == nil else { return }
+    let state = streams[stream]
+    let start = max(state.isSync ? state.assigned : state.onDisk, state.ordered.through)
+    streams[stream].live = LiveReader(start: start, reader: StreamReader(through: start))
+  }
+
+  /// `reader` reads on, up to `readLimit`.
+  private mutating func read(_ stream: Int, into record: inout SpooledRecord) -> Bool {
+    while streams[stream].reader.through < diskLimit(stream) {
       switch readFromDisk(stream, into: &record) {
       case .record: return true
       case .again: continue
       case .unreadable: return false
-      case .none: skip(stream, to: streams[stream].onDisk)
+      case .none: skip(stream, to: diskLimit(stream))
       }
     }
     return !streams[stream].isSync && readFromTail(stream, into: &record)
+  }
+
+  private func diskLimit(_ stream: Int) -> UInt64 {
+    min(streams[stream].onDisk, streams[stream].readLimit)
   }
 
   private enum DiskRead { case record, again, unreadable, none }
 
   /// There is nothing to deliver up to and with `sequence`.
   private mutating func skip(_ stream: Int, to sequence: UInt64) {
-    let start = streams[stream].readThrough + 1
+    let start = streams[stream].reader.through + 1
     guard sequence >= start else { return }
     streams[stream].settled.settle(start, sequence)
-    streams[stream].readThrough = sequence
+    streams[stream].reader.through = sequence
   }
 
   /// The record was handed out; what lies between it and the one before does not exist.
   private mutating func advance(_ stream: Int, to sequence: UInt64) {
-    if sequence > streams[stream].readThrough + 1 { skip(stream, to: sequence - 1) }
-    streams[stream].readThrough = sequence
+    if sequence > streams[stream].reader.through + 1 { skip(stream, to: sequence - 1) }
+    streams[stream].reader.through = sequence
   }
 
   // MARK: Memory
 
   private mutating func readFromTail(_ stream: Int, into record: inout SpooledRecord) -> Bool {
     let logClass = streams[stream].logClass
-    var place = max(streams[stream].tailReader, logs[logClass].tail.first)
+    var place = max(streams[stream].reader.tailPlace, logs[logClass].tail.first)
     while place < logs[logClass].tail.end {
       let entry = logs[logClass].tail[place]
       place += 1
       guard entry.stream == stream, entry.state == .waiting,
-        entry.sequence > streams[stream].readThrough
+        entry.sequence > streams[stream].reader.through,
+        !streams[stream].settled.contains(entry.sequence)
       else { continue }
-      streams[stream].tailReader = place
+      if entry.sequence > streams[stream].readLimit { return false }
+      streams[stream].reader.tailPlace = place
       if isExpired(stream, time: entry.time, quality: entry.quality) {
         dropFromTail(logClass, place - 1, reason: .expired)
         continue
@@ -55,7 +112,7 @@ extension Spool where Storage: ~Copyable {
       advance(stream, to: entry.sequence)
       return true
     }
-    streams[stream].tailReader = place
+    streams[stream].reader.tailPlace = place
     return false
   }
 
@@ -76,21 +133,21 @@ extension Spool where Storage: ~Copyable {
     var position = ReadPosition(
       logClass: place.logClass, number: segment.header.number,
       frame: UInt32(segmentHeaderBytes), record: 0)
-    if let last = streams[stream].position, last.logClass == place.logClass,
+    if let last = streams[stream].reader.position, last.logClass == place.logClass,
       last.number == position.number
     {
       position = last
     }
     do throws(StorageError) {
       let found = try read(stream, place, &position, into: &record)
-      streams[stream].position = position
+      streams[stream].reader.position = position
       logs[place.logClass].segments[place.index].readFailures = 0
       if found { return .record }
       // Nothing more of this stream in the segment.
       if let entry = segment.entry(of: stream) {
-        skip(stream, to: max(streams[stream].readThrough, segment.entries[entry].highest))
+        skip(stream, to: min(segment.entries[entry].highest, streams[stream].readLimit))
       }
-      streams[stream].position = nil
+      streams[stream].reader.position = nil
       return .again
     } catch {
       return readFailed(place, error)
@@ -118,8 +175,8 @@ extension Spool where Storage: ~Copyable {
   /// The segment that holds the stream's next record: the one it is in, else the one with the lowest
   /// number beyond what was read.
   private func readingSegment(_ stream: Int) -> SegmentPlace? {
-    let through = streams[stream].readThrough
-    if let position = streams[stream].position,
+    let through = streams[stream].reader.through
+    if let position = streams[stream].reader.position,
       let index = logs[position.logClass].index(of: position.number),
       holds(logs[position.logClass].segments[index], stream, above: through) != nil
     {
@@ -143,7 +200,9 @@ extension Spool where Storage: ~Copyable {
   private func holds(_ segment: Segment, _ stream: Int, above through: UInt64) -> UInt64? {
     guard let index = segment.entry(of: stream) else { return nil }
     let entry = segment.entries[index]
-    guard entry.remaining > 0, entry.highest > through else { return nil }
+    guard entry.remaining > 0, entry.highest > through,
+      entry.totals.first <= streams[stream].readLimit
+    else { return nil }
     return max(entry.totals.first, through + 1)
   }
 
@@ -152,11 +211,11 @@ extension Spool where Storage: ~Copyable {
     let segment = logs[place.logClass].segments[place.index]
     guard let entry = segment.entry(of: stream) else { return false }
     let totals = segment.entries[entry].totals
-    guard !totals.hasUntrustedTimes, streams[stream].readThrough < totals.first,
+    guard !totals.hasUntrustedTimes, streams[stream].reader.through < totals.first,
       isExpired(stream, time: totals.to, quality: .synced)
     else { return false }
     dropRange(place, entry: entry, reason: .expired)
-    skip(stream, to: segment.entries[entry].highest)
+    skip(stream, to: min(segment.entries[entry].highest, streams[stream].readLimit))
     return true
   }
 
@@ -196,8 +255,8 @@ extension Spool where Storage: ~Copyable {
     while let view = slots[slot].record(at: &place) {
       guard view.tableIndex == index else { continue }
       let sequence = slots[slot].sequence(view)
-      guard sequence > streams[stream].readThrough,
-        sequence <= min(highest, streams[stream].assigned),
+      guard sequence > streams[stream].reader.through,
+        sequence <= min(highest, streams[stream].assigned, streams[stream].readLimit),
         !streams[stream].settled.contains(sequence)
       else { continue }
       let time = slots[slot].time(view)
@@ -208,6 +267,10 @@ extension Spool where Storage: ~Copyable {
       }
       slots[slot].copy(view, into: &record)
       record.isBacklog = isBacklog(stream, sequence, wall: header.wall)
+      let age = Interval(nanoseconds: max(clocks.wall.nanoseconds &- header.wall, 0))
+      record.waitingSince =
+        record.isBacklog
+        ? Instant(nanoseconds: 0) : clocks.now + (.zero - age)
       return true
     }
     return false
@@ -226,7 +289,7 @@ extension Spool where Storage: ~Copyable {
 
   private func tableIndex(_ stream: Int, _ slot: Int) -> Int? {
     for index in slots[slot].table.indices where slots[slot].table[index].stream == stream {
-      return slots[slot].table[index].last > streams[stream].readThrough ? index : nil
+      return slots[slot].table[index].last > streams[stream].reader.through ? index : nil
     }
     return nil
   }

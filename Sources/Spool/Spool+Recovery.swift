@@ -18,7 +18,7 @@ extension Spool where Storage: ~Copyable {
       streams[index].assigned = blindBase
       streams[index].onDisk = blindBase
       streams[index].recovered = blindBase
-      streams[index].readThrough = blindBase
+      streams[index].ordered.through = blindBase
       streams[index].reserved = .max
       streams[index].settled = Settlement(through: blindBase)
     }
@@ -162,6 +162,8 @@ extension Spool where Storage: ~Copyable {
     extend(&lastSeen)
     for index in streams.indices {
       lastSeen[index] = max(lastSeen[index], streams[index].settled.through)
+      streams[index].afterDamage =
+        streams[index].logClass == logClass && streams[index].cursor?.hasLent == true
     }
     var numbers: [UInt32] = []
     for file in files {
@@ -312,7 +314,7 @@ extension Spool where Storage: ~Copyable {
     streams[index].reserved = last
     streams[index].onDisk = last
     streams[index].recovered = last
-    streams[index].readThrough = streams[index].settled.through
+    streams[index].ordered.through = streams[index].settled.through
     reportUnaccounted(index, from: known + 1, to: last)
   }
 

@@ -8,6 +8,7 @@ extension Spool where Storage: ~Copyable {
     precondition(streams.count <= SpoolLimits.streamsMax, "spool: too many streams")
     commit(clocks: clocks)
     guard !disk.isDegraded else { return false }
+    for index in self.streams.indices { rewind(stream: index) }
     close(clocks: clocks)
     guard !disk.isDegraded else { return false }
     self.streams = streams.map { StreamState($0, isConfigured: true) }

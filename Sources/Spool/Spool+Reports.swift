@@ -1,6 +1,9 @@
 import Primitives
 
 extension Spool where Storage: ~Copyable {
+  /// Whether `nextReport` has something to tell.
+  public var hasReports: Bool { reportsTaken < reports.count }
+
   /// What happened since the last call, oldest first.
   public mutating func nextReport() -> SpoolReport? {
     guard reportsTaken < reports.count else {

@@ -3,10 +3,11 @@ import Primitives
 // Records leave the spool: delivered, or dropped for a reason.
 
 extension Spool where Storage: ~Copyable {
-  /// The record was delivered. Numbers that are settled already, or never were, are ignored.
-  public mutating func acknowledge(stream: Int, sequence: UInt64, now: Instant) {
+  /// The record was delivered. False: it is settled already, or never was.
+  @discardableResult
+  public mutating func acknowledge(stream: Int, sequence: UInt64, now: Instant) -> Bool {
     clocks.now = max(clocks.now, now)
-    _ = settle(stream, sequence)
+    return settle(stream, sequence) != nil
   }
 
   /// The record will not be delivered: it is counted and reported.
@@ -22,11 +23,17 @@ extension Spool where Storage: ~Copyable {
     report(gap)
   }
 
-  /// The reader goes back to the first record that is not settled.
+  /// The readers go back to the first record that is not settled. What only they had is reported.
   public mutating func rewind(stream: Int) {
-    streams[stream].readThrough = streams[stream].settled.through
-    streams[stream].position = nil
-    streams[stream].tailReader = 0
+    dropLent(stream)
+    streams[stream].ordered = StreamReader(through: streams[stream].settled.through)
+    streams[stream].live = nil
+  }
+
+  /// Whether the record was given out and is neither delivered nor dropped.
+  func isOpen(_ stream: Int, _ sequence: UInt64) -> Bool {
+    sequence > 0 && sequence <= streams[stream].assigned
+      && !streams[stream].settled.contains(sequence)
   }
 
   struct Settled {
@@ -36,8 +43,8 @@ extension Spool where Storage: ~Copyable {
 
   /// Nil: there is no such record, or not any more.
   mutating func settle(_ stream: Int, _ sequence: UInt64) -> Settled? {
-    guard sequence <= streams[stream].assigned, !streams[stream].settled.contains(sequence)
-    else { return nil }
+    guard isOpen(stream, sequence) else { return nil }
+    if streams[stream].lentRecords > 0, let lent = settleLent(stream, sequence) { return lent }
     if sequence <= streams[stream].onDisk {
       guard let place = findOnDisk(stream, sequence) else { return nil }
       settleOnDisk(place)
@@ -71,7 +78,7 @@ extension Spool where Storage: ~Copyable {
   /// The segment that holds a record, if one does.
   private func findOnDisk(_ stream: Int, _ sequence: UInt64) -> DiskPlace? {
     let state = streams[stream]
-    if let position = state.position,
+    if let position = state.reader.position,
       let index = logs[position.logClass].index(of: position.number),
       let entry = entryHolding(position.logClass, index, stream, sequence)
     {
@@ -122,30 +129,6 @@ extension Spool where Storage: ~Copyable {
       place += 1
     }
     return nil
-  }
-
-  /// Everything from `first` to `last` that is still there goes at once, with one report.
-  mutating func dropRange(_ place: SegmentPlace, entry: Int, reason: DropReason) {
-    let segment = logs[place.logClass].segments[place.index]
-    let held = segment.entries[entry]
-    guard held.remaining > 0 else { return }
-    let stream = held.totals.stream
-    let first = max(held.totals.first, streams[stream].settled.through + 1)
-    var gap = gapReport(stream, min(first, held.highest), held.highest, reason)
-    gap.epoch = segment.header.epoch
-    gap.count = UInt64(held.remaining)
-    gap.from = WallTime(nanoseconds: held.totals.from)
-    gap.to = WallTime(nanoseconds: held.totals.to)
-    report(gap)
-    logs[place.logClass].segments[place.index].entries[entry].settleAll()
-    // Nothing older is left of the stream, unless it changed its class.
-    streams[stream].settled.settle(held.totals.first, held.highest)
-    cursor.isStale = true
-    if segment.state == .closed,
-      logs[place.logClass].segments[place.index].remaining == 0
-    {
-      hasSettledSegments = true
-    }
   }
 }
 

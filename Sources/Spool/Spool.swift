@@ -36,7 +36,6 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   /// A frame on its way to the disk, and a cursor slot on its way.
   var output: [UInt8] = []
   var input: [UInt8] = []
-  var scratch = SpooledRecord()
 
   var reports: [SpoolReport] = []
   var reportsTaken = 0
@@ -116,8 +115,8 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
 
   /// The records of a stream that are not delivered yet, wherever they are.
   public func backlog(stream: Int) -> (records: UInt64, bytes: UInt64) {
-    var records = streams[stream].tailRecords
-    var bytes = streams[stream].tailBytes
+    var records = streams[stream].tailRecords + streams[stream].lentRecords
+    var bytes = streams[stream].tailBytes + streams[stream].lentBytes
     for log in logs {
       for segment in log.segments {
         guard let index = segment.entry(of: stream) else { continue }

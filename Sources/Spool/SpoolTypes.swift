@@ -16,12 +16,18 @@ public struct SpoolStream: Equatable, Sendable {
   public var durability: Durability
   /// Zero: no limit.
   public var ttl: Interval
+  /// It has two readers: `nextLive` besides `next`.
+  public var isLiveFirst: Bool
 
-  public init(name: ByteString, logClass: UInt8, durability: Durability, ttl: Interval = .zero) {
+  public init(
+    name: ByteString, logClass: UInt8, durability: Durability, ttl: Interval = .zero,
+    isLiveFirst: Bool = false
+  ) {
     self.name = name
     self.logClass = logClass
     self.durability = durability
     self.ttl = ttl
+    self.isLiveFirst = isLiveFirst
   }
 }
 
@@ -39,6 +45,8 @@ public struct SpooledRecord: Sendable {
   public var payload: [UInt8] = []
   /// It lay on disk for a while or comes from an earlier run: it yields to live records.
   public var isBacklog = false
+  /// Since when it waits to be delivered; the clock's origin when that was in an earlier run.
+  public var waitingSince = Instant(nanoseconds: 0)
 
   public init() {}
 

@@ -74,13 +74,37 @@ struct Settlement: Equatable {
   }
 }
 
-/// Where a reader stands in a log. Only a hint: `readThrough` decides.
+/// Where a reader stands in a log. Only a hint: the reader's `through` decides.
 struct ReadPosition: Equatable {
   var logClass: Int
   var number: UInt32
   var frame: UInt32
   /// Into the frame, 0 at its start.
   var record: Int
+}
+
+/// Where a reader is in its stream.
+struct StreamReader {
+  /// The last number that it was given, or that is known not to exist.
+  var through: UInt64 = 0
+  var position: ReadPosition?
+  /// Place in the class's tail where it was.
+  var tailPlace: UInt64 = 0
+}
+
+/// The second reader of a stream that sends live records before its backlog. It reads what is above
+/// `start`; the reader in order reads what is not.
+struct LiveReader {
+  var start: UInt64
+  var reader: StreamReader
+}
+
+/// Numbers that were read, and are not settled, but are not in the spool any more: what held them
+/// was given up while they were on their way. Whoever read them still has them.
+struct LentRange {
+  var range: SequenceRange
+  var epoch: UInt64
+  var reason: DropReason
 }
 
 /// A stream: its numbers, its reader, what is left of it.
@@ -96,11 +120,17 @@ struct StreamState {
   /// On disk since an earlier run.
   var recovered: UInt64 = 0
   var settled = Settlement()
-  /// The last number that a reader was given, or that is known not to exist.
-  var readThrough: UInt64 = 0
-  var position: ReadPosition?
-  /// Places in the class's tail where the reader and the last settled record were.
-  var tailReader: UInt64 = 0
+  /// The reader in order, the live one, and the one of them that reads or was the last to.
+  var ordered = StreamReader()
+  var live: LiveReader?
+  var reader = StreamReader()
+  /// The reader that reads goes no further.
+  var readLimit = UInt64.max
+  /// Records that only their reader still has: see `LentRange`.
+  var lent: [LentRange] = []
+  var lentRecords: UInt64 = 0
+  var lentBytes: UInt64 = 0
+  /// Place in the class's tail where the last settled record was.
   var tailSettled: UInt64 = 0
   var tailRecords: UInt64 = 0
   var tailBytes: UInt64 = 0

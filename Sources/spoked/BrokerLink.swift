@@ -5,6 +5,8 @@ import Primitives
 /// The MQTT client with what the loop and the gateway need to know of it.
 final class BrokerLink {
   let client: MosquittoClient
+  /// Nil: plain MQTT.
+  let tls: MosquittoTLS?
   let configuration: MQTTConfiguration
   /// Which of the client's connections the gateway has been told of; nil: none at the moment.
   var announced: UInt64?
@@ -21,9 +23,13 @@ final class BrokerLink {
 
   static let formerFiltersMax = 64
 
-  init(_ configuration: MQTTConfiguration, client: MosquittoClient, formerFilters: [ByteString]) {
+  init(
+    _ configuration: MQTTConfiguration, client: MosquittoClient, tls: MosquittoTLS?,
+    formerFilters: [ByteString]
+  ) {
     self.configuration = configuration
     self.client = client
+    self.tls = tls
     self.formerFilters = formerFilters
   }
 

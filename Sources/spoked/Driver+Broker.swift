@@ -18,7 +18,7 @@ extension Driver {
     let tls = try brokerTLS(mqtt)
     do throws(SystemError) {
       let client = try MosquittoClient(settings, tls: tls, seed: RandomSeed.next())
-      broker = BrokerLink(mqtt, client: client, formerFilters: former)
+      broker = BrokerLink(mqtt, client: client, tls: tls, formerFilters: former)
     } catch {
       throw StartError("mqtt: \(error.description)")
     }
@@ -44,6 +44,15 @@ extension Driver {
     do throws(TLSError) {
       return try MosquittoTLS(context, serverName: mqtt.host)
     } catch {
+      throw StartError("mqtt: \(error.description)")
+    }
+  }
+
+  /// The files of its `[tls.NAME]` table were read again: its next connection uses them.
+  func refreshBrokerTLS() throws(StartError) {
+    guard let mqtt = configuration.mqtt, let tls = broker?.tls else { return }
+    let fresh = try TLSContexts.make(mqtt.tls.map { configuration.tls[$0] })
+    do throws(TLSError) { try tls.adopt(fresh) } catch {
       throw StartError("mqtt: \(error.description)")
     }
   }

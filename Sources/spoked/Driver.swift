@@ -61,6 +61,7 @@ final class Driver {
     random = SplitMix64(seed: seed)
     gateway = Gateway(
       configuration: configuration, storage: storage, seed: random.next(), clocks: clocks)
+    for line in contexts.complaints(at: clocks.wall) { log(.warning, line) }
     openPorts()
     try openBroker()
   }

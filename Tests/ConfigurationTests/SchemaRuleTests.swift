@@ -84,18 +84,6 @@ struct SchemaRuleTests {
         minimal.replacing("https://h.example", with: "xds:///h"),
         "6:10: target 'xds:///h': the scheme 'xds' is not available in this version"),
       Wrong(
-        stream("durability = 'memory'"),
-        "8:14: durability 'memory' is not available in this version"),
-      Wrong(
-        stream("order = 'live-first'"),
-        "8:9: order 'live-first' is not available in this version"),
-      Wrong(
-        stream("batch = { records = 2 }"),
-        "8:21: a batch of 2 records is not available in this version; use 1"),
-      Wrong(
-        stream("batch = { linger = '5ms' }"),
-        "8:20: 'linger' other than \"0ms\" is not available in this version"),
-      Wrong(
         serial("", framing: "framing = { type = 'length', offset = 2, width = 1 }"),
         "14:20: framing 'length' is not available in this version"),
     ])

@@ -51,6 +51,9 @@ final class World {
   /// Whether the upstream takes connections.
   var isUp = true
   var answer: (SeenRequest) -> Answer = { _ in .status(200) }
+  /// How long an answer takes.
+  var answerDelay = Interval.zero
+  private var answers: [(due: Instant, peer: ConnectionID, stream: UInt32, answer: Answer)] = []
 
   init(_ text: String, disk: CrashingDisk = CrashingDisk(), now: Instant? = nil) {
     self.disk = disk
@@ -102,6 +105,7 @@ final class World {
         if case .log(_, let message) = action { log.append(message) } else { moved = true }
         perform(action)
       }
+      giveAnswers()
       for peer in peers { moved = exchange(peer) || moved }
       if !moved { return }
     }
@@ -137,7 +141,7 @@ final class World {
   func advance(_ interval: Interval) {
     let end = clocks.now + interval
     var overdue = 0
-    while let deadline = gateway.nextDeadline(), deadline < end {
+    while let deadline = nextDeadline(), deadline < end {
       // A deadline that is not later after its turn would keep a real loop spinning.
       overdue = deadline <= clocks.now ? overdue + 1 : 0
       guard overdue < 10 else {
@@ -149,6 +153,12 @@ final class World {
     }
     move(to: end)
     turn()
+  }
+
+  private func nextDeadline() -> Instant? {
+    let answer = answers.map { $0.due }.min()
+    guard let deadline = gateway.nextDeadline() else { return answer }
+    return min(deadline, answer ?? deadline)
   }
 
   private func move(to instant: Instant) {
@@ -247,7 +257,25 @@ final class World {
   private func complete(_ stream: UInt32, _ peer: Peer) {
     guard let request = peer.open.removeValue(forKey: stream) else { return }
     requests.append(request)
-    switch answer(request) {
+    let answer = answer(request)
+    guard answerDelay == .zero else {
+      answers.append((clocks.now + answerDelay, peer.id, stream, answer))
+      return
+    }
+    give(answer, stream, peer)
+  }
+
+  private func giveAnswers() {
+    let due = answers.filter { $0.due <= clocks.now }
+    answers.removeAll { $0.due <= clocks.now }
+    for answer in due {
+      guard let peer = peers.first(where: { $0.id == answer.peer }) else { continue }
+      give(answer.answer, answer.stream, peer)
+    }
+  }
+
+  private func give(_ answer: Answer, _ stream: UInt32, _ peer: Peer) {
+    switch answer {
     case .status(let status, let fields):
       var headers = HeaderList()
       headers.append(":status", ByteString("\(status)"))

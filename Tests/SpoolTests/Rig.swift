@@ -103,7 +103,11 @@ final class Rig {
   }
   @discardableResult
   func park(_ stream: Int, _ sequence: UInt64, _ status: UInt16) -> Bool {
-    spool.park(stream: stream, sequence: sequence, status: status, clocks: clocks)
+    var record = SpooledRecord()
+    record.sequence = sequence
+    record.epoch = spool.epoch
+    record.payload = Rig.payload(Int(sequence), 100)
+    return spool.park(stream: stream, record: record, status: status, clocks: clocks)
   }
   func acknowledge(_ stream: Int, _ sequence: UInt64) {
     spool.acknowledge(stream: stream, sequence: sequence, now: clocks.now)

@@ -23,7 +23,7 @@ extension SchemaReader {
       path: readPath(table) ?? ByteString())
     readContent(table, into: &stream)
     readDelivery(table, into: &stream)
-    readBatch(table)
+    readBatch(table, into: &stream)
     if let headers = self.table(table, "headers", label: "[[stream]] headers") {
       stream.headers = readHeaders(headers)
     }
@@ -67,29 +67,34 @@ extension SchemaReader {
     if let priority = choice(table, "priority", ["alarm", "event", "telemetry", "bulk"]) {
       stream.priority = Priority(rawValue: UInt8(priority)) ?? .telemetry
     }
-    if let durability = choice(table, "durability", ["sync", "spill"], later: ["memory"]) {
-      stream.durability = durability == 0 ? .sync : .spill
+    if let durability = choice(table, "durability", ["sync", "spill", "memory"]) {
+      stream.durability = [Durability.sync, .spill, .memory][durability]
     }
     if let ttl = duration(table, "ttl", .zero...(.seconds(3650 * 86_400))) { stream.ttl = ttl }
     if let count = integer(table, "in_flight", 1...32) { stream.inFlight = Int(count) }
-    _ = choice(table, "order", ["strict"], later: ["live-first"])
+    if let order = choice(table, "order", ["strict", "live-first"]) {
+      stream.order = order == 0 ? .strict : .liveFirst
+    }
   }
 
-  /// One record per request is all there is; the keys are checked so that a file that says so is
-  /// not refused.
-  private mutating func readBatch(_ table: SchemaTable) {
+  private mutating func readBatch(
+    _ table: SchemaTable, into stream: inout StreamConfiguration
+  ) {
     guard let batch = self.table(table, "batch", label: "[[stream]] batch") else { return }
     checkKeys(batch, ["records", "bytes", "linger"])
-    if let records = integer(batch, "records", 1...65_536), records != 1,
+    if let records = integer(batch, "records", 1...ConfigurationLimits.batchRecordsMax) {
+      stream.batch.records = Int(records)
+    }
+    if let bytes = size(batch, "bytes", 1...ConfigurationLimits.batchBytesMax) {
+      stream.batch.bytes = Int(bytes)
+    }
+    if stream.batch.records > 1, stream.encoding == .cloudEvents,
       let node = tree.child(of: batch.node, "records")
     {
-      report(node, "a batch of \(records) records is not available in this version; use 1")
+      warn(node, "encoding \"cloudevents\" has one record in a request, whatever 'records' says")
     }
-    _ = size(batch, "bytes", 1...(1 << 20))
-    if let linger = duration(batch, "linger", .zero...(.seconds(3600))), linger != .zero,
-      let node = tree.child(of: batch.node, "linger")
-    {
-      report(node, "'linger' other than \"0ms\" is not available in this version")
+    if let linger = duration(batch, "linger", .zero...(.seconds(3600))) {
+      stream.batch.linger = linger
     }
   }
 

@@ -11,8 +11,10 @@ struct MemoryLedger {
   var spool: Pool
   /// What the framers of all ports hold.
   var serial: Pool
-  /// Records in flight: one a slot of every stream.
+  /// Records in flight and those that wait for the rest of their batch.
   var uplinks: Pool
+  /// Records of `durability = "memory"` streams.
+  var memory: Pool
 
   init(_ configuration: Configuration, spool limits: SpoolLimits) {
     let frame = limits.commitBytes + limits.recordBytesMax
@@ -21,9 +23,17 @@ struct MemoryLedger {
       name: "spool", limit: 2 * (limits.tailBytesMax + (limits.frameSlots + 3) * frame))
     serial = Pool(
       name: "serial", limit: 2 * configuration.serial.count * FramingLimits.lengthFrameMax)
-    var slots = 0
-    for stream in configuration.streams { slots += stream.inFlight }
-    uplinks = Pool(name: "uplinks", limit: 2 * slots * limits.recordBytesMax)
+    var batches = 0
+    var rings = 0
+    for stream in configuration.streams {
+      let entries = stream.batch.records * MemoryLayout<RecordBatch.Entry>.stride
+      let slots = stream.order == .liveFirst ? 2 * stream.inFlight : stream.inFlight
+      batches += slots * (max(stream.batch.bytes, limits.recordBytesMax) + entries)
+      batches += 2 * limits.recordBytesMax
+      if stream.durability == .memory { rings += MemoryRing.memoryBytes }
+    }
+    uplinks = Pool(name: "uplinks", limit: 2 * batches)
+    memory = Pool(name: "memory", limit: rings)
   }
 }
 
@@ -34,11 +44,16 @@ extension Gateway where Storage: ~Copyable {
     for port in ports { framers += port.framer.memory }
     ledger.serial.set(used: framers)
     var records = 0
-    for uplink in uplinks {
-      for slot in uplink.slots { records += slot.record.payload.capacity }
+    var rings = 0
+    for index in uplinks.indices {
+      records += uplinks[index].memoryBytes
+      if uplinks[index].memory != nil { rings += MemoryRing.memoryBytes }
     }
     ledger.uplinks.set(used: records)
+    ledger.memory.set(used: rings)
   }
 
-  func pools() -> [Pool] { [ledger.spool, ledger.serial, ledger.uplinks, core.requestPool] }
+  func pools() -> [Pool] {
+    [ledger.spool, ledger.serial, ledger.uplinks, ledger.memory, core.requestPool]
+  }
 }

@@ -13,7 +13,7 @@ extension Gateway where Storage: ~Copyable {
     var backlog: UInt64 = 0
     var held = 0
     for index in uplinks.indices {
-      backlog += spool.backlog(stream: index).records
+      backlog += self.backlog(index).records
       if uplinks[index].hold != nil { held += 1 }
     }
     var line = "serial \(open)/\(ports.count) open"
@@ -89,14 +89,15 @@ extension Gateway where Storage: ~Copyable {
   private func writeStream(_ index: Int, _ listener: ByteString, _ json: inout JSONWriter) {
     let stream = configuration.streams[index]
     let uplink = uplinks[index]
-    let backlog = spool.backlog(stream: index)
+    let backlog = backlog(index)
     json.beginObject()
     json.member("name", stream.name)
     json.member("target", listener)
     json.member("path", stream.path)
     json.member("priority", stream.priority.text)
-    json.member("durability", stream.durability == .sync ? "sync" : "spill")
+    json.member("durability", stream.durability.text)
     json.member("records_in", uplink.counters.recordsIn)
+    json.member("recovered", uplink.counters.recovered)
     json.member("delivered", uplink.counters.delivered)
     json.member("retried", uplink.counters.retried)
     json.member("dropped", uplink.counters.dropped)
@@ -106,7 +107,7 @@ extension Gateway where Storage: ~Copyable {
     if let hold = uplink.hold {
       json.member("held_" + AnswerStatus.member(hold.status), UInt64(hold.status))
     }
-    json.member("in_flight", UInt64(uplink.slots.filter { $0.isRequesting }.count))
+    json.member("in_flight", UInt64(uplink.requests))
     json.member("backlog_records", backlog.records)
     json.member("backlog_bytes", backlog.bytes)
     if !uplink.lastFailure.isEmpty { json.member("last_failure", uplink.lastFailure) }
@@ -159,6 +160,17 @@ extension Gateway where Storage: ~Copyable {
     json.member("degraded", statistics.isDegraded)
     json.endObject()
     return json.bytes
+  }
+}
+
+extension Durability {
+  /// As the configuration has it.
+  var text: ByteString {
+    switch self {
+    case .sync: "sync"
+    case .spill: "spill"
+    case .memory: "memory"
+    }
   }
 }
 

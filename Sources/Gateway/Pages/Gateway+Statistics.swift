@@ -15,6 +15,9 @@ extension Gateway where Storage: ~Copyable {
       full.append(contentsOf: ByteString(name).bytes)
       statistics.add(ByteString(full), isGauge ? .gauge : .counter, value)
     }
+    core.visitCauses { name, value in
+      statistics.add("spoke.http2." + ByteString(name), .counter, value)
+    }
     for index in uplinks.indices { addStream(index, &statistics) }
     for port in ports { addPort(port, &statistics) }
     addBroker(&statistics)
@@ -34,8 +37,9 @@ extension Gateway where Storage: ~Copyable {
   private func addStream(_ index: Int, _ statistics: inout Statistics) {
     let prefix: ByteString = "spoke.stream." + configuration.streams[index].name + "."
     let counters = uplinks[index].counters
-    let backlog = spool.backlog(stream: index)
+    let backlog = backlog(index)
     statistics.add(prefix + "records_in", .counter, counters.recordsIn)
+    statistics.add(prefix + "recovered", .counter, counters.recovered)
     statistics.add(prefix + "delivered", .counter, counters.delivered)
     statistics.add(prefix + "retried", .counter, counters.retried)
     statistics.add(prefix + "dropped", .counter, counters.dropped)

@@ -10,19 +10,8 @@ struct ReportCounters {
   /// Their stream had no room yet, oldest first: a disk that is full makes reports itself.
   var waiting: [[UInt8]] = []
   static let waitingMax = 32
-  /// Records refused since the last gap report about refusals, by stream.
-  var refusals: [Refusals] = []
-}
-
-/// Records that never got a sequence number, because they were refused at the door. They are added
-/// up, so that a flood makes one report a second and not one a record.
-struct Refusals {
-  var stream: Int
-  var reason: DropReason
-  var count: UInt64
-  var from: WallTime
-  var to: WallTime
-  var dueAt: Instant
+  /// Records lost outside the spool since the last gap reports about them.
+  var losses: [Loss] = []
 }
 
 extension Gateway where Storage: ~Copyable {
@@ -84,7 +73,7 @@ extension Gateway where Storage: ~Copyable {
         report("quarantined", clocks: clocks) { $0.member("file", ByteString(file.text)) }
       }
     }
-    flushRefusals(clocks: clocks)
+    flushLosses(clocks: clocks)
     storeWaitingReports(clocks: clocks)
   }
 
@@ -117,48 +106,6 @@ extension Gateway where Storage: ~Copyable {
     case .space, .corrupt, .memory, .shed: uplinks[index].counters.dropped += gap.count
     }
   }
-
-  // MARK: Refusals
-
-  mutating func reportRefused(stream: Int, reason: DropReason, clocks: Clocks) {
-    for index in reports.refusals.indices
-    where reports.refusals[index].stream == stream && reports.refusals[index].reason == reason {
-      reports.refusals[index].count += 1
-      reports.refusals[index].to = clocks.wall
-      return
-    }
-    reports.refusals.append(
-      Refusals(
-        stream: stream, reason: reason, count: 1, from: clocks.wall, to: clocks.wall,
-        dueAt: clocks.now + .seconds(1)))
-  }
-
-  /// A refused record has no sequence number: `first` and `last` are 0 and only `count` speaks.
-  private mutating func flushRefusals(clocks: Clocks) {
-    guard reports.refusals.contains(where: { $0.dueAt <= clocks.now }) else { return }
-    let due = reports.refusals.filter { $0.dueAt <= clocks.now }
-    reports.refusals.removeAll { $0.dueAt <= clocks.now }
-    let epoch = EpochText.of(spool.epoch)
-    for refusal in due {
-      let name = configuration.streams[refusal.stream].name
-      log(
-        .warning,
-        "stream \(name.description): \(refusal.count) records refused, "
-          + "reason \(refusal.reason.text.description)")
-      report("gap", clocks: clocks) { json in
-        json.member("stream", name)
-        json.member("epoch", epoch)
-        json.member("first", UInt64(0))
-        json.member("last", UInt64(0))
-        json.member("count", refusal.count)
-        json.time("from", refusal.from)
-        json.time("to", refusal.to)
-        json.member("reason", refusal.reason.text)
-      }
-    }
-  }
-
-  var nextRefusalDeadline: Instant? { reports.refusals.map { $0.dueAt }.min() }
 }
 
 extension DropReason {
@@ -199,7 +146,7 @@ extension StorageFile {
 
 extension JSONWriter {
   /// An RFC 3339 time, or null when it is not known.
-  fileprivate mutating func time(_ name: ByteString, _ time: WallTime?) {
+  mutating func time(_ name: ByteString, _ time: WallTime?) {
     key(name)
     guard let time, time.nanoseconds > 0 else { return null() }
     string(TimestampText.of(time))

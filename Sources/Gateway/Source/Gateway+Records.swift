@@ -17,6 +17,10 @@ extension Gateway where Storage: ~Copyable {
     stream: Int, source: Span<UInt8>, subject: Span<UInt8>, token: UInt64, payload: Span<UInt8>,
     clocks: Clocks
   ) -> TakeOutcome {
+    if uplinks[stream].memory != nil {
+      return keep(
+        stream: stream, source: source, subject: subject, payload: payload, clocks: clocks)
+    }
     let outcome = spool.append(
       stream: stream, time: recordTime(clocks), quality: clocks.quality, source: source,
       subject: subject, token: token, payload: payload, now: clocks.now)
@@ -32,8 +36,34 @@ extension Gateway where Storage: ~Copyable {
     }
   }
 
+  /// A payload becomes a record of a stream that is never on disk. The oldest ones make room.
+  private mutating func keep(
+    stream: Int, source: Span<UInt8>, subject: Span<UInt8>, payload: Span<UInt8>, clocks: Clocks
+  ) -> TakeOutcome {
+    let bytes = source.count + subject.count + payload.count
+    guard bytes <= GatewayLimits.recordBytesMax else {
+      refuse(stream: stream, bytes: payload.count, clocks: clocks)
+      return .dropped
+    }
+    uplinks[stream].counters.recordsIn += 1
+    let epoch = uplinks[stream].memory?.epoch ?? 0
+    while uplinks[stream].memory?.hasRoom(for: bytes) == false {
+      guard let dropped = uplinks[stream].memory?.dropOldest() else { break }
+      uplinks[stream].counters.dropped += 1
+      lose(
+        stream: stream, reason: .memory, epoch: epoch,
+        sequence: dropped.sequence, time: dropped.time, clocks: clocks)
+    }
+    let time = recordTime(clocks)
+    let sequence = uplinks[stream].memory?.append(
+      time: time, quality: clocks.quality, source: source, subject: subject,
+      payload: payload, now: clocks.now)
+    return .taken(sequence: sequence ?? 0)
+  }
+
   /// A payload is larger than any record may be.
   mutating func refuse(stream: Int, bytes: Int, clocks: Clocks) {
+    uplinks[stream].counters.recordsIn += 1
     uplinks[stream].counters.dropped += 1
     log(
       .warning,
@@ -44,6 +74,7 @@ extension Gateway where Storage: ~Copyable {
 
   /// A source that cannot wait offered a record while there was no room for it.
   mutating func shed(stream: Int, clocks: Clocks) {
+    uplinks[stream].counters.recordsIn += 1
     uplinks[stream].counters.dropped += 1
     reportRefused(stream: stream, reason: .shed, clocks: clocks)
   }

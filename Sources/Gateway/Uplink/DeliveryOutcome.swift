@@ -28,6 +28,9 @@ public enum DeliveryOutcome: Equatable, Sendable {
       // A call without a status did not end as calls do: UNKNOWN.
       if isCall, (200...299).contains(status) { return .transient(retryAfter: retryAfter) }
       return of(status: status, retryAfter: retryAfter, retriesConflict: retriesConflict)
+    case .failure(.requestTooLarge):
+      // RFC 9110 §15.5.14 in all but name: it never goes out as it is.
+      return .rejected(status: 413)
     case .failure:
       return .transient(retryAfter: nil)
     }

@@ -71,3 +71,18 @@ package struct RecordBatch: Sendable {
     body(bytes.span.extracting(entries[index].payload))
   }
 }
+
+extension RecordBatch {
+  /// Copies one record out, to be put aside.
+  func copy(_ index: Int, into record: inout SpooledRecord) {
+    let entry = entries[index]
+    record.epoch = epoch
+    record.sequence = entry.sequence
+    record.time = entry.time
+    record.quality = entry.quality
+    record.isBacklog = entry.isBacklog
+    record.source = Array(bytes[entry.source])
+    record.subject = Array(bytes[entry.subject])
+    record.payload = Array(bytes[entry.payload])
+  }
+}

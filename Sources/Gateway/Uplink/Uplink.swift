@@ -4,47 +4,28 @@ import NetworkingCore
 import Primitives
 import Spool
 
-/// One stream on its way upstream: the records that are in flight, and why the next one waits.
-///
-/// A slot holds one record from the moment the spool hands it out until it is delivered, parked or
-/// dropped:
-///
-///     empty ── record read ──▶ ready ── submitted ──▶ requesting ── delivered, rejected ──▶ empty
-///                                ▲                        │
-///                                └── time ── backingOff ◀─┘ transient
-///
-/// With one slot order holds by construction: the next record is read only into an empty slot.
+/// One stream on its way upstream: the deliveries that are under way, and why the next one waits.
+/// With one delivery order holds by construction: the next records are read only into an empty one.
 struct Uplink {
-  enum Phase: Equatable {
-    case empty
-    case ready
-    case requesting(RequestID)
-    case backingOff(until: Instant)
-  }
-
-  struct Slot {
-    var phase = Phase.empty
-    var record = SpooledRecord()
-    /// How often delivery of this record has failed in a row.
-    var failures: UInt32 = 0
-    /// It failed because the upstream could not be reached, not by its answer.
-    var isUnreachable = false
-  }
-
-  /// 401, 403, 404 and redirects: everything is kept, and one record probes now and then.
+  /// 401, 403, 404 and redirects: everything is kept, and one delivery probes now and then.
   struct Hold: Equatable {
     var status: UInt16
     var probeAt: Instant
   }
 
   static let probeInterval = Interval.seconds(30)
-  /// How long a request of an alarm keeps the other classes waiting.
+  /// How long a request of an alarm keeps the other classes waiting, and one of a live stream with
+  /// more to send the backlog of others.
   static let precedence = Interval.seconds(1)
 
   /// The index of the stream in the configuration, in the spool and here.
   let stream: Int
   let configuration: StreamConfiguration
-  var slots: [Slot]
+  /// A stream that sends live records first has as many again for those.
+  var slots: [Delivery]
+  var heads = [DeliveryHead(), DeliveryHead()]
+  /// The records of a stream that are never on disk.
+  var memory: MemoryRing?
   var hold: Hold?
   /// When the newest request set out.
   var sentAt = Instant(nanoseconds: 0)
@@ -57,18 +38,43 @@ struct Uplink {
     self.stream = stream
     self.configuration = configuration
     slots = []
-    for _ in 0..<configuration.inFlight { slots.append(Slot()) }
+    for _ in 0..<configuration.inFlight { slots.append(Delivery(lane: .ordered)) }
+    if configuration.order == .liveFirst, configuration.durability != .memory {
+      for _ in 0..<configuration.inFlight { slots.append(Delivery(lane: .live)) }
+    }
     encoder = RequestEncoder(node: node, stream: configuration)
   }
 
-  /// A held stream sends nothing until its probe is due, and then one record at a time.
+  /// A held stream sends nothing until its probe is due, and then one delivery at a time.
   func maySend(now: Instant) -> Bool {
-    guard let hold else { return true }
+    guard let hold else { return requests < configuration.inFlight }
     return now >= hold.probeAt && !hasRequest
   }
 
-  var hasRequest: Bool { slots.contains { $0.isRequesting } }
-  var isEmpty: Bool { slots.allSatisfy { $0.phase == .empty } }
+  var requests: Int {
+    var count = 0
+    for index in slots.indices where slots[index].isRequesting { count += 1 }
+    return count
+  }
+
+  var hasRequest: Bool { requests > 0 }
+
+  /// A record that is on no disk could set out: nothing keeps it but that it is not its turn yet.
+  var hasUnsentMemory: Bool {
+    guard let memory, hold == nil else { return false }
+    if memory.count > 0 || heads[0].isLoaded { return !isBackingOff }
+    for index in slots.indices where slots[index].isFromMemory {
+      if slots[index].phase == .ready || slots[index].phase == .filling { return true }
+    }
+    return false
+  }
+
+  private var isBackingOff: Bool {
+    for index in slots.indices {
+      if case .backingOff = slots[index].phase { return true }
+    }
+    return false
+  }
 
   /// A request is on its way and has not been for long.
   func precedes(now: Instant) -> Bool { hasRequest && now < sentAt + Self.precedence }
@@ -79,16 +85,117 @@ struct Uplink {
   }
 
   func slot(of request: RequestID) -> Int? {
-    slots.firstIndex { $0.phase == .requesting(request) }
+    for index in slots.indices where slots[index].phase == .requesting(request) { return index }
+    return nil
+  }
+
+  /// The delivery that waits to be sent with the oldest record of a lane.
+  func readySlot(_ lane: Lane) -> Int? {
+    var oldest: Int?
+    for index in slots.indices where slots[index].lane == lane && slots[index].phase == .ready {
+      if let other = oldest, slots[other].first < slots[index].first { continue }
+      oldest = index
+    }
+    return oldest
+  }
+
+  /// The delivery that takes the next record of a lane.
+  func fillingSlot(_ lane: Lane) -> Int? {
+    var empty: Int?
+    for index in slots.indices where slots[index].lane == lane {
+      if slots[index].phase == .filling { return index }
+      if slots[index].phase == .empty, empty == nil { empty = index }
+    }
+    return empty
+  }
+
+  /// No record of the lane is on its way or was read.
+  func isIdle(_ lane: Lane) -> Bool {
+    if heads[lane.rawValue].isLoaded { return false }
+    for index in slots.indices where slots[index].lane == lane && slots[index].phase != .empty {
+      return false
+    }
+    return true
+  }
+
+  /// Puts the head of a lane into a delivery. False: it does not fit; the delivery is full.
+  mutating func takeHead(of lane: Lane, into slot: Int) -> Bool {
+    let head = lane.rawValue
+    var bytes = encoder.bodyBytesMax(of: heads[head].record)
+    if slots[slot].batch.isEmpty {
+      bytes += encoder.bodyBytesOverhead
+    } else {
+      guard slots[slot].bodyBytes + bytes <= configuration.batch.bytes,
+        slots[slot].isFromMemory == heads[head].isFromMemory,
+        encoder.mayJoin(heads[head].record, slots[slot].batch)
+      else { return false }
+    }
+    slots[slot].append(heads[head], bytes: bytes)
+    heads[head].isLoaded = false
+    return true
+  }
+
+  /// Reads the next record of the stream that is in memory only.
+  mutating func loadFromMemory() -> Bool {
+    let head = Lane.ordered.rawValue
+    let isFound = memory?.next(into: &heads[head].record) == true
+    heads[head].isLoaded = isFound
+    heads[head].isFromMemory = isFound
+    return isFound
+  }
+
+  /// Writes down the part of a delivery that is sent next.
+  mutating func encode(_ slot: Int, headers: inout HeaderList, body: inout [UInt8]) {
+    slots[slot].shorten(to: encoder.recordsMax)
+    encoder.encode(slots[slot].batch, slots[slot].part, headers: &headers, body: &body)
+  }
+
+  /// What the stream has in memory only goes on with another configuration of it.
+  mutating func takeMemory(of old: Uplink) {
+    guard memory != nil, let kept = old.memory else { return }
+    memory = kept
+    let head = Lane.ordered.rawValue
+    if old.heads[head].isLoaded, old.heads[head].isFromMemory { heads[head] = old.heads[head] }
+    for slot in old.slots where slot.isFromMemory { slots.append(slot) }
+  }
+
+  /// Everything that the spool has, too, is read again.
+  mutating func giveBack() {
+    for index in slots.indices where !slots[index].isFromMemory { slots[index].clear() }
+    for index in heads.indices where !heads[index].isFromMemory { heads[index].isLoaded = false }
+  }
+
+  /// The memory that its deliveries hold, in bytes.
+  var memoryBytes: Int {
+    var sum = 0
+    for index in slots.indices { sum += slots[index].memoryBytes }
+    for index in heads.indices { sum += heads[index].record.payload.capacity }
+    return sum
+  }
+
+  /// The most records of one request.
+  var recordsMax: Int { min(configuration.batch.records, encoder.recordsMax) }
+
+  /// Whether a delivery that is not full leaves all the same: its oldest record has waited `linger`,
+  /// lay on disk before, or is to probe whether the stream is still held.
+  func isDue(_ slot: Int, now: Instant) -> Bool {
+    let linger = configuration.batch.linger
+    return linger == .zero || slots[slot].isBacklog || hold != nil
+      || now >= slots[slot].waitingSince + linger
   }
 
   /// The next moment at which something here changes by itself.
   func nextDeadline() -> Instant? {
     if let hold { return hasRequest ? nil : hold.probeAt }
     var earliest: Instant?
-    for slot in slots {
-      guard case .backingOff(let until) = slot.phase else { continue }
-      earliest = min(earliest ?? until, until)
+    for index in slots.indices {
+      let deadline: Instant
+      switch slots[index].phase {
+      case .backingOff(let until): deadline = until
+      case .filling: deadline = slots[index].waitingSince + configuration.batch.linger
+      case .empty, .ready, .requesting: continue
+      }
+      earliest = min(earliest ?? deadline, deadline)
     }
     return earliest
   }
@@ -130,24 +237,20 @@ struct Uplink {
   }
 }
 
-extension Uplink.Slot {
-  var isRequesting: Bool {
-    if case .requesting = phase { true } else { false }
-  }
-
-  mutating func clear() {
-    phase = .empty
-    failures = 0
-    isUnreachable = false
-  }
-}
-
-/// `spoke.stream.NAME.*`, what the spool does not count itself.
+/// `spoke.stream.NAME.*`, what the spool does not count itself. At the end of every turn
+/// `recordsIn + recovered = delivered + dropped + expired + parked + backlog`.
 struct UplinkCounters {
+  /// Records that a source offered in this run.
   var recordsIn: UInt64 = 0
+  /// Records of earlier runs: those that were found, and those whose loss was found.
+  var recovered: UInt64 = 0
   var delivered: UInt64 = 0
+  /// Requests that are to be made again.
   var retried: UInt64 = 0
   var dropped: UInt64 = 0
   var expired: UInt64 = 0
   var parked: UInt64 = 0
+
+  /// How many records have left.
+  var settled: UInt64 { delivered + dropped + expired + parked }
 }

@@ -1,0 +1,202 @@
+import Configuration
+import HPACK
+import NetworkingCore
+import Primitives
+import Spool
+
+// Records are read into deliveries, and deliveries set out: alarms before all, then live records,
+// then backlog, as `LinkShare` has it.
+
+extension Gateway where Storage: ~Copyable {
+  /// While an alarm is on its way nothing else sets out, but for a moment only, so that an alarm that
+  /// nobody answers does not stop the rest.
+  mutating func pumpAll(clocks: Clocks) {
+    for index in uplinks.indices { uplinks[index].wakeBackoffs(now: clocks.now) }
+    for index in alarms {
+      sendAll(index, .live, clocks: clocks)
+      sendAll(index, .ordered, clocks: clocks)
+      uplinks[index].postponeProbe(now: clocks.now)
+    }
+    let isAlarm = alarmIsOnItsWay(now: clocks.now)
+    for share in shares.indices {
+      shares[share].waitsUntil = nil
+      if isAlarm {
+        for flow in shares[share].flows { uplinks[flow.stream].yield(now: clocks.now) }
+      } else {
+        pump(share, clocks: clocks)
+      }
+    }
+  }
+
+  private func alarmIsOnItsWay(now: Instant) -> Bool {
+    for index in alarms where uplinks[index].precedes(now: now) { return true }
+    return false
+  }
+
+  /// Sends whatever a lane may send.
+  private mutating func sendAll(_ index: Int, _ lane: Lane, clocks: Clocks) {
+    while let slot = prepare(index, lane, clocks: clocks) {
+      guard submit(index, slot, now: clocks.now) else { return }
+    }
+  }
+
+  // MARK: Sharing
+
+  private mutating func pump(_ share: Int, clocks: Clocks) {
+    var isLiveWaiting = false
+    for flow in shares[share].flows.indices {
+      let index = shares[share].flows[flow].stream
+      sendLive(share, index, .live, clocks: clocks)
+      sendLive(share, index, .ordered, clocks: clocks)
+      if isHungry(index, now: clocks.now) {
+        isLiveWaiting = true
+        let end = uplinks[index].sentAt + Uplink.precedence
+        shares[share].waitsUntil = min(shares[share].waitsUntil ?? end, end)
+      }
+    }
+    sendBacklogs(share, isLiveWaiting: isLiveWaiting, clocks: clocks)
+    for flow in shares[share].flows.indices {
+      uplinks[shares[share].flows[flow].stream].postponeProbe(now: clocks.now)
+    }
+  }
+
+  private mutating func sendLive(_ share: Int, _ index: Int, _ lane: Lane, clocks: Clocks) {
+    while let slot = prepare(index, lane, clocks: clocks), !uplinks[index].slots[slot].isBacklog {
+      let bytes = uplinks[index].slots[slot].bodyBytes
+      guard submit(index, slot, now: clocks.now) else { return }
+      shares[share].sentLive(bytes: bytes)
+    }
+  }
+
+  /// A live stream would send more, if it might: its requests are on their way, and have not been for
+  /// long.
+  private func isHungry(_ index: Int, now: Instant) -> Bool {
+    guard uplinks[index].precedes(now: now), uplinks[index].hold == nil else { return false }
+    var isLive = false
+    for slot in uplinks[index].slots.indices where uplinks[index].slots[slot].isRequesting {
+      if !uplinks[index].slots[slot].isBacklog { isLive = true }
+    }
+    return isLive && hasMoreLive(index)
+  }
+
+  private func hasMoreLive(_ index: Int) -> Bool {
+    if let memory = uplinks[index].memory { return memory.count > 0 }
+    for head in uplinks[index].heads where head.isLoaded && !head.record.isBacklog { return true }
+    return spool.hasUnreadLive(stream: index)
+  }
+
+  /// The backlogs take turns until none has anything to send, or no more may be on its way.
+  private mutating func sendBacklogs(_ share: Int, isLiveWaiting: Bool, clocks: Clocks) {
+    var onTheWay = backlogOnTheWay(share)
+    var idle = 0
+    while idle < shares[share].flows.count, onTheWay < LinkShare.backlogBytesMax {
+      let index = shares[share].flows[shares[share].turn].stream
+      guard let slot = prepareBacklog(index, clocks: clocks) else {
+        shares[share].skip()
+        idle += 1
+        continue
+      }
+      idle = 0
+      let bytes = uplinks[index].slots[slot].bodyBytes
+      if isLiveWaiting, !shares[share].hasCredit(for: bytes) { return }
+      guard shares[share].mayServe(bytes: bytes) else { continue }
+      guard submit(index, slot, now: clocks.now) else { return }
+      shares[share].served(bytes: bytes)
+      if isLiveWaiting { shares[share].sentBesideLive(bytes: bytes) }
+      onTheWay += bytes
+    }
+  }
+
+  private mutating func prepareBacklog(_ index: Int, clocks: Clocks) -> Int? {
+    guard let slot = prepare(index, .ordered, clocks: clocks),
+      uplinks[index].slots[slot].isBacklog
+    else { return nil }
+    return slot
+  }
+
+  private func backlogOnTheWay(_ share: Int) -> Int {
+    var sum = 0
+    for flow in shares[share].flows {
+      for slot in uplinks[flow.stream].slots.indices
+      where uplinks[flow.stream].slots[slot].isRequesting
+        && uplinks[flow.stream].slots[slot].isBacklog
+      {
+        sum += uplinks[flow.stream].slots[slot].bodyBytes
+      }
+    }
+    return sum
+  }
+
+  // MARK: One delivery
+
+  /// The delivery of a lane that can set out now, filled from the spool if need be.
+  private mutating func prepare(_ index: Int, _ lane: Lane, clocks: Clocks) -> Int? {
+    while uplinks[index].maySend(now: clocks.now) {
+      var slot = uplinks[index].readySlot(lane)
+      if slot == nil {
+        guard let empty = uplinks[index].fillingSlot(lane) else { return nil }
+        fill(index, empty, clocks: clocks)
+        slot = empty
+      }
+      guard let slot, uplinks[index].slots[slot].phase == .ready else { return nil }
+      dropExpired(index, slot, clocks: clocks)
+      // Nothing is left of it: the next one.
+      if uplinks[index].slots[slot].phase == .ready { return slot }
+    }
+    return nil
+  }
+
+  private mutating func fill(_ index: Int, _ slot: Int, clocks: Clocks) {
+    let lane = uplinks[index].slots[slot].lane
+    while uplinks[index].slots[slot].batch.count < uplinks[index].recordsMax {
+      guard load(index, lane, clocks: clocks) else { break }
+      guard uplinks[index].takeHead(of: lane, into: slot) else {
+        return uplinks[index].slots[slot].close()
+      }
+    }
+    guard !uplinks[index].slots[slot].batch.isEmpty else { return }
+    let isFull = uplinks[index].slots[slot].batch.count >= uplinks[index].recordsMax
+    if isFull || draining || uplinks[index].isDue(slot, now: clocks.now) {
+      uplinks[index].slots[slot].close()
+    } else {
+      uplinks[index].slots[slot].phase = .filling
+    }
+  }
+
+  /// Reads the next record of a lane, unless it is there already. While draining only what would be
+  /// lost is read.
+  private mutating func load(_ index: Int, _ lane: Lane, clocks: Clocks) -> Bool {
+    let head = lane.rawValue
+    if uplinks[index].heads[head].isLoaded { return !draining || uplinks[index].memory != nil }
+    uplinks[index].heads[head].isFromMemory = false
+    if !draining {
+      switch lane {
+      case .ordered:
+        uplinks[index].heads[head].isLoaded = spool.next(
+          stream: index, into: &uplinks[index].heads[head].record, clocks: clocks)
+      case .live:
+        let isIdle = uplinks[index].isIdle(.live)
+        uplinks[index].heads[head].isLoaded = spool.nextLive(
+          stream: index, into: &uplinks[index].heads[head].record, isIdle: isIdle, clocks: clocks)
+      }
+    }
+    guard lane == .ordered, !uplinks[index].heads[head].isLoaded else {
+      return uplinks[index].heads[head].isLoaded
+    }
+    return uplinks[index].loadFromMemory()
+  }
+
+  /// False: the core is at its limit; the delivery stays ready and is tried in a later turn.
+  private mutating func submit(_ index: Int, _ slot: Int, now: Instant) -> Bool {
+    uplinks[index].encode(slot, headers: &headers, body: &body)
+    let stream = configuration.streams[index]
+    let request = UpstreamRequest(
+      listener: listeners[index], path: stream.path,
+      authority: stream.authority, headers: headers, body: body, timeout: nil,
+      token: UInt64(index))
+    guard let id = core.submit(request, now: now) else { return false }
+    uplinks[index].slots[slot].phase = .requesting(id)
+    uplinks[index].sentAt = now
+    return true
+  }
+}

@@ -1,0 +1,144 @@
+import Primitives
+
+// What is given up - a segment for space or damage, memory for room - may hold records that a reader
+// has and that are on their way. Those are not dropped: they may well arrive. They are lent: counted
+// as waiting, settled like all others, and reported only when their reader gives them up, too.
+
+extension Spool where Storage: ~Copyable {
+  /// What a segment still holds of a stream goes at once, with one report, but for what is lent.
+  mutating func dropRange(_ place: SegmentPlace, entry: Int, reason: DropReason) {
+    let segment = logs[place.logClass].segments[place.index]
+    let held = segment.entries[entry]
+    guard held.remaining > 0 else { return }
+    let stream = held.totals.stream
+    let epoch = segment.header.epoch
+    let whole = SequenceRange(first: held.totals.first, last: held.highest)
+    let lent = lend(stream, whole, held, epoch: epoch, reason: reason)
+    logs[place.logClass].segments[place.index].entries[entry].settleAll()
+    var gap = gapReport(stream, whole.last, whole.last, reason)
+    for range in unreadRanges(stream, whole) {
+      gap.first = min(gap.first, max(range.first, streams[stream].settled.through + 1))
+      gap.last = range.last
+      // Nothing older is left of the stream, unless it changed its class.
+      streams[stream].settled.settle(range.first, range.last)
+    }
+    gap.first = min(gap.first, gap.last)
+    gap.epoch = epoch
+    gap.count = UInt64(held.remaining) - min(lent, UInt64(held.remaining))
+    gap.from = WallTime(nanoseconds: held.totals.from)
+    gap.to = WallTime(nanoseconds: held.totals.to)
+    report(gap)
+    cursor.isStale = true
+    if segment.state == .closed,
+      logs[place.logClass].segments[place.index].remaining == 0
+    {
+      hasSettledSegments = true
+    }
+  }
+
+  /// One record that waits in memory loses its place there while it is on its way.
+  mutating func lendFromTail(_ entry: TailEntry, reason: DropReason) {
+    lend(
+      entry.stream, SequenceRange(first: entry.sequence, last: entry.sequence), records: 1,
+      bytes: UInt64(entry.payloadBytes), epoch: entry.epoch, reason: reason)
+  }
+
+  /// Whether a reader has the record, settled or not.
+  func wasRead(_ stream: Int, _ sequence: UInt64) -> Bool {
+    if sequence <= streams[stream].ordered.through { return true }
+    guard let live = streams[stream].live else { return false }
+    return sequence > live.start && sequence <= live.reader.through
+  }
+
+  /// How many of a segment's records are lent from now on.
+  private mutating func lend(
+    _ stream: Int, _ whole: SequenceRange, _ held: SegmentEntry, epoch: UInt64,
+    reason: DropReason
+  ) -> UInt64 {
+    var sum: UInt64 = 0
+    for range in readRanges(stream, whole) {
+      let records = streams[stream].settled.unsettled(range.first, range.last)
+      let share = UInt64(held.remainingBytes) * records / UInt64(max(held.remaining, 1))
+      lend(stream, range, records: records, bytes: share, epoch: epoch, reason: reason)
+      sum += records
+    }
+    return sum
+  }
+
+  private mutating func lend(
+    _ stream: Int, _ range: SequenceRange, records: UInt64, bytes: UInt64, epoch: UInt64,
+    reason: DropReason
+  ) {
+    guard records > 0 else { return }
+    streams[stream].lentRecords += records
+    streams[stream].lentBytes += bytes
+    if let last = streams[stream].lent.indices.last {
+      let before = streams[stream].lent[last]
+      // Ranges that follow each other become one: their number stays that of what is on its way.
+      if before.epoch == epoch, before.reason == reason, before.range.last < range.first,
+        streams[stream].settled.unsettled(before.range.last + 1, range.first - 1) == 0
+      {
+        streams[stream].lent[last].range.last = range.last
+        return
+      }
+    }
+    streams[stream].lent.append(LentRange(range: range, epoch: epoch, reason: reason))
+  }
+
+  /// Nil: the record is not lent.
+  mutating func settleLent(_ stream: Int, _ sequence: UInt64) -> Settled? {
+    for lent in streams[stream].lent
+    where lent.range.first <= sequence && sequence <= lent.range.last {
+      streams[stream].settled.settle(sequence, sequence)
+      streams[stream].lentBytes -= streams[stream].lentBytes / streams[stream].lentRecords
+      streams[stream].lentRecords -= 1
+      if streams[stream].lentRecords == 0 {
+        streams[stream].lentBytes = 0
+        streams[stream].lent.removeAll(keepingCapacity: true)
+      }
+      cursor.isStale = true
+      return Settled(epoch: lent.epoch, time: nil)
+    }
+    return nil
+  }
+
+  /// Nobody has the lent records any more.
+  mutating func dropLent(_ stream: Int) {
+    for lent in streams[stream].lent {
+      var gap = gapReport(stream, lent.range.first, lent.range.last, lent.reason)
+      gap.count = streams[stream].settled.unsettled(lent.range.first, lent.range.last)
+      gap.epoch = lent.epoch
+      report(gap)
+      streams[stream].settled.settle(lent.range.first, lent.range.last)
+      cursor.isStale = true
+    }
+    streams[stream].lent.removeAll(keepingCapacity: true)
+    streams[stream].lentRecords = 0
+    streams[stream].lentBytes = 0
+  }
+
+  /// The parts of a range that a reader has been through.
+  private func readRanges(_ stream: Int, _ whole: SequenceRange) -> [SequenceRange] {
+    var ranges: [SequenceRange] = []
+    let through = min(whole.last, streams[stream].ordered.through)
+    if whole.first <= through { ranges.append(SequenceRange(first: whole.first, last: through)) }
+    if let live = streams[stream].live {
+      let first = max(whole.first, live.start + 1)
+      let last = min(whole.last, live.reader.through)
+      if first <= last { ranges.append(SequenceRange(first: first, last: last)) }
+    }
+    return ranges
+  }
+
+  /// The other parts.
+  private func unreadRanges(_ stream: Int, _ whole: SequenceRange) -> [SequenceRange] {
+    var ranges: [SequenceRange] = []
+    var first = whole.first
+    for range in readRanges(stream, whole) {
+      if first < range.first { ranges.append(SequenceRange(first: first, last: range.first - 1)) }
+      first = range.last + 1
+    }
+    if first <= whole.last { ranges.append(SequenceRange(first: first, last: whole.last)) }
+    return ranges
+  }
+}
