@@ -282,7 +282,7 @@ extension String {
     String(self[..<range.lowerBound]) + other + String(self[range.upperBound...])
   }
 
-  @Test("a result that comes about while actions are carried out is taken at once, not at the next event")
+  @Test("a result that comes about amid a turn's actions is taken at once, not at the next event")
   func resultAmidActions() {
     let world = World(scooter)
     world.isUp = false
