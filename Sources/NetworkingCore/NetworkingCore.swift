@@ -152,6 +152,9 @@ public struct NetworkingCore: Sendable {
     return result
   }
 
+  /// Whether `nextResult` has one.
+  public var hasResult: Bool { finished.count > 0 }
+
   /// Requests that were taken and whose result was not.
   public var requestsUnderWay: Int { limits.requestsMax - freeRequests.count }
 
