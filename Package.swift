@@ -45,8 +45,9 @@ let package = Package(
     .target(
       name: "NetworkingCore", dependencies: ["Policy", "HTTP2", "HPACK", "Primitives"],
       swiftSettings: pure),
-    .target(name: "Configuration", dependencies: ["Primitives"], swiftSettings: pure),
     .target(name: "Ingest", dependencies: ["Primitives"], swiftSettings: pure),
+    .target(
+      name: "Configuration", dependencies: ["Ingest", "Primitives"], swiftSettings: pure),
     .target(name: "Spool", dependencies: ["Primitives"], swiftSettings: pure),
     .target(
       name: "Gateway",
@@ -97,7 +98,7 @@ let package = Package(
       dependencies: ["NetworkingCore", "Policy", "HTTP2", "HPACK", "Primitives"],
       swiftSettings: tests),
     .testTarget(
-      name: "ConfigurationTests", dependencies: ["Configuration", "Primitives"],
+      name: "ConfigurationTests", dependencies: ["Configuration", "Ingest", "Primitives"],
       swiftSettings: tests),
     .testTarget(
       name: "IngestTests", dependencies: ["Ingest", "Primitives"], swiftSettings: tests),

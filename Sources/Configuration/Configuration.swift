@@ -1,3 +1,4 @@
+import Ingest
 import Primitives
 
 /// The whole configuration of a daemon, parsed, checked and complete: every name that one part
@@ -91,12 +92,12 @@ public struct SerialConfiguration: Equatable, Sendable {
   public var parity = Parity.none
   public var stopBits: UInt8 = 1
   public var flow = FlowControl.none
-  public var framing: FramingConfiguration
+  public var framing: FramingSpecification
   /// An index into `Configuration.streams`.
   public var stream: Int
 
   public init(
-    name: ByteString, device: ByteString, baud: UInt32, framing: FramingConfiguration, stream: Int
+    name: ByteString, device: ByteString, baud: UInt32, framing: FramingSpecification, stream: Int
   ) {
     self.name = name
     self.device = device
@@ -104,16 +105,6 @@ public struct SerialConfiguration: Equatable, Sendable {
     self.framing = framing
     self.stream = stream
   }
-}
-
-/// `framing` of a serial port with the keys that belong to it.
-public enum FramingConfiguration: Equatable, Sendable {
-  case line(delimiter: UInt8)
-  case nmea
-  case vesc(deliver: Deliver)
-
-  /// `deliver`: the record is the frame as it was on the wire, or its payload field alone.
-  public enum Deliver: Sendable { case frame, payload }
 }
 
 /// `[mqtt]`.

@@ -20,18 +20,7 @@ struct SerialInput {
 
   init(_ configuration: SerialConfiguration) {
     self.configuration = configuration
-    framer = Framer(FramingSpecification(configuration.framing), baud: configuration.baud)
-  }
-}
-
-extension FramingSpecification {
-  init(_ framing: FramingConfiguration) {
-    switch framing {
-    case .line(let delimiter): self = .line(delimiter: delimiter)
-    case .nmea: self = .nmea
-    case .vesc(.frame): self = .vesc(deliver: .frame)
-    case .vesc(.payload): self = .vesc(deliver: .payload)
-    }
+    framer = Framer(configuration.framing, baud: configuration.baud)
   }
 }
 
