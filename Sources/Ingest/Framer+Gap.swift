@@ -9,6 +9,7 @@ extension Framer {
     isDiscarding = false
     let count = tail - head
     guard count > 0 else { return }
+    let storage = storage
     let bytes = storage.span.extracting(head..<tail)
     if ModbusRTUFraming.firstEnd(bytes, reaching: count, &gaps.origins) != nil {
       gaps.ready = count
@@ -23,6 +24,7 @@ extension Framer {
   }
 
   mutating func scanGapped() -> FrameScan {
+    let storage = storage
     let bytes = storage.span.extracting(head..<tail)
     if gaps.stale > 0 { return bad(gaps.stale) }
     if isDiscarding { return .skip(bytes.count, .garbage) }

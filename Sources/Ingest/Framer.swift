@@ -231,6 +231,7 @@ public struct Framer: Sendable {
   /// Decodes `body` into `frame`. An empty frame is no event: there is nothing to deliver.
   private mutating func decode(_ size: Int, _ body: Range<Int>) -> FramerEvent? {
     frame.removeAll(keepingCapacity: true)
+    let storage = storage
     let bytes = storage.span.extracting(head + body.lowerBound..<head + body.upperBound)
     let failure: BadFrameReason? =
       switch kind {
