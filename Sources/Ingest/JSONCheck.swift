@@ -37,11 +37,9 @@ struct JSONCheck: ~Copyable {
 
   private var isInObject: Bool { objects & 1 == 1 }
 
-  private mutating func open(isObject: Bool) -> Bool {
-    guard depth < FramingLimits.jsonDepthMax else { return false }
+  private mutating func open(isObject: Bool) {
     depth += 1
     objects = objects << 1 | (isObject ? 1 : 0)
-    return true
   }
 
   private mutating func close() {
@@ -54,15 +52,19 @@ struct JSONCheck: ~Copyable {
     guard index < text.count else { return nil }
     switch text[index] {
     case UInt8(ascii: "{"):
+      guard depth < FramingLimits.jsonDepthMax else { return nil }
       index += 1
       skipSpace(text)
       if take(text, UInt8(ascii: "}")) { return true }
-      return open(isObject: true) && name(text) ? false : nil
+      open(isObject: true)
+      return name(text) ? false : nil
     case UInt8(ascii: "["):
+      guard depth < FramingLimits.jsonDepthMax else { return nil }
       index += 1
       skipSpace(text)
       if take(text, UInt8(ascii: "]")) { return true }
-      return open(isObject: false) ? false : nil
+      open(isObject: false)
+      return false
     case UInt8(ascii: "\""): return string(text) ? true : nil
     case UInt8(ascii: "t"): return word(text, "true") ? true : nil
     case UInt8(ascii: "f"): return word(text, "false") ? true : nil

@@ -26,7 +26,8 @@ extension LengthFraming {
   public static let xiaomi: [LengthFraming] = [
     LengthFraming(
       sync: [0x55, 0xAA],
-      size: .field(LengthField(offset: 2, width: 1, order: .little, bias: 6, minimum: 2, maximum: 255)),
+      size: .field(
+        LengthField(offset: 2, width: 1, order: .little, bias: 6, minimum: 2, maximum: 255)),
       check: Check(.sum16Inverted, from: 2, to: .end(2), at: .end(2), order: .little),
       payloadStart: 6, payloadEnd: .end(2), maximum: 261)
   ]
@@ -53,7 +54,8 @@ extension LengthFraming {
   /// the negated sum from the status on, 77. A request has A5 or 5A and the register instead.
   public static let jbd: [LengthFraming] = [
     LengthFraming(
-      sync: [0xDD], size: .field(LengthField(offset: 3, width: 1, order: .big, bias: 7, maximum: 255)),
+      sync: [0xDD],
+      size: .field(LengthField(offset: 3, width: 1, order: .big, bias: 7, maximum: 255)),
       check: Check(.sum16Negated, from: 2, to: .end(3), at: .end(3), order: .big),
       trailer: [0x77], payloadStart: 4, payloadEnd: .end(3), maximum: 262)
   ]
@@ -62,7 +64,8 @@ extension LengthFraming {
   public static let ubx: [LengthFraming] = [
     LengthFraming(
       sync: [0xB5, 0x62],
-      size: .field(LengthField(offset: 4, width: 2, order: .little, bias: 8, maximum: ubxPayloadMax)),
+      size: .field(
+        LengthField(offset: 4, width: 2, order: .little, bias: 8, maximum: ubxPayloadMax)),
       check: Check(.fletcher8, from: 2, to: .end(2), at: .end(2), order: .big),
       payloadStart: 6, payloadEnd: .end(2), maximum: Int(ubxPayloadMax) + 8)
   ]
@@ -74,7 +77,8 @@ extension LengthFraming {
   public static let rtcm3: [LengthFraming] = [
     LengthFraming(
       sync: [0xD3],
-      size: .field(LengthField(offset: 1, width: 2, order: .big, mask: 0x3FF, bias: 6, maximum: 1023)),
+      size: .field(
+        LengthField(offset: 1, width: 2, order: .big, mask: 0x3FF, bias: 6, maximum: 1023)),
       fixed: [FixedByte(offset: 1, mask: 0xFC, value: 0)],
       check: Check(.crc24Q, from: 0, to: .end(3), at: .end(3), order: .big),
       payloadStart: 3, payloadEnd: .end(3), maximum: 1029)
@@ -95,10 +99,12 @@ extension LengthFraming {
     }
     return [
       LengthFraming(
-        sync: [0xFE], size: .field(LengthField(offset: 1, width: 1, order: .big, bias: 8, maximum: 255)),
+        sync: [0xFE],
+        size: .field(LengthField(offset: 1, width: 1, order: .big, bias: 8, maximum: 255)),
         check: check(id: 5, width: 1), payloadStart: 6, payloadEnd: .end(2), maximum: 263),
       LengthFraming(
-        sync: [0xFD], size: .field(LengthField(offset: 1, width: 1, order: .big, bias: 12, maximum: 255)),
+        sync: [0xFD],
+        size: .field(LengthField(offset: 1, width: 1, order: .big, bias: 12, maximum: 255)),
         // A packet with any other incompatible flag is to be dropped by whoever does not know it.
         fixed: [FixedByte(offset: 2, mask: 0xFE, value: 0)],
         check: check(id: 7, width: 3), extension: Extension(offset: 2, mask: 0x01, size: 13),

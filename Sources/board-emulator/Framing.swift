@@ -32,7 +32,8 @@ extension Options.Framing {
   private static var described: LengthFraming {
     LengthFraming(
       sync: [0xA5, 0x5A],
-      size: .field(LengthFraming.LengthField(offset: 2, width: 2, order: .big, bias: 7, maximum: 256)),
+      size: .field(
+        LengthFraming.LengthField(offset: 2, width: 2, order: .big, bias: 7, maximum: 256)),
       check: LengthFraming.Check(
         .crc16CCITTFalse, from: 2, to: .end(3), at: .end(3), order: .big),
       trailer: [0x0D], payloadStart: 4, payloadEnd: .end(3), maximum: 263)

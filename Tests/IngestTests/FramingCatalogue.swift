@@ -10,8 +10,6 @@ struct FramingSample: Sendable, CustomStringConvertible {
   let damaged: [UInt8]
   /// What opens the line, without being a frame: COBS discards up to the first delimiter.
   var opening: [UInt8] = []
-  /// Nothing in a damaged or partial frame is taken for a good one.
-  var isChecked = true
   /// Silence ends a partial frame.
   var endsWithSilence = true
   var description: String { name }
@@ -35,8 +33,7 @@ enum FramingCatalogue {
   static let line = FramingSample(
     name: "line", specification: .line(delimiter: 0x0A),
     frames: ["one", "two words", "{\"n\":1}"].map { (bytes($0 + "\r\n"), bytes($0)) },
-    damaged: [UInt8](repeating: 0x78, count: 5000) + [0x0A], isChecked: false,
-    endsWithSilence: false)
+    damaged: [UInt8](repeating: 0x78, count: 5000) + [0x0A], endsWithSilence: false)
 
   static let jsonLines = FramingSample(
     name: "json-lines", specification: .jsonLines,
@@ -52,13 +49,12 @@ enum FramingCatalogue {
 
   static let slip = FramingSample(
     name: "slip", specification: .slip(maximum: 1006),
-    frames: payloads.map { (Encode.slip($0), $0) }, damaged: [0xC0, 0x41, 0xDB, 0x42, 0xC0],
-    isChecked: false)
+    frames: payloads.map { (Encode.slip($0), $0) }, damaged: [0xC0, 0x41, 0xDB, 0x42, 0xC0])
 
   static let cobs = FramingSample(
     name: "cobs", specification: .cobs(maximum: 1024),
     frames: payloads.map { (Encode.cobs($0) + [0], $0) }, damaged: [0x05, 0x11, 0x22, 0x00],
-    opening: [0], isChecked: false)
+    opening: [0])
 
   static let hdlc = FramingSample(
     name: "hdlc", specification: .hdlc(maximum: 1500),
@@ -72,7 +68,8 @@ enum FramingCatalogue {
     damaged: [0x02, 0x41, 0x42, 0x03, 0x55])
 
   static let stuffed = FramingSample(
-    name: "stx-etx with DLE", specification: .stxEtx(STXETXFraming(check: .crc16XModem, isStuffed: true)),
+    name: "stx-etx with DLE",
+    specification: .stxEtx(STXETXFraming(check: .crc16XModem, isStuffed: true)),
     frames: (payloads + [[0x10, 0x10, 0x03, 0x02], [0x10]]).map { (Encode.stuffed($0), $0) },
     damaged: [0x10, 0x02, 0x41, 0x10, 0x03, 0x55, 0x66])
 
@@ -81,8 +78,10 @@ enum FramingCatalogue {
     frames: [
       // Read one register, as the guide of the protocol prints the query; and its longest frame.
       (bytes(":010300000001FB\r\n"), [1, 3, 0, 0, 0, 1]),
-      (Encode.modbusASCII([0x11, 0x03] + [UInt8](repeating: 0xAB, count: 252)),
-        [0x11, 0x03] + [UInt8](repeating: 0xAB, count: 252)),
+      (
+        Encode.modbusASCII([0x11, 0x03] + [UInt8](repeating: 0xAB, count: 252)),
+        [0x11, 0x03] + [UInt8](repeating: 0xAB, count: 252)
+      ),
       (bytes(":110300010001ea\r\n"), [0x11, 3, 0, 1, 0, 1]),
     ], damaged: bytes(":010300000001FC\r\n"))
 
@@ -96,7 +95,10 @@ enum FramingCatalogue {
       "ninebot", LengthFraming.ninebot, payloads.map { Encode.ninebot($0) }),
     length(
       "daly", LengthFraming.daly,
-      [unhex("A5 40 90 08 00 00 00 00 00 00 00 00 7D"), unhex("A5 01 90 08 02 3D 00 00 75 30 03 B1 D6")]),
+      [
+        unhex("A5 40 90 08 00 00 00 00 00 00 00 00 7D"),
+        unhex("A5 01 90 08 02 3D 00 00 75 30 03 B1 D6"),
+      ]),
     length(
       "jbd", LengthFraming.jbd,
       [

@@ -34,7 +34,8 @@ enum FramerProbe {
       return .line(delimiter: UInt8(truncatingIfNeeded: input.number("--delimiter", or: 10)))
     }
     let name = framing.hasPrefix("{") ? framing : "\"" + framing + "\""
-    var text: ByteString = "node.id = \"n\"\n[[stream]]\nname = \"s\"\ntarget = \"http://h\"\npath = \"/\"\n"
+    var text: ByteString =
+      "node.id = \"n\"\n[[stream]]\nname = \"s\"\ntarget = \"http://h\"\npath = \"/\"\n"
     text = text + "[[serial]]\nname = \"p\"\ndevice = \"/d\"\nbaud = 9600\nstream = \"s\"\n"
     text = text + "framing = " + name + "\n"
     if let deliver = input.option("--deliver") { text = text + "deliver = \"" + deliver + "\"\n" }

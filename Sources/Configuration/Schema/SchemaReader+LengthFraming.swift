@@ -161,7 +161,9 @@ extension SchemaReader {
       return nil
     }
     var bytes: [UInt8] = []
-    for index in 0..<digits.count / 2 { bytes.append(digits[2 * index] << 4 | digits[2 * index + 1]) }
+    for index in 0..<digits.count / 2 {
+      bytes.append(digits[2 * index] << 4 | digits[2 * index + 1])
+    }
     return bytes
   }
 
