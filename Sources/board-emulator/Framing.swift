@@ -75,6 +75,8 @@ extension Options.Framing {
     // CR LF and a digit; the flag that the next frame begins with would end this one.
     case .nmea: size - 3
     case .hdlc: size - 2
+    // What is missing behind the CRC would be the signature, and be made up from the next frame.
+    case .mavlink: min(size - 1, 20)
     // LF; the trailer; the last byte of the check.
     default: size - 1
     }
