@@ -85,7 +85,7 @@ def test_the_emulated_boards_frames_arrive(folder, spoke, make_upstream, make_em
         folder, stream("s", upstream.url, path="/s", in_flight=4), serial("bus", link, "s", framing),
     ))
     emulator = make_emulator(
-        "--framing", framing, "--baud", "115200", "--generate", "60", "--link", str(link), "--noise", "0.1", "--gap", "0.05")
+        "--framing", framing, "--baud", "115200", "--generate", "60", "--link", str(link), "--noise", "0.1")
     wait_until(lambda: emulator.process.poll() is not None, "the emulator has played everything", 60)
     sent = int(re.search(r"sent (\d+) frames", emulator.log.read_text()).group(1))
     if framing == "modbus-rtu":
