@@ -45,6 +45,8 @@ let package = Package(
     .target(
       name: "NetworkingCore", dependencies: ["Policy", "HTTP2", "HPACK", "Primitives"],
       swiftSettings: pure),
+    .target(name: "Protobuf", dependencies: ["Primitives"], swiftSettings: pure),
+    .target(name: "GRPC", dependencies: ["Primitives"], swiftSettings: pure),
     .target(name: "Ingest", dependencies: ["Primitives"], swiftSettings: pure),
     .target(
       name: "Configuration", dependencies: ["Ingest", "Primitives"], swiftSettings: pure),
@@ -52,9 +54,10 @@ let package = Package(
     .target(
       name: "Gateway",
       dependencies: [
-        "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "HTTP2", "HPACK",
-        "Primitives",
+        "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "GRPC", "Protobuf", "HTTP2",
+        "HPACK", "Primitives",
       ],
+      exclude: ["Proto"],
       swiftSettings: pure),
 
     // The operating system.
@@ -82,7 +85,7 @@ let package = Package(
       name: "probe",
       dependencies: [
         "HPACK", "HTTP2", "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy",
-        "Gateway", "Platform", "CLinux", "Primitives",
+        "Gateway", "GRPC", "Protobuf", "Platform", "CLinux", "Primitives",
       ],
       path: "Tests/Probe", swiftSettings: impure, linkerSettings: link),
     .testTarget(
@@ -91,6 +94,8 @@ let package = Package(
       name: "HPACKTests", dependencies: ["HPACK", "Primitives"], swiftSettings: tests),
     .testTarget(
       name: "HTTP2Tests", dependencies: ["HTTP2", "HPACK", "Primitives"], swiftSettings: tests),
+    .testTarget(name: "ProtobufTests", dependencies: ["Protobuf"], swiftSettings: tests),
+    .testTarget(name: "GRPCTests", dependencies: ["GRPC", "Primitives"], swiftSettings: tests),
     .testTarget(
       name: "PolicyTests", dependencies: ["Policy", "Primitives"], swiftSettings: tests),
     .testTarget(
@@ -115,8 +120,8 @@ let package = Package(
     .testTarget(
       name: "GatewayTests",
       dependencies: [
-        "Gateway", "Configuration", "NetworkingCore", "HTTP2", "HPACK", "Spool", "TestSupport",
-        "Primitives",
+        "Gateway", "Configuration", "NetworkingCore", "GRPC", "Protobuf", "HTTP2", "HPACK", "Spool",
+        "TestSupport", "Primitives",
       ], swiftSettings: tests),
   ]
 )

@@ -53,6 +53,22 @@ install_packages() {
     die "could not install: ${missing[*]}"
 }
 
+# Installs servers that only the tests start: without this Debian starts each as a service, on the
+# ports that something else may have. A policy that is there already is left as it is.
+install_without_services() {
+  local policy=/usr/sbin/policy-rc.d status=0 package wanted=0
+  for package in "$@"; do package_installed "$package" || wanted=1; done
+  [[ $wanted -eq 1 ]] || return 0
+  if [[ -e $policy ]]; then
+    install_packages "$@"
+    return
+  fi
+  as_root install -m 755 /dev/stdin "$policy" <<<$'#!/bin/sh\nexit 101'
+  (install_packages "$@") || status=$?
+  as_root rm -f "$policy"
+  [[ $status -eq 0 ]] || exit "$status"
+}
+
 # Finds the Swift toolchain; sudo often resets PATH, so the usual places are looked at too.
 require_swift() {
   local home candidate

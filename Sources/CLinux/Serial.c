@@ -7,6 +7,7 @@
 #include <asm/termbits.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/serial.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -99,11 +100,10 @@ int spoke_serial_configure(int descriptor, const struct spoke_line *line) {
   // CLOCAL: no carrier is waited for. No HUPCL: a drop of DTR resets many boards.
   settings.c_cflag = CREAD | CLOCAL | size_flag(line->data_bits) | BOTHER | (BOTHER << IBSHIFT);
   if (line->stop_bits == 2) settings.c_cflag |= CSTOPB;
-  if (line->parity != 0) {
-    settings.c_cflag |= PARENB;
-    // No PARMRK: a byte with bad parity arrives as NUL and fails the frame's own check.
-    settings.c_iflag |= INPCK;
-  }
+  if (line->parity != 0) settings.c_cflag |= PARENB;
+  // Errors and breaks are marked in the data, without parity too: a byte with a framing error would
+  // pass for a good one. INPCK lets the driver report them, PARMRK makes FF 00 x of them.
+  settings.c_iflag |= INPCK | PARMRK;
   if (line->parity == 2 || line->parity == 3) settings.c_cflag |= PARODD;
   if (line->parity >= 3) settings.c_cflag |= CMSPAR;
   if (line->flow == 1) settings.c_cflag |= CRTSCTS;
@@ -135,9 +135,11 @@ int spoke_serial_state(int descriptor, struct spoke_line_state *state) {
   if (control & PARENB) state->line.parity = control & CMSPAR ? (odd ? 3 : 4) : (odd ? 2 : 1);
   state->line.stop_bits = control & CSTOPB ? 2 : 1;
   state->line.flow = control & CRTSCTS ? 1 : (input & (IXON | IXOFF) ? 2 : 0);
-  tcflag_t cooked = BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IUCLC;
+  tcflag_t cooked = IGNBRK | IGNPAR | BRKINT | ISTRIP | INLCR | IGNCR | ICRNL | IUCLC;
   state->raw = (input & cooked) == 0 && (settings.c_oflag & OPOST) == 0 &&
                (settings.c_lflag & (ECHO | ECHONL | ICANON | ISIG | IEXTEN)) == 0;
+  state->marks_errors = (input & PARMRK) != 0;
+  state->checks_parity = (input & INPCK) != 0;
   state->hang_up_on_close = (control & HUPCL) != 0;
   return 0;
 }
@@ -150,4 +152,46 @@ int spoke_device_major(int descriptor) {
   struct stat status;
   if (fstat(descriptor, &status) != 0) return -errno;
   return S_ISCHR(status.st_mode) ? (int)major(status.st_rdev) : -ENOTTY;
+}
+
+int spoke_serial_rs485(int descriptor, struct spoke_rs485 *rs485) {
+  struct serial_rs485 settings;
+  memset(&settings, 0, sizeof settings);
+  settings.flags = rs485->flags;
+  settings.delay_rts_before_send = rs485->delay_before_send;
+  settings.delay_rts_after_send = rs485->delay_after_send;
+  if (ioctl(descriptor, TIOCSRS485, &settings) != 0) return -errno;
+  if (ioctl(descriptor, TIOCGRS485, &settings) != 0) return -errno;
+  rs485->flags = settings.flags;
+  rs485->delay_before_send = settings.delay_rts_before_send;
+  rs485->delay_after_send = settings.delay_rts_after_send;
+  return 0;
+}
+
+int spoke_serial_errors(int descriptor, struct spoke_line_errors *errors) {
+  struct serial_icounter_struct counts;
+  memset(&counts, 0, sizeof counts);
+  if (ioctl(descriptor, TIOCGICOUNT, &counts) != 0) return -errno;
+  errors->frame = (uint32_t)counts.frame;
+  errors->overrun = (uint32_t)counts.overrun;
+  errors->parity = (uint32_t)counts.parity;
+  errors->brk = (uint32_t)counts.brk;
+  errors->buf_overrun = (uint32_t)counts.buf_overrun;
+  return 0;
+}
+
+int spoke_serial_low_latency(int descriptor) {
+  struct serial_struct settings;
+  memset(&settings, 0, sizeof settings);
+  if (ioctl(descriptor, TIOCGSERIAL, &settings) != 0) return -errno;
+  settings.flags |= ASYNC_LOW_LATENCY;
+  if (ioctl(descriptor, TIOCSSERIAL, &settings) != 0) return -errno;
+  if (ioctl(descriptor, TIOCGSERIAL, &settings) != 0) return -errno;
+  return settings.flags & ASYNC_LOW_LATENCY ? 0 : -EOPNOTSUPP;
+}
+
+int spoke_device_minor(int descriptor) {
+  struct stat status;
+  if (fstat(descriptor, &status) != 0) return -errno;
+  return S_ISCHR(status.st_mode) ? (int)minor(status.st_rdev) : -ENOTTY;
 }

@@ -92,6 +92,12 @@ public struct SerialConfiguration: Equatable, Sendable {
   public var parity = Parity.none
   public var stopBits: UInt8 = 1
   public var flow = FlowControl.none
+  /// Nil: not a bus.
+  public var rs485: RS485Configuration?
+  /// `low_latency`: the driver is asked to hand every byte over at once.
+  public var lowLatency = false
+  /// The port hears what it sends. No key sets it while nothing is sent.
+  public var suppressesEcho = false
   public var framing: FramingSpecification
   /// An index into `Configuration.streams`.
   public var stream: Int
@@ -105,6 +111,28 @@ public struct SerialConfiguration: Equatable, Sendable {
     self.framing = framing
     self.stream = stream
   }
+}
+
+/// `rs485` of a serial port: its driver turns the direction of a two-wire bus.
+public struct RS485Configuration: Equatable, Sendable {
+  /// `fallback`: what to do with a driver that cannot.
+  public enum Fallback: Sendable {
+    /// The port does not open.
+    case error
+    /// The adapter turns the direction itself.
+    case autoDirection
+  }
+  /// The level of RTS while sending, and otherwise; they differ.
+  public var rtsOnSend = true
+  public var rtsAfterSend = false
+  /// Whole milliseconds, 100 at most.
+  public var delayBeforeSend = Interval.zero
+  public var delayAfterSend = Interval.zero
+  public var rxDuringTx = false
+  public var terminateBus = false
+  public var fallback = Fallback.error
+
+  public init() {}
 }
 
 /// `[mqtt]`.
@@ -159,6 +187,18 @@ public enum Durability: Sendable {
   case spill
 }
 
+/// `encoding` of a stream: how records become requests.
+public enum Encoding: Sendable {
+  /// One record a request, CloudEvents 1.0 HTTP binary mode.
+  case cloudEvents
+  /// A JSON array of CloudEvents.
+  case cloudEventsBatch
+  /// `spoke.v1.RecordBatch`.
+  case protobuf
+  /// A gRPC call: the payloads are the messages.
+  case grpc
+}
+
 /// `[[stream]]`: an uplink.
 public struct StreamConfiguration: Equatable, Sendable {
   public var name: ByteString
@@ -167,6 +207,7 @@ public struct StreamConfiguration: Equatable, Sendable {
   public var contentType: ByteString = "application/octet-stream"
   /// The `ce-type` of its records.
   public var type: ByteString = "dev.spoke.record"
+  public var encoding = Encoding.cloudEvents
   public var priority = Priority.telemetry
   public var durability = Durability.spill
   /// Zero: no limit.

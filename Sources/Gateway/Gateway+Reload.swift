@@ -91,13 +91,3 @@ extension Gateway where Storage: ~Copyable {
     ports = inputs
   }
 }
-
-extension SerialInput {
-  mutating func continueCounting(from old: SerialInput) {
-    bytes = old.bytes
-    frames = old.frames
-    badFrames = old.badFrames
-    reopens = old.reopens
-    lastFrame = old.lastFrame
-  }
-}

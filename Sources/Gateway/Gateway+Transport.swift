@@ -16,14 +16,22 @@ extension Gateway where Storage: ~Copyable {
     core.resolutionFailed(id, now: now)
   }
 
-  /// TCP and TLS are established, the peer speaks `h2`.
-  public mutating func connected(_ id: ConnectionID, now: Instant) {
-    core.connected(id, now: now)
+  /// TCP is established, TLS not yet.
+  public mutating func tcpConnected(_ id: ConnectionID, now: Instant) {
+    core.tcpConnected(id, now: now)
+  }
+
+  /// TCP and TLS are established, the peer speaks `h2`. `isResumed`: TLS went on with the session of
+  /// an earlier connection.
+  public mutating func connected(_ id: ConnectionID, isResumed: Bool = false, now: Instant) {
+    core.connected(id, isResumed: isResumed, now: now)
   }
 
   /// Answers `.connect`; the driver has closed the socket. `reason` is for a person.
-  public mutating func connectionFailed(_ id: ConnectionID, _ reason: String, now: Instant) {
-    core.connectionFailed(id, ByteString(reason), now: now)
+  public mutating func connectionFailed(
+    _ id: ConnectionID, _ reason: String, kind: ConnectFailureKind = .transport, now: Instant
+  ) {
+    core.connectionFailed(id, ByteString(reason), kind: kind, now: now)
   }
 
   /// Bytes the peer sent on a connection, after TLS.

@@ -41,7 +41,10 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   var turnedAt: Instant
   let startedAt: Instant
   let startedWall: WallTime
+  // What the next request is made of, kept for their storage.
+  private var batch = RecordBatch()
   private var headers = HeaderList()
+  private var body: [UInt8] = []
 
   /// Opens the spool and is ready to take records. Never fails: what is wrong with the disk becomes
   /// a report, a counter and a log line.
@@ -58,6 +61,10 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     spool = Spool(
       opening: storage, limits: limits,
       streams: configuration.spoolStreams, seed: random.next(), clocks: clocks)
+    if configuration.mqtt != nil {
+      let stored = spool.recentTokens(ofEachClass: RecentMessages.capacity)
+      mqtt.recent = RecentMessages(stored: stored)
+    }
     core = NetworkingCore(limits: CoreLimits(), seed: random.next())
     core.apply(configuration.directSnapshot, now: clocks.now)
     ports = configuration.serial.map { SerialInput($0) }
@@ -95,7 +102,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   /// Does everything that follows from what was received and from the time.
   public mutating func finishTurn(clocks: Clocks) {
     turnedAt = clocks.now
-    handleFramerTimeouts(clocks: clocks)
+    handleSerialTimeouts(clocks: clocks)
     core.setWall(clocks.wall, now: clocks.now)
     if let deadline = core.nextDeadline(), deadline <= clocks.now {
       core.handleTimeout(now: clocks.now)
@@ -141,7 +148,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     consider(spool.nextDeadline())
     consider(acknowledgements.nextDeadline())
     consider(nextRefusalDeadline)
-    for port in ports { consider(port.framer.nextDeadline()) }
+    for port in ports { consider(nextSerialDeadline(port)) }
     for uplink in uplinks {
       consider(uplink.nextDeadline())
       if uplink.configuration.priority == .alarm { consider(uplink.precedenceEnds(now: turnedAt)) }
@@ -201,11 +208,12 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
 
   private mutating func submit(_ index: Int, _ slot: Int, now: Instant) {
     let stream = configuration.streams[index]
-    uplinks[index].encoding.encode(uplinks[index].slots[slot].record, into: &headers)
+    batch.removeAll()
+    batch.append(uplinks[index].slots[slot].record)
+    uplinks[index].encoder.encode(batch, 0..<1, headers: &headers, body: &body)
     let request = UpstreamRequest(
-      listener: listeners[index], method: "POST", path: stream.path,
-      authority: stream.authority, headers: headers,
-      body: uplinks[index].slots[slot].record.payload, timeout: nil, token: UInt64(index))
+      listener: listeners[index], path: stream.path, authority: stream.authority, headers: headers,
+      body: body, timeout: nil, token: UInt64(index))
     // Nil: the core is at its limit; the record stays ready and is tried in a later turn.
     guard let id = core.submit(request, now: now) else { return }
     uplinks[index].slots[slot].phase = .requesting(id)
@@ -217,7 +225,8 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     let index = Int(result.token)
     guard index < uplinks.count, let slot = uplinks[index].slot(of: result.id) else { return }
     let sequence = uplinks[index].slots[slot].record.sequence
-    switch DeliveryOutcome.of(result.outcome, retriesConflict: false) {
+    let isCall = configuration.streams[index].encoding == .grpc
+    switch DeliveryOutcome.of(result.outcome, retriesConflict: false, isCall: isCall) {
     case .delivered:
       endHold(index, clocks: clocks)
       spool.acknowledge(stream: index, sequence: sequence, now: clocks.now)
@@ -274,18 +283,22 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     guard isNew else { return }
     log(
       .warning,
-      "stream \(name(index)): upstream answered \(status); records are kept, probing every 30 s")
+      "stream \(name(index)): upstream answered \(AnswerStatus.words(status)); records are kept, "
+        + "probing every 30 s")
     let name = configuration.streams[index].name
     report("held", clocks: clocks) { json in
       json.member("stream", name)
-      json.member("status", UInt64(status))
+      json.member(AnswerStatus.member(status), UInt64(status))
     }
   }
 
   private mutating func endHold(_ index: Int, clocks: Clocks) {
     guard let held = uplinks[index].hold else { return }
     uplinks[index].hold = nil
-    log(.info, "stream \(name(index)): upstream takes records again after \(held.status)")
+    log(
+      .info,
+      "stream \(name(index)): upstream takes records again after \(AnswerStatus.words(held.status))"
+    )
   }
 
   private mutating func park(_ index: Int, _ slot: Int, _ status: UInt16, clocks: Clocks) {
@@ -293,7 +306,8 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     let sequence = uplinks[index].slots[slot].record.sequence
     log(
       .warning,
-      "stream \(name(index)): upstream answered \(status) to record \(sequence); it is parked")
+      "stream \(name(index)): upstream answered \(AnswerStatus.words(status)) to record "
+        + "\(sequence); it is parked")
     spool.park(stream: index, sequence: sequence, status: status, clocks: clocks)
     uplinks[index].slots[slot].clear()
   }

@@ -86,6 +86,11 @@ public struct HeaderList: Sendable {
       Field(name: start..<middle, value: middle..<bytes.count, indexing: indexing))
   }
 
+  /// A constant field.
+  public mutating func append(name: StaticString, text: StaticString) {
+    withBytes(of: text) { append(name: name, value: $0) }
+  }
+
   public var count: Int { fields.count }
   public var isEmpty: Bool { fields.isEmpty }
 

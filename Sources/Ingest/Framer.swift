@@ -49,6 +49,8 @@ public struct Framer: Sendable {
   /// counted again.
   private var failedUntil: UInt64 = 0
   private var lastByte = Instant(nanoseconds: 0)
+  /// The last byte that the line damaged, by its place among all bytes: its frame is bad.
+  private var damagedAt: UInt64?
 
   /// The last frame, until the next call. Borrow it; a kept copy costs an allocation.
   public private(set) var frame: [UInt8] = []
@@ -136,6 +138,15 @@ public struct Framer: Sendable {
     }
   }
 
+  /// The next byte was received with a parity or framing error: the frame that it is in is bad, even
+  /// if its check holds, or it has none.
+  public mutating func receiveDamage() { damagedAt = settled + UInt64(tail - head) }
+
+  /// The line was interrupted: the frame under way, if there is one, is bad.
+  public mutating func receiveBreak() {
+    if head < tail { damagedAt = settled + UInt64(tail - head - 1) }
+  }
+
   /// When a partial frame will have waited long enough, or silence will have ended a frame.
   public func nextDeadline() -> Instant? {
     guard let silence, head < tail else { return nil }
@@ -198,9 +209,17 @@ public struct Framer: Sendable {
         if let event = fail(ending, extent: extent, skip: skip) { return event }
       case .skip(let count, let skipped): self.skip(count, skipped)
       case .frame(let size, let payload):
+        if isDamaged(size) {
+          if let event = fail(.lineError, extent: size, skip: size) { return event }
+          continue
+        }
         deliver(size, payload)
         return .frame
       case .enclosed(let size, let body):
+        if isDamaged(size) {
+          if let event = fail(.lineError, extent: size, skip: size) { return event }
+          continue
+        }
         if let event = decode(size, body) { return event }
       case .bad(let reason, let extent, let skip):
         if let event = fail(reason, extent: extent, skip: skip) { return event }
@@ -210,6 +229,11 @@ public struct Framer: Sendable {
       }
     }
     return nil
+  }
+
+  private func isDamaged(_ size: Int) -> Bool {
+    guard let damagedAt else { return false }
+    return damagedAt >= settled && damagedAt < settled + UInt64(size)
   }
 
   private mutating func scan() -> FrameScan {

@@ -25,6 +25,8 @@ public enum BadFrameReason: UInt8, Sendable, Equatable {
   case aborted
   /// A MAVLink message whose CRC_EXTRA is not known, so that it cannot be checked.
   case unknownMessage
+  /// The line damaged one of its bytes: a parity or framing error, or a break.
+  case lineError
 
   /// The name in statistics and messages.
   public var name: StaticString {
@@ -41,10 +43,11 @@ public enum BadFrameReason: UInt8, Sendable, Equatable {
     case .encoding: "encoding"
     case .aborted: "aborted"
     case .unknownMessage: "unknown-message"
+    case .lineError: "line-error"
     }
   }
 
-  static let count = 12
+  static let count = 13
 
   /// Every reason, in the order of their raw values.
   public static var all: [BadFrameReason] {
@@ -63,7 +66,7 @@ public struct FramerCounters: Sendable {
   public internal(set) var skippedBytes: UInt64 = 0
   /// NUL bytes before a line.
   public internal(set) var strippedNULs: UInt64 = 0
-  private var bad: InlineArray<12, UInt64> = .init(repeating: 0)
+  private var bad: InlineArray<13, UInt64> = .init(repeating: 0)
 
   public init() { precondition(bad.count == BadFrameReason.count) }
 

@@ -16,6 +16,8 @@ struct EndpointState: Sendable {
   var notBefore = Instant(nanoseconds: 0)
   /// Of the last failure.
   var reason = ByteString()
+  /// While connections to it are being opened.
+  var race: AddressRace?
 }
 
 /// The lookup of a cluster's name.
@@ -68,7 +70,5 @@ let resolutionPatience = Interval.seconds(5)
 let firstResolutionPatience = Interval.seconds(20)
 /// The time for the last output of a connection that is being closed.
 let lingerTime = Interval.seconds(1)
-/// Addresses of one endpoint that one connection attempt goes through.
-let addressesPerAttempt = 4
 /// Content that one request may queue before another has its turn.
 let contentPerTurn = 16 * 1024

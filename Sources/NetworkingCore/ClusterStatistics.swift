@@ -32,6 +32,7 @@ struct ClusterStatistics: Sendable {
   var bytesSent: UInt64 = 0
   var resolutions: UInt64 = 0
   var resolutionFailures: UInt64 = 0
+  var tls = TLSStatistics()
 
   mutating func charge(status: UInt16) {
     completed += 1
@@ -40,6 +41,24 @@ struct ClusterStatistics: Sendable {
     case 300..<400: status3xx += 1
     case 400..<500: status4xx += 1
     default: status5xx += 1
+    }
+  }
+}
+
+/// What happened in TLS before a connection was up.
+struct TLSStatistics: Sendable {
+  var handshakes: UInt64 = 0
+  var resumed: UInt64 = 0
+  var failures: UInt64 = 0
+  var certificatesRefused: UInt64 = 0
+  var namesRefused: UInt64 = 0
+
+  mutating func charge(_ kind: ConnectFailureKind) {
+    switch kind {
+    case .transport: break
+    case .tls: failures += 1
+    case .certificate: certificatesRefused += 1
+    case .serverName: namesRefused += 1
     }
   }
 }
@@ -54,6 +73,9 @@ extension NetworkingCore {
     for slot in clusters where slot.isUsed {
       let name = slot.configuration.name
       visitCounters(slot.statistics) { visit(name, $0, $1, false) }
+      if slot.configuration.security != .plain {
+        visitTLS(slot.statistics.tls) { visit(name, $0, $1, false) }
+      }
       visit(name, "upstream_rq_active", UInt64(slot.load.active), true)
       visit(name, "upstream_rq_pending_active", UInt64(slot.load.pending), true)
       visit(name, "upstream_cx_active", UInt64(slot.load.connections), true)
@@ -61,6 +83,16 @@ extension NetworkingCore {
       let healthy = slot.endpoints.count { $0.failures == 0 }
       visit(name, "membership_healthy", UInt64(healthy), true)
     }
+  }
+
+  private func visitTLS(
+    _ statistics: TLSStatistics, _ visit: (_ name: StaticString, _ value: UInt64) -> Void
+  ) {
+    visit("ssl.handshake", statistics.handshakes)
+    visit("ssl.session_reused", statistics.resumed)
+    visit("ssl.connection_error", statistics.failures)
+    visit("ssl.fail_verify_error", statistics.certificatesRefused)
+    visit("ssl.fail_verify_san", statistics.namesRefused)
   }
 
   private func visitCounters(

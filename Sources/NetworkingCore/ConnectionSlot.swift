@@ -34,8 +34,10 @@ struct ConnectionSlot: Sendable {
   var isRetired = false
   /// The peer's SETTINGS came: there is an HTTP/2 server.
   var isProven = false
-  /// Addresses of the endpoint tried in a row, this one included.
-  var addressesTried = 1
+  /// TCP is established, TLS not yet: for the message when it takes too long.
+  var isHandshaking = false
+  /// While connecting: when the next address of the endpoint is to be tried beside this one.
+  var nextRacer = Instant.never
 
   var wantsConnect = false
   var wantsFlush = false
@@ -78,6 +80,8 @@ struct ConnectionSlot: Sendable {
     unsentBodies = 0
     isRetired = false
     isProven = false
+    isHandshaking = false
+    nextRacer = .never
     wantsConnect = false
     wantsFlush = false
     wantsClose = false

@@ -18,10 +18,16 @@ extension NetworkingCore {
     guard let slot = place(of: id) else { return }
     switch connections[slot].phase {
     case .connecting: connectFailed(slot, reason.description, isSocketClosed: true)
-    case .open: lose(slot, reason.description, isSocketClosed: true)
+    case .open: lose(slot, withGoAway(slot, reason), isSocketClosed: true)
     case .closing: release(slot, isSocketClosed: true)
     case .free: break
     }
+  }
+
+  /// A peer that closes after a GOAWAY has told why: that is what an operator has to read.
+  private func withGoAway(_ slot: Int, _ reason: ByteString) -> String {
+    guard let said = connections[slot].http?.goAwayReason else { return reason.description }
+    return "\(reason.description), after \(said)"
   }
 
   /// The connection is over; so are the attempts on it.
@@ -32,6 +38,10 @@ extension NetworkingCore {
     if !connections[slot].isProven, let place = clusters[cluster].endpoint(endpoint) {
       // It never spoke HTTP/2: as good as no connection, and no reason to come back at once.
       clusters[cluster].endpoints[place].reason = ByteString("connect \(address): \(reason)")
+      // Nor to begin there again when it has other addresses.
+      let count = clusters[cluster].endpoints[place].addresses.count
+      clusters[cluster].endpoints[place].preferred =
+        (clusters[cluster].endpoints[place].preferred + 1) % count
       endpointFailed(cluster, place)
     }
     let bytesWritten = connections[slot].bytesWritten
@@ -143,6 +153,7 @@ extension NetworkingCore {
   mutating func requestClose(_ slot: Int) {
     connections[slot].phase = .closing
     connections[slot].deadline = .never
+    connections[slot].nextRacer = .never
     connections[slot].wantsConnect = false
     connections[slot].wantsFlush = false
     connections[slot].wantsClose = true

@@ -28,7 +28,7 @@ extension NetworkingCore {
     return false
   }
 
-  private func freePlace() -> Int? {
+  func freePlace() -> Int? {
     for slot in connections.indices where connections[slot].phase == .free { return slot }
     return nil
   }
@@ -59,7 +59,7 @@ extension NetworkingCore {
       if promising > 0 || reclaimConnection() { return .underWay }
       return .refused("every connection of the core is in use")
     }
-    connect(slot, cluster, index, tried: 1)
+    startRace(slot, cluster, index)
     return .underWay
   }
 
@@ -81,26 +81,24 @@ extension NetworkingCore {
     return true
   }
 
-  private mutating func connect(_ slot: Int, _ cluster: Int, _ endpoint: Int, tried: Int) {
-    let state = clusters[cluster].endpoints[endpoint]
-    connections[slot].phase = .connecting
-    connections[slot].cluster = cluster
-    connections[slot].endpoint = state.id
-    connections[slot].address = state.addresses[state.preferred]
-    connections[slot].security = clusters[cluster].configuration.security
-    connections[slot].addressesTried = tried
-    connections[slot].wantsConnect = true
-    connections[slot].deadline = now.after(clusters[cluster].configuration.connectTimeout)
-    clusters[cluster].load.connections += 1
-    clusters[cluster].statistics.connections += 1
-    hasActions = true
+  /// TCP is established, TLS not yet.
+  public mutating func tcpConnected(_ id: ConnectionID, now: Instant) {
+    advance(to: now)
+    guard let slot = place(of: id) else { return }
+    connections[slot].isHandshaking = true
   }
 
-  /// TCP and TLS are established, the peer speaks `h2`.
-  public mutating func connected(_ id: ConnectionID, now: Instant) {
+  /// TCP and TLS are established, the peer speaks `h2`. `isResumed`: TLS went on with the session of
+  /// an earlier connection.
+  public mutating func connected(_ id: ConnectionID, isResumed: Bool = false, now: Instant) {
     advance(to: now)
     guard let slot = place(of: id), connections[slot].phase == .connecting else { return }
     let cluster = connections[slot].cluster
+    if connections[slot].security != .plain {
+      clusters[cluster].statistics.tls.handshakes += 1
+      if isResumed { clusters[cluster].statistics.tls.resumed += 1 }
+    }
+    endRace(winner: slot)
     connections[slot].phase = .open
     connections[slot].http = HTTP2Connection(
       role: .client, configuration: http2Configuration(cluster), now: self.now)
@@ -125,21 +123,21 @@ extension NetworkingCore {
 
   /// Answers `.connect`; the driver has closed the socket.
   public mutating func connectionFailed(
-    _ id: ConnectionID, _ reason: ByteString, now: Instant
+    _ id: ConnectionID, _ reason: ByteString, kind: ConnectFailureKind = .transport, now: Instant
   ) {
     advance(to: now)
     guard let slot = place(of: id) else { return }
+    clusters[connections[slot].cluster].statistics.tls.charge(kind)
     guard connections[slot].phase == .connecting else {
       return disconnected(id, reason, now: now)
     }
     connectFailed(slot, reason.description, isSocketClosed: true)
   }
 
-  /// One address did not work: the next one of the endpoint, or its failure.
+  /// One address did not work: the others of the endpoint go on, or it has failed.
   mutating func connectFailed(_ slot: Int, _ reason: String, isSocketClosed: Bool) {
     let cluster = connections[slot].cluster
     let endpointID = connections[slot].endpoint
-    let tried = connections[slot].addressesTried
     let text = "connect \(connections[slot].address.description): \(reason)"
     let wasRetired = connections[slot].isRetired
     clusters[cluster].statistics.connectFailures += 1
@@ -147,17 +145,13 @@ extension NetworkingCore {
     guard !wasRetired, let endpoint = clusters[cluster].endpoint(endpointID) else {
       return servePending(cluster)
     }
-    let count = clusters[cluster].endpoints[endpoint].addresses.count
-    clusters[cluster].endpoints[endpoint].preferred =
-      (clusters[cluster].endpoints[endpoint].preferred + 1) % count
-    clusters[cluster].endpoints[endpoint].reason = ByteString(text)
-    if tried < min(count, addressesPerAttempt),
-      let next = freePlace()
-    {
-      return connect(next, cluster, endpoint, tried: tried + 1)
-    }
+    clusters[cluster].endpoints[endpoint].race?.note(text)
+    if continueRace(cluster, endpoint) { return }
+    let all = clusters[cluster].endpoints[endpoint].race?.failures ?? text
+    clusters[cluster].endpoints[endpoint].race = nil
+    clusters[cluster].endpoints[endpoint].reason = ByteString(all)
     endpointFailed(cluster, endpoint)
-    failPending(cluster, endpointID, connectText(ByteString(text)))
+    failPending(cluster, endpointID, connectText(ByteString(all)))
   }
 
   /// All addresses of an endpoint failed. The first time it may be tried again at once, as a retry
@@ -205,6 +199,7 @@ extension NetworkingCore {
       }
       connections[slot].isRetired = true
       if connections[slot].phase == .connecting {
+        forgetRace(slot)
         release(slot, isSocketClosed: false)
       } else {
         settle(slot)

@@ -91,7 +91,8 @@ extension NetworkingCore {
       }
       setEndpoints(cluster, unique.map { Endpoint(address: $0) })
     case .logical:
-      setLogicalEndpoint(cluster, alternate(addresses))
+      setLogicalEndpoint(
+        cluster, AddressRace.alternate(addresses, limit: limits.addressesMax))
     }
     resolutionEnded(cluster, isFailure: false)
   }
@@ -133,20 +134,6 @@ extension NetworkingCore {
   mutating func resolutionOverdue(_ cluster: Int) {
     clusters[cluster].resolution.isOverdue = true
     servePending(cluster)
-  }
-
-  /// RFC 8305 §4: families take turns, beginning with that of the first address; otherwise the
-  /// resolver's order (RFC 6724) stays.
-  private func alternate(_ addresses: [SocketAddress]) -> [SocketAddress] {
-    let first = addresses[0].family
-    let preferred = addresses.filter { $0.family == first }
-    let others = addresses.filter { $0.family != first }
-    var ordered: [SocketAddress] = []
-    for index in 0..<max(preferred.count, others.count) {
-      if index < preferred.count { ordered.append(preferred[index]) }
-      if index < others.count { ordered.append(others[index]) }
-    }
-    return Array(ordered.prefix(limits.addressesMax))
   }
 
   /// All addresses are one endpoint. Connections to an address that is gone stay until they end.

@@ -88,6 +88,12 @@ extension NetworkingCore {
     guard let index = list.firstIndex(of: "grpc-status") else { return }
     // What is no number is status UNKNOWN (gRPC over HTTP/2, "Status").
     requests[request].grpcStatus = number(list, index) ?? 2
+    guard requests[request].grpcStatus != 0, let message = list.firstIndex(of: "grpc-message")
+    else { return }
+    list.withField(message) { _, value in
+      let kept = value.extracting(0..<min(value.count, grpcMessageBytesMax))
+      requests[request].details = ByteString(copying: kept)
+    }
   }
 
   /// RFC 9110 §10.2.3: seconds, or a date. A date is measured from the response's own, which needs no
@@ -112,6 +118,9 @@ extension NetworkingCore {
     list.withField(index) { _, value in decimal(value).flatMap { UInt16(exactly: $0) } }
   }
 }
+
+/// What is kept of a `grpc-message`: enough for a log line.
+private let grpcMessageBytesMax = 256
 
 /// Decimal digits alone; nil for anything else. Saturates.
 func decimal(_ text: Span<UInt8>) -> UInt64? {

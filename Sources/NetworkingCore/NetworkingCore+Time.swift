@@ -17,7 +17,7 @@ extension NetworkingCore {
   }
 
   private func connectionDeadline(_ slot: Int) -> Instant {
-    min(connections[slot].deadline, http2Deadline(slot))
+    min(connections[slot].deadline, connections[slot].nextRacer, http2Deadline(slot))
   }
 
   /// A connection without streams is not asked whether it is alive, unless the cluster wants it so:
@@ -45,6 +45,7 @@ extension NetworkingCore {
       if resolutionDeadline(cluster) <= self.now { resolutionOverdue(cluster) }
     }
     for slot in connections.indices where connections[slot].phase != .free {
+      if connections[slot].nextRacer <= self.now { startNextRacer(after: slot) }
       if connections[slot].deadline <= self.now { connectionOverdue(slot) }
       if http2Deadline(slot) <= self.now { askHTTP2(slot) }
     }
@@ -57,7 +58,9 @@ extension NetworkingCore {
     case .connecting:
       clusters[connections[slot].cluster].statistics.connectTimeouts += 1
       let timeout = clusters[connections[slot].cluster].configuration.connectTimeout
-      connectFailed(slot, "no answer within \(timeout.milliseconds) ms", isSocketClosed: false)
+      let missing = connections[slot].isHandshaking ? "no end of the TLS handshake" : "no answer"
+      connectFailed(
+        slot, "\(missing) within \(timeout.milliseconds) ms", isSocketClosed: false)
     case .open:
       connections[slot].deadline = .never
       if connections[slot].streams.isEmpty { close(slot) }

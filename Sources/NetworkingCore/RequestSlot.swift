@@ -67,6 +67,7 @@ struct RequestSlot: Sendable {
     grpcStatus = nil
     retryAfter = nil
     responseBytes = 0
+    details = ByteString()
     perTryDeadline = .never
     backOffEnd = .never
   }
@@ -81,7 +82,6 @@ struct RequestSlot: Sendable {
     wasReplayed = false
     routeDeadline = .never
     idleDeadline = .never
-    details = ByteString()
     reconnectAfter = nil
   }
 

@@ -32,3 +32,15 @@ public enum TransportAction: Equatable, Sendable {
   /// Close the socket. The id is forgotten, no answer is expected.
   case close(ConnectionID)
 }
+
+/// What kept a connection from being established, for the statistics.
+public enum ConnectFailureKind: Sendable {
+  /// TCP: refused, unreachable, reset.
+  case transport
+  /// TLS, but not the server's certificate: no common version, no `h2`, an alert.
+  case tls
+  /// The server's certificate: its issuer, its dates, its use.
+  case certificate
+  /// The server's certificate is for another name.
+  case serverName
+}

@@ -17,8 +17,11 @@ public struct UpstreamRequest: Sendable {
   /// The caller's own, handed back with the result.
   public var token: UInt64
 
+  /// Made once: a literal would be an allocation in every request.
+  public static let post: ByteString = "POST"
+
   public init(
-    listener: ByteString, method: ByteString = "POST", path: ByteString, authority: ByteString,
+    listener: ByteString, method: ByteString = post, path: ByteString, authority: ByteString,
     headers: HeaderList = HeaderList(), body: [UInt8] = [], timeout: Interval? = nil,
     token: UInt64 = 0
   ) {
@@ -56,8 +59,8 @@ public struct RequestResult: Equatable, Sendable {
   public var outcome: Outcome
   /// Attempts that the retry policy counts; 0 when none was made.
   public var attempts: Int
-  /// For a person: Envoy's response code detail where there is one, then what happened. Empty for a
-  /// response.
+  /// For a person: Envoy's response code detail where there is one, then what happened. Of a response
+  /// it is the beginning of its `grpc-message` as it was sent, percent-encoded; else empty.
   public var details: ByteString
   /// After a connect failure: when the core will try the endpoint again at the earliest. A request
   /// before that fails at once.

@@ -45,17 +45,9 @@ public final class DeviceWatcher {
   }
 
   private func linkTarget(_ path: ByteString) -> ByteString? {
-    var target = [UInt8](repeating: 0, count: 4_096)
-    let room = target.count
-    let count = path.withCString { name in
-      target.withUnsafeMutableBytes {
-        spoke_read_link(name, $0.baseAddress?.assumingMemoryBound(to: CChar.self), room)
-      }
-    }
-    guard count > 0 else { return nil }
-    target.removeLast(room - Int(count))
-    if target[0] == UInt8(ascii: "/") { return ByteString(target) }
-    return parent(path) + "/" + ByteString(target)
+    guard let target = readLink(path) else { return nil }
+    if target.bytes[0] == UInt8(ascii: "/") { return target }
+    return parent(path) + "/" + target
   }
 }
 

@@ -35,6 +35,9 @@ public struct MosquittoSettings: Sendable {
   public var username: ByteString = ""
   public var password: [UInt8] = []
   public var filters: [MQTTFilter]
+  /// Filters of an earlier configuration, which a session that the broker kept still holds: they are
+  /// unsubscribed at each connection.
+  public var formerFilters: [ByteString] = []
   /// Seconds.
   public var keepAlive: UInt16 = 60
   /// Messages taken from the broker and not yet fetched.

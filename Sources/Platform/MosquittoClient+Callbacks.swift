@@ -38,6 +38,10 @@ extension MosquittoClient {
     status.sessionPresent = flags & 1 == 1
     status.connections &+= 1
     status.refusedFilters.removeAll()
+    for former in settings.formerFilters {
+      let answer = former.withCString { mosquitto_unsubscribe(client, nil, $0) }
+      if answer != 0 { cause = "unsubscribing \(former.description) failed" }
+    }
     for filter in settings.filters {
       var id: Int32 = 0
       let answer = filter.topic.withCString {

@@ -1,51 +1,13 @@
 import CLinux
 import Primitives
 
-/// How a serial line is set.
-public struct SerialLine: Equatable, Sendable {
-  /// The check bit of every character.
-  public enum Parity: UInt8, Sendable {
-    case none = 0
-    case even = 1
-    case odd = 2
-    case mark = 3
-    case space = 4
-  }
-  /// How a side that is full stops the other one.
-  public enum FlowControl: UInt8, Sendable {
-    case none = 0
-    case rtsCts = 1
-    case xonXoff = 2
-  }
-
-  /// Bits a second; any rate that the hardware divides.
-  public var baud: UInt32
-  /// 5 to 8.
-  public var dataBits: UInt8
-  public var parity: Parity
-  /// 1 or 2.
-  public var stopBits: UInt8
-  public var flow: FlowControl
-
-  public init(
-    baud: UInt32, dataBits: UInt8 = 8, parity: Parity = .none, stopBits: UInt8 = 1,
-    flow: FlowControl = .none
-  ) {
-    self.baud = baud
-    self.dataBits = dataBits
-    self.parity = parity
-    self.stopBits = stopBits
-    self.flow = flow
-  }
-}
-
 /// Why a port did not open.
 public struct SerialError: Error, Sendable {
   /// What there is to do about it.
   public enum Kind: Equatable, Sendable {
     /// Not there now (ENOENT, ENXIO, ENODEV, EIO): wait for the device.
     case absent
-    /// Another process has it.
+    /// Another process, or another port of this one, has it.
     case busy
     /// EACCES, EPERM: udev may not have set the group yet.
     case forbidden
@@ -64,14 +26,13 @@ public struct SerialError: Error, Sendable {
 /// and compared. It never waits.
 public final class SerialPort {
   private let file: FileDescriptor
-  /// Settings that a pseudo-terminal cannot have. On real hardware they would be errors.
-  public let warnings: [String]
+  /// What it is, and how it is set.
+  public let status: SerialStatus
 
   /// Opens and sets the port, and throws away what was received before.
   public init(_ path: ByteString, _ line: SerialLine) throws(SerialError) {
     let port = try Opening(path)
-    let warnings = try port.prepare(line)
-    self.warnings = warnings
+    status = try port.prepare(line)
     file = port.take()
   }
 
@@ -81,6 +42,19 @@ public final class SerialPort {
   /// at once, so that the kernel can give the device its old name back.
   public func read(into buffer: inout [UInt8]) -> Transfer {
     do throws(SystemError) { return try file.read("read", into: &buffer) } catch { return .ended }
+  }
+
+  /// What the receiver has counted; an error of ENOTTY when the driver does not count.
+  public func errorCounts() throws(SystemError) -> SerialErrorCounts {
+    var answer = spoke_line_errors()
+    try check("TIOCGICOUNT", spoke_serial_errors(file.raw, &answer))
+    var counts = SerialErrorCounts()
+    counts.frame = answer.frame
+    counts.overrun = answer.overrun
+    counts.parity = answer.parity
+    counts.brk = answer.brk
+    counts.bufOverrun = answer.buf_overrun
+    return counts
   }
 
   /// Writes what the driver's buffer takes. `.ended` is a hang-up.
@@ -106,7 +80,7 @@ private struct Opening: ~Copyable {
 
   consuming func take() -> FileDescriptor { file }
 
-  borrowing func prepare(_ line: SerialLine) throws(SerialError) -> [String] {
+  borrowing func prepare(_ line: SerialLine) throws(SerialError) -> SerialStatus {
     try succeed("flock", spoke_serial_lock(file.raw))
     var wanted = spoke_line(
       baud: line.baud, data_bits: line.dataBits, parity: line.parity.rawValue,
@@ -117,9 +91,57 @@ private struct Opening: ~Copyable {
     if !isPseudoTerminal { try succeed("TIOCEXCL", spoke_serial_exclude(file.raw)) }
     var state = spoke_line_state()
     try succeed("TCGETS2", spoke_serial_state(file.raw, &state))
-    let warnings = try compare(line, state)
+    var status = SerialStatus()
+    status.warnings = try compare(line, state)
+    status.marksErrors = state.marks_errors != 0
+    status.termios = state.names
+    if let rs485 = line.rs485 { try turn(rs485, &status) }
+    if line.lowLatency { hurry(&status) }
+    status.device = DeviceIdentity.path(of: file.raw)
+    status.hardware = DeviceIdentity.usb(
+      major: spoke_device_major(file.raw), minor: spoke_device_minor(file.raw))
     try succeed("TCFLSH", spoke_serial_flush(file.raw))
-    return warnings
+    return status
+  }
+
+  /// RS-485: the driver turns the direction. What it did not take is an error, but for bits that a
+  /// bus works without.
+  private borrowing func turn(
+    _ wanted: SerialLine.RS485, _ status: inout SerialStatus
+  ) throws(SerialError) {
+    var settings = wanted.raw
+    let answer = spoke_serial_rs485(file.raw, &settings)
+    if answer == -ENOTTY {
+      guard wanted.fallsBack else {
+        throw mismatch("the driver has no TIOCSRS485, and rs485.fallback is not 'auto-direction'")
+      }
+      status.warnings.append("no TIOCSRS485, the adapter must turn the direction itself")
+      return
+    }
+    try succeed("TIOCSRS485", answer)
+    status.rs485 = RS485Flag.names(settings.flags)
+    let missing = wanted.raw.flags & ~settings.flags
+    let needed = RS485Flag.enabled | RS485Flag.rtsOnSend | RS485Flag.rtsAfterSend
+    if missing & needed != 0 || settings.flags & ~wanted.raw.flags & needed != 0 {
+      throw notTaken("RS-485 is \(status.rs485.description)")
+    }
+    if missing != 0 {
+      status.warnings.append("without \(RS485Flag.names(missing).description)")
+    }
+    for (name, got, want) in [
+      ("before", settings.delay_before_send, wanted.delayBeforeSend),
+      ("after", settings.delay_after_send, wanted.delayAfterSend),
+    ] where got != want {
+      status.warnings.append("rs485 delay_\(name)_send is \(got) ms, not \(want) ms")
+    }
+  }
+
+  /// A port is of use without it: later, not wrong.
+  private borrowing func hurry(_ status: inout SerialStatus) {
+    let answer = spoke_serial_low_latency(file.raw)
+    status.isLowLatency = answer == 0
+    guard answer != 0 else { return }
+    status.warnings.append("no ASYNC_LOW_LATENCY: \(SystemError("TIOCSSERIAL", -answer).reason)")
   }
 
   private borrowing func succeed(
@@ -141,30 +163,33 @@ private struct Opening: ~Copyable {
     }
     if state.line.parity != line.parity.rawValue {
       mismatches.append(
-        "parity is \(parity(state.line.parity)), not \(parity(line.parity.rawValue))")
+        "parity is \(parityName(state.line.parity)), not \(parityName(line.parity.rawValue))")
     }
     if state.line.stop_bits != line.stopBits {
       mismatches.append("stop_bits is \(state.line.stop_bits), not \(line.stopBits)")
     }
     if state.line.flow != line.flow.rawValue {
-      mismatches.append("flow is \(flow(state.line.flow)), not \(flow(line.flow.rawValue))")
+      mismatches.append("flow is \(flowName(state.line.flow)), not \(flowName(line.flow.rawValue))")
     }
     if state.hang_up_on_close != 0 { mismatches.append("hang-up on close is still on") }
     guard !mismatches.isEmpty, !isPseudoTerminal else { return mismatches }
-    throw mismatch(mismatches[0])
+    throw notTaken(mismatches[0])
   }
 
   /// A receiver samples its last bit right up to about 4 %; half of that is the other side's.
   private borrowing func compareBaud(_ wanted: UInt32, _ got: UInt32) throws(SerialError) {
     let difference = wanted > got ? wanted - got : got - wanted
     if UInt64(difference) * 100 > UInt64(wanted) * baudErrorPercentMax {
-      throw mismatch("baud is \(got), not \(wanted)")
+      throw notTaken("baud is \(got), not \(wanted)")
     }
   }
 
+  private borrowing func notTaken(_ what: String) -> SerialError {
+    mismatch("the driver did not take it: \(what)")
+  }
+
   private borrowing func mismatch(_ what: String) -> SerialError {
-    SerialError(
-      kind: .mismatch, description: "\(path.description): the driver did not take it: \(what)")
+    SerialError(kind: .mismatch, description: "\(path.description): \(what)")
   }
 }
 
@@ -175,7 +200,7 @@ extension SerialError {
     case ENOENT, ENXIO, ENODEV, EIO, ENOTDIR: kind = .absent
     case EBUSY, EWOULDBLOCK:
       kind = .busy
-      reason = "another process uses it"
+      reason = "EBUSY, another process or another [[serial]] uses it"
     case EACCES, EPERM: kind = .forbidden
     case ENOTTY:
       kind = .failed
@@ -183,24 +208,6 @@ extension SerialError {
     default: kind = .failed
     }
     description = "\(path.description): \(reason)"
-  }
-}
-
-private func parity(_ value: UInt8) -> String {
-  switch SerialLine.Parity(rawValue: value) {
-  case .even: return "even"
-  case .odd: return "odd"
-  case .mark: return "mark"
-  case .space: return "space"
-  default: return "none"
-  }
-}
-
-private func flow(_ value: UInt8) -> String {
-  switch SerialLine.FlowControl(rawValue: value) {
-  case .rtsCts: return "rts-cts"
-  case .xonXoff: return "xon-xoff"
-  default: return "none"
   }
 }
 

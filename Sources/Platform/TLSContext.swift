@@ -3,9 +3,22 @@ import Primitives
 
 /// Why TLS did not come about: the step, and the reason in words. Never key material.
 public struct TLSError: Error, Sendable {
-  public let description: String
+  /// What failed.
+  public enum Kind: Sendable {
+    /// The server's certificate does not hold.
+    case certificate
+    /// The server's certificate is for another name.
+    case serverName
+    case other
+  }
 
-  init(_ description: String) { self.description = description }
+  public let description: String
+  public let kind: Kind
+
+  init(_ description: String, kind: Kind = .other) {
+    self.description = description
+    self.kind = kind
+  }
 
   /// The step with OpenSSL's own reason, which it takes off the error queue.
   init(step: String) {
@@ -17,7 +30,13 @@ public struct TLSError: Error, Sendable {
   static func queuedReason() -> String? {
     let code = ERR_get_error()
     ERR_clear_error()
-    guard code != 0 else { return nil }
+    return code == 0 ? nil : reason(of: code)
+  }
+
+  static func reason(of code: UInt) -> String {
+    if ERR_GET_LIB(code) == ERR_LIB_SYS {
+      return SystemError("file", ERR_GET_REASON(code)).reason
+    }
     if let reason = ERR_reason_error_string(code) { return String(cString: reason) }
     return "error \(String(code, radix: 16))"
   }
@@ -34,8 +53,14 @@ public final class TLSContext {
 
   /// Owned; sessions keep their own reference.
   let context: OpaquePointer
-  /// Becomes 1 when OpenSSL asks for a passphrase.
-  private let asked: UnsafeMutablePointer<Int32>
+  /// To resume at the next connection. They go with the context: whoever reads certificates and keys
+  /// anew begins anew.
+  let sessions = TLSSessionStore()
+  /// Of the verification that has failed last.
+  var refusal: CertificateRefusal?
+  /// For a library that makes its sessions itself: the name to send instead of what it would send;
+  /// empty for none at all.
+  var serverNameToSend: ByteString?
 
   /// `authorities` empty: the system's roots. `certificate` empty: no client certificate, else a
   /// file with the whole chain, leaf first. `key` is a file or an OSSL_STORE URI.
@@ -47,17 +72,16 @@ public final class TLSContext {
       throw TLSError(step: "TLS context")
     }
     self.context = context
-    asked = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
-    asked.initialize(to: 0)
-    spoke_SSL_CTX_refuse_passphrases(context, asked)
+    spoke_SSL_CTX_refuse_passphrases(context, nil)
+    SSL_CTX_set_ex_data(context, appData, Unmanaged.passUnretained(self).toOpaque())
     try restrict(to: minimum)
     try trust(authorities)
     if !certificate.isEmpty || !key.isEmpty { try identify(certificate: certificate, key: key) }
   }
 
   deinit {
+    SSL_CTX_set_ex_data(context, appData, nil)
     SSL_CTX_free(context)
-    asked.deallocate()
   }
 
   private func restrict(to minimum: Version) throws(TLSError) {
@@ -68,7 +92,15 @@ public final class TLSContext {
     else { throw TLSError(step: "TLS versions and ciphers") }
     spoke_SSL_CTX_set_modes(context)
     spoke_SSL_CTX_set_strict_options(context)
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
+    spoke_SSL_CTX_set_small_buffers(context, sentFragmentBytes)
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER) { accepted, store in
+      if accepted != 1, let store { TLSContext.of(store)?.refusal = CertificateRefusal(store) }
+      return accepted
+    }
+    SSL_CTX_sess_set_new_cb(context) { session, resumable in
+      if let session, let resumable { TLSSession.of(session)?.keep(resumable) }
+      return 0
+    }
   }
 
   private func trust(_ authorities: ByteString) throws(TLSError) {
@@ -83,46 +115,42 @@ public final class TLSContext {
     }
   }
 
-  private func identify(certificate: ByteString, key: ByteString) throws(TLSError) {
-    guard certificate.withCString({ SSL_CTX_use_certificate_chain_file(context, $0) }) == 1 else {
-      throw TLSError(step: "certificate \(certificate.description)")
-    }
-    guard loadKey(key) else {
-      if asked.pointee != 0 {
-        ERR_clear_error()
-        throw TLSError("key \(key.description): it has a passphrase, which is not supported")
-      }
-      throw TLSError(step: "key \(key.description)")
-    }
-    guard SSL_CTX_check_private_key(context) == 1 else {
-      throw TLSError(step: "key \(key.description) with certificate \(certificate.description)")
-    }
+  private static func of(_ store: OpaquePointer) -> TLSContext? {
+    let index = SSL_get_ex_data_X509_STORE_CTX_idx()
+    guard let session = X509_STORE_CTX_get_ex_data(store, index) else { return nil }
+    return of(session: OpaquePointer(session))
   }
 
-  private func loadKey(_ key: ByteString) -> Bool {
-    if !key.isStoreURI {
-      return key.withCString { SSL_CTX_use_PrivateKey_file(context, $0, SSL_FILETYPE_PEM) } == 1
+  /// The context that a session belongs to; nil when it is gone already.
+  static func of(session: OpaquePointer) -> TLSContext? {
+    guard let context = SSL_get_SSL_CTX(session), let owner = SSL_CTX_get_ex_data(context, appData)
+    else { return nil }
+    return Unmanaged<TLSContext>.fromOpaque(owner).takeUnretainedValue()
+  }
+
+  /// The context's own certificates, leaf first; none without a client certificate.
+  public func chain() -> [CertificateDetails] {
+    details { spoke_chain_certificate(context, $0) }
+  }
+
+  /// The authorities that it trusts, as far as they were read: the system's are read when they are
+  /// needed.
+  public func authorities() -> [CertificateDetails] {
+    details { spoke_authority_certificate(context, $0) }
+  }
+
+  private func details(_ certificate: (Int32) -> OpaquePointer?) -> [CertificateDetails] {
+    var found: [CertificateDetails] = []
+    while found.count < certificatesListedMax, let next = certificate(Int32(found.count)) {
+      found.append(CertificateDetails(next))
     }
-    guard let loaded = key.withCString({ spoke_load_key_from_store($0) }) else { return false }
-    defer { EVP_PKEY_free(loaded) }
-    return SSL_CTX_use_PrivateKey(context, loaded) == 1
+    return found
   }
 }
 
-extension ByteString {
-  /// `scheme:…` without a slash before the colon (RFC 3986 §3.1); everything else is a file.
-  var isStoreURI: Bool {
-    for (index, byte) in bytes.enumerated() {
-      switch byte {
-      case UInt8(ascii: ":"): return index > 1
-      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"): continue
-      case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "+"), UInt8(ascii: "-"):
-        if index == 0 { return false }
-      case UInt8(ascii: "."):
-        if index == 0 { return false }
-      default: return false
-      }
-    }
-    return false
-  }
-}
+/// The place in OpenSSL's objects that is the application's (`SSL_get_app_data`).
+let appData: Int32 = 0
+/// Certificates of a file that are listed. A distribution's whole bundle has 150.
+private let certificatesListedMax = 256
+/// What one record of ours holds at most: the buffer of a connection that waits to write is as large.
+private let sentFragmentBytes: Int32 = 8 * 1024

@@ -12,19 +12,30 @@ public final class TLSSession {
   }
 
   private let session: OpaquePointer
+  private let context: TLSContext
   private let serverName: ByteString
+  private let port: UInt16
+  /// Sessions are neither kept nor offered while certificates are judged by another time than now.
+  private let mayResume: Bool
+  /// A session of an earlier connection was offered.
+  private var hasOffered = false
 
   /// `serverName` is a DNS name or an address in numbers; the certificate must be for it.
   /// `verificationTime` (seconds since 1970) judges the certificates' dates instead of the wall
-  /// clock, for a board whose clock is not set.
+  /// clock, for a board whose clock is not set. `port` tells the servers of one name apart, whose
+  /// sessions are kept; 0: no session is resumed or kept.
   public init(
-    _ context: TLSContext, descriptor: Int32, serverName: ByteString,
+    _ context: TLSContext, descriptor: Int32, serverName: ByteString, port: UInt16 = 0,
     verificationTime: Int64? = nil
   ) throws(TLSError) {
     ERR_clear_error()
     guard let session = SSL_new(context.context) else { throw TLSError(step: "TLS session") }
     self.session = session
+    self.context = context
     self.serverName = serverName
+    self.port = port
+    mayResume = port != 0 && verificationTime == nil
+    SSL_set_ex_data(session, appData, Unmanaged.passUnretained(self).toOpaque())
     guard SSL_set_fd(session, descriptor) == 1 else { throw TLSError(step: "TLS session") }
     try expectName()
     if let verificationTime {
@@ -36,9 +47,35 @@ public final class TLSSession {
       throw TLSError(step: "ALPN")
     }
     SSL_set_connect_state(session)
+    if mayResume { offerSession() }
   }
 
-  deinit { SSL_free(session) }
+  deinit {
+    SSL_set_ex_data(session, appData, nil)
+    SSL_free(session)
+  }
+
+  static func of(_ session: OpaquePointer) -> TLSSession? {
+    guard let owner = SSL_get_ex_data(session, appData) else { return nil }
+    return Unmanaged<TLSSession>.fromOpaque(owner).takeUnretainedValue()
+  }
+
+  /// The server gave a session for later.
+  func keep(_ resumable: OpaquePointer) {
+    if mayResume { context.sessions.keep(resumable, name: serverName, port: port) }
+  }
+
+  private func offerSession() {
+    let now = SystemClocks.wall().nanoseconds / 1_000_000_000
+    guard let kept = context.sessions.take(name: serverName, port: port, now: now) else { return }
+    defer { context.sessions.release(kept) }
+    // A session that does not fit is not offered: the handshake is a full one.
+    hasOffered = SSL_set_session(session, kept) == 1
+    ERR_clear_error()
+  }
+
+  /// Whether the handshake went on with an earlier connection's session.
+  public var isResumed: Bool { SSL_session_reused(session) == 1 }
 
   /// SNI carries names only (RFC 6066 §3); an address is compared with the certificate's addresses.
   private func expectName() throws(TLSError) {
@@ -60,6 +97,7 @@ public final class TLSSession {
   /// One step. Call again when the socket is ready for what it is blocked on. An error is final.
   public func handshake() throws(TLSError) -> Handshake {
     ERR_clear_error()
+    context.refusal = nil
     let result = SSL_do_handshake(session)
     if result == 1 {
       try requireHTTP2()
@@ -74,13 +112,13 @@ public final class TLSSession {
 
   private func handshakeError(_ failure: Int32) -> TLSError {
     let step = "TLS handshake with \(serverName.description)"
-    let verification = SSL_get_verify_result(session)
-    if verification != Int(X509_V_OK) {
-      ERR_clear_error()
-      let reason = String(cString: X509_verify_cert_error_string(verification))
-      return TLSError("\(step): certificate verify failed: \(reason)")
-    }
-    return error(step, failure)
+    // The next attempt is a full handshake, lest a server that cannot resume is never reached.
+    if hasOffered { context.sessions.forget(name: serverName, port: port) }
+    guard let refusal = context.refusal else { return error(step, failure) }
+    ERR_clear_error()
+    return TLSError(
+      "\(step): certificate verify failed: \(refusal.description)",
+      kind: refusal.isName ? .serverName : .certificate)
   }
 
   private func requireHTTP2() throws(TLSError) {

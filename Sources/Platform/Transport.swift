@@ -4,9 +4,17 @@ import Primitives
 /// Why a connection is over, in words: the step and the reason.
 public struct TransportError: Error, Sendable {
   public let description: String
+  /// What TLS refused; nil: the socket failed.
+  public let tls: TLSError.Kind?
 
-  public init(_ error: SystemError) { description = error.description }
-  public init(_ error: TLSError) { description = error.description }
+  public init(_ error: SystemError) {
+    description = error.description
+    tls = nil
+  }
+  public init(_ error: TLSError) {
+    description = error.description
+    tls = error.kind
+  }
 }
 
 /// A connection to an upstream: TCP, and TLS over it unless it is plain. Call `advance` when it is
@@ -55,11 +63,14 @@ public final class Transport {
     do throws(TLSError) {
       session = try TLSSession(
         security.context, descriptor: socket.descriptor, serverName: security.serverName,
-        verificationTime: security.verificationTime)
+        port: address.port, verificationTime: security.verificationTime)
     } catch { throw TransportError(error) }
   }
 
   public var descriptor: Int32 { socket.descriptor }
+
+  /// Whether TLS went on with the session of an earlier connection.
+  public var isResumed: Bool { session?.isResumed ?? false }
 
   /// `hasOutput`: the caller has bytes to write.
   public func interest(hasOutput: Bool) -> Interest {

@@ -147,42 +147,9 @@ public struct JSONWriter: Sendable {
     needsComma = true
   }
 
-  /// RFC 8259 §7: quotes, backslashes and control characters are escaped, all else is itself.
   private mutating func quote(_ value: Span<UInt8>) {
     bytes.append(UInt8(ascii: "\""))
-    var index = 0
-    while index < value.count {
-      guard value[index] >= 0x80 else {
-        escape(value[index])
-        index += 1
-        continue
-      }
-      let (length, isValid) = UTF8Sequence.scan(value, at: index)
-      if isValid {
-        bytes.append(contentsOf: value.extracting(index..<index + length))
-      } else {
-        bytes.append(0xEF)
-        bytes.append(0xBF)
-        bytes.append(0xBD)
-      }
-      index += length
-    }
+    JSONText.append(value, to: &bytes)
     bytes.append(UInt8(ascii: "\""))
-  }
-
-  private mutating func escape(_ byte: UInt8) {
-    switch byte {
-    case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-      bytes.append(UInt8(ascii: "\\"))
-      bytes.append(byte)
-    case UInt8(ascii: "\n"): bytes.append(text: "\\n")
-    case UInt8(ascii: "\r"): bytes.append(text: "\\r")
-    case UInt8(ascii: "\t"): bytes.append(text: "\\t")
-    case 0..<0x20:
-      bytes.append(text: "\\u00")
-      bytes.append(UInt8(ascii: "0") + byte >> 4)
-      bytes.append(hexadecimalDigit(byte & 15))
-    default: bytes.append(byte)
-    }
   }
 }

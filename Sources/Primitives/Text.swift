@@ -58,4 +58,42 @@ public enum UTF8Sequence {
     }
     return (length, length == count)
   }
+
+  /// Appends the sequence at `index`, or U+FFFD for what is not well-formed; answers how many bytes
+  /// of `bytes` that was.
+  public static func append(
+    _ bytes: Span<UInt8>, at index: Int, to text: inout [UInt8]
+  ) -> Int {
+    let (length, isValid) = bytes[index] < 0x80 ? (1, true) : scan(bytes, at: index)
+    if isValid {
+      text.append(contentsOf: bytes.extracting(index..<index + length))
+    } else {
+      text.append(0xEF)
+      text.append(0xBF)
+      text.append(0xBD)
+    }
+    return length
+  }
+
+  /// Appends text; each part of it that is not well-formed becomes U+FFFD.
+  public static func append(_ bytes: Span<UInt8>, to text: inout [UInt8]) {
+    if isWellFormed(bytes) { return text.append(contentsOf: bytes) }
+    var index = 0
+    while index < bytes.count { index += append(bytes, at: index, to: &text) }
+  }
+
+  /// Whether all of it is UTF-8.
+  public static func isWellFormed(_ bytes: Span<UInt8>) -> Bool {
+    var index = 0
+    while index < bytes.count {
+      guard bytes[index] >= 0x80 else {
+        index += 1
+        continue
+      }
+      let length = length(at: index, of: bytes)
+      guard length > 0 else { return false }
+      index += length
+    }
+    return true
+  }
 }

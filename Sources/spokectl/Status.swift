@@ -66,16 +66,41 @@ enum Status {
   }
 
   private static func append(serial page: JSONValue, to text: inout [UInt8]) {
-    var table = TextTable(["PORT", "DEVICE", "FRAMES", "BAD", "RESYNCS", "STATE"])
+    var table = TextTable(
+      ["PORT", "DEVICE", "LINE", "FRAMES", "BAD", "ERRORS", "RESYNCS", "STATE"])
     for port in page["ports"]?.elements ?? [] {
       var state = show(port["state"])
+      if port["garbage"] == .bool(true) { state += ", garbage: check baud, parity, framing" }
       if let detail = port["detail"], !detail.text.isEmpty { state += ", \(show(detail))" }
       table.add([
-        show(port["name"]), show(port["device"]), show(port["frames"]),
-        show(port["bad_frames"]), show(port["resyncs"]), state,
+        show(port["name"]), show(port["device"]), line(of: port), show(port["frames"]),
+        show(port["bad_frames"]), "\(lineErrors(of: port))", show(port["resyncs"]), state,
       ])
     }
     table.append(to: &text)
+  }
+
+  /// The settings by the names of termios and linux/serial.h.
+  private static func line(of port: JSONValue) -> String {
+    var line = show(port["termios"])
+    if let rs485 = port["rs485"], !rs485.text.isEmpty { line += " \(show(rs485))" }
+    if port["low_latency"] == .bool(true) { line += " ASYNC_LOW_LATENCY" }
+    return line
+  }
+
+  /// What the driver has counted, or, where it does not count, what it has marked.
+  private static func lineErrors(of port: JSONValue) -> UInt64 {
+    var sum: UInt64 = 0
+    guard let counts = port["icount"], counts["frame"] != nil else {
+      for name in ["damaged_bytes", "breaks"] as [ByteString] {
+        sum += port[name]?.unsigned ?? 0
+      }
+      return sum
+    }
+    for name in ["frame", "overrun", "parity", "brk", "buf_overrun"] as [ByteString] {
+      sum += counts[name]?.unsigned ?? 0
+    }
+    return sum
   }
 
   private static func append(broker page: JSONValue, to text: inout [UInt8]) {

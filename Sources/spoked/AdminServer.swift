@@ -99,7 +99,8 @@ extension Driver {
   private func receive(_ client: AdminClient, _ bytes: Span<UInt8>) {
     var offset = 0
     while let request = client.connection.receive(bytes, from: &offset, now: clocks.now) {
-      client.connection.respond(gateway.answer(request, clocks: clocks), now: clocks.now)
+      let page = gateway.answer(request, clocks: clocks) { self.contexts.described() }
+      client.connection.respond(page, now: clocks.now)
     }
   }
 

@@ -5,18 +5,20 @@ import Primitives
 
 /// The MQTT broker: read, made safe, and only then acknowledged.
 extension Driver {
-  func openBroker() throws(StartError) {
+  /// `former`: filters that the broker's session may hold besides those of the configuration.
+  func openBroker(former: [ByteString] = []) throws(StartError) {
     guard let mqtt = configuration.mqtt else { return }
     var settings = MosquittoSettings(
       clientID: mqtt.clientID,
       filters: mqtt.subscriptions.map { MQTTFilter(topic: $0.filter, qos: $0.qos) })
+    settings.formerFilters = former
     settings.username = mqtt.username
     settings.password = try Driver.password(mqtt)
     settings.payloadBytesMax = GatewayLimits.recordBytesMax
     let tls = try brokerTLS(mqtt)
     do throws(SystemError) {
       let client = try MosquittoClient(settings, tls: tls, seed: RandomSeed.next())
-      broker = BrokerLink(mqtt, client: client)
+      broker = BrokerLink(mqtt, client: client, tls: tls, formerFilters: former)
     } catch {
       throw StartError("mqtt: \(error.description)")
     }
@@ -42,6 +44,15 @@ extension Driver {
     do throws(TLSError) {
       return try MosquittoTLS(context, serverName: mqtt.host)
     } catch {
+      throw StartError("mqtt: \(error.description)")
+    }
+  }
+
+  /// The files of its `[tls.NAME]` table were read again: its next connection uses them.
+  func refreshBrokerTLS() throws(StartError) {
+    guard let mqtt = configuration.mqtt, let tls = broker?.tls else { return }
+    let fresh = try TLSContexts.make(mqtt.tls.map { configuration.tls[$0] })
+    do throws(TLSError) { try tls.adopt(fresh) } catch {
       throw StartError("mqtt: \(error.description)")
     }
   }

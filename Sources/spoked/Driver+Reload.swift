@@ -34,6 +34,7 @@ extension Driver {
     guard gateway.reload(new, clocks: clocks) else { return "the spool cannot be written" }
     // Certificates and keys are read again every time; connections that are up keep theirs.
     contexts = fresh
+    for line in contexts.complaints(at: clocks.wall) { log(.warning, line) }
     configuration = new
     return adopt(new, instead: old)
   }
@@ -49,11 +50,36 @@ extension Driver {
       log(.warning, "changes of [spool], [admin] and [memory] take effect at the next start")
     }
     // A broker that refused may have done so for what stands in a file: the password, a certificate.
-    if new.mqtt != old.mqtt || broker?.client.status.isConnected == false {
-      closeBroker()
-      do throws(StartError) { try openBroker() } catch { return error.description }
+    do throws(StartError) {
+      if new.mqtt != old.mqtt || new.brokerTLS != old.brokerTLS
+        || broker?.client.status.isConnected == false
+      {
+        let former = formerFilters(new.mqtt)
+        closeBroker()
+        try openBroker(former: former)
+      } else {
+        try refreshBrokerTLS()
+      }
+    } catch {
+      return error.description
     }
     log(.info, "configuration read again" + (new == old ? ", nothing has changed" : ""))
     return nil
+  }
+
+  /// What the session at the broker is subscribed to, as far as this run knows, and the new
+  /// configuration does not want any more.
+  private func formerFilters(_ new: MQTTConfiguration?) -> [ByteString] {
+    guard let broker, let new, broker.configuration.clientID == new.clientID else { return [] }
+    let known = broker.configuration.subscriptions.map { $0.filter } + broker.formerFilters
+    let former = known.filter { filter in !new.subscriptions.contains { $0.filter == filter } }
+    return Array(former.prefix(BrokerLink.formerFiltersMax))
+  }
+}
+
+extension Configuration {
+  /// The table that the broker's connection uses.
+  fileprivate var brokerTLS: TLSConfiguration? {
+    mqtt.flatMap { $0.tls }.map { tls[$0] }
   }
 }

@@ -35,9 +35,8 @@ extension Driver {
         let registration = try loop.register(
           port.descriptor, token: Token.serial(UInt32(link.index)).packed, interest: .readable)
         link.opened(port, registration)
-        var detail = ""
-        for warning in port.warnings { detail += (detail.utf8.isEmpty ? "" : "; ") + warning }
-        gateway.serialOpened(link.index, detail: detail, clocks: clocks)
+        gateway.serialOpened(link.index, SerialOpening(port.status), clocks: clocks)
+        count(link, port)
       } catch {
         fail(link, error.description)
       }
@@ -51,6 +50,59 @@ extension Driver {
     gateway.serialClosed(link.index, reason: reason, clocks: clocks)
   }
 
+  /// Asks the drivers of open ports for the errors they have counted, all of them at once.
+  func countSerialErrors() {
+    guard ports.contains(where: { $0.countsAt.map { $0 <= clocks.now } ?? false }) else { return }
+    for link in ports where link.countsAt != nil {
+      if let port = link.port { count(link, port) }
+    }
+  }
+
+  private func count(_ link: PortLink, _ port: SerialPort) {
+    do throws(SystemError) {
+      let counts = try port.errorCounts()
+      gateway.serialCounted(link.index, SerialErrors(counts), clocks: clocks)
+      link.countsAt = clocks.now + PortLink.countsInterval
+    } catch {
+      // ENOTTY: not a driver that counts. EIO: a hang-up, which reading will tell.
+      link.countsAt = nil
+    }
+  }
+
+  /// Writes what waits for ports that take it.
+  func flushPorts() {
+    for link in ports where link.waitsToWrite || gateway.hasSerialOutput(link.index) {
+      flush(link)
+    }
+  }
+
+  private func flush(_ link: PortLink) {
+    while let port = link.port, let registration = link.registration {
+      let written = gateway.withSerialOutput(link.index) { port.write($0) }
+      switch written {
+      case .bytes(let count):
+        gateway.consumeSerialOutput(link.index, count, now: clocks.now)
+      case .blocked: return watch(link, registration, toWrite: true)
+      case .ended: return hungUp(link)
+      case nil: return watch(link, registration, toWrite: false)
+      }
+    }
+  }
+
+  private func watch(_ link: PortLink, _ registration: Registration, toWrite: Bool) {
+    link.waitsToWrite = toWrite
+    do throws(SystemError) {
+      try loop.modify(registration, interest: toWrite ? [.readable, .writable] : .readable)
+    } catch {
+      log(.error, error.description)
+    }
+  }
+
+  private func hungUp(_ link: PortLink) {
+    release(link)
+    fail(link, "\(link.configuration.device.description): hung up")
+  }
+
   func serialReady(_ index: Int, _ ready: Ready) {
     guard index < ports.count else { return }
     let link = ports[index]
@@ -62,9 +114,7 @@ extension Driver {
           link.index, readBuffer.span.extracting(0..<count), clocks: clocks)
         if count < readBuffer.count { return }
       case .blocked: return
-      case .ended:
-        release(link)
-        return fail(link, "\(link.configuration.device.description): hung up")
+      case .ended: return hungUp(link)
       }
     }
   }
@@ -74,5 +124,7 @@ extension Driver {
     if let registration = link.registration { loop.deregister(registration) }
     link.registration = nil
     link.port = nil
+    link.countsAt = nil
+    link.waitsToWrite = false
   }
 }

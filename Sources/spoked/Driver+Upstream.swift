@@ -59,8 +59,7 @@ extension Driver {
       let transport = try Transport(
         connectingTo: address, security: tls(security))
       linksOpened &+= 1
-      let link = UpstreamLink(
-        id: id, number: linksOpened, address: address, transport: transport)
+      let link = UpstreamLink(id: id, number: linksOpened, transport: transport)
       links.append(link)
       do throws(SystemError) {
         link.registration = try loop.register(
@@ -70,8 +69,7 @@ extension Driver {
         fail(link, error.description)
       }
     } catch {
-      gateway.connectionFailed(
-        id, "\(address.description): \(error.description)", now: clocks.now)
+      gateway.connectionFailed(id, error.description, now: clocks.now)
     }
   }
 
@@ -100,10 +98,25 @@ extension Driver {
   }
 
   private func advance(_ link: UpstreamLink) {
+    let before = link.transport.state
     do throws(TransportError) {
-      if try link.transport.advance() { gateway.connected(link.id, now: clocks.now) }
+      if try link.transport.advance() {
+        gateway.connected(
+          link.id, isResumed: link.transport.isResumed, now: clocks.now)
+      } else if before == .connecting, link.transport.state == .handshaking {
+        gateway.tcpConnected(link.id, now: clocks.now)
+      }
     } catch {
-      fail(link, error.description)
+      fail(link, error.description, kind: Driver.kind(error))
+    }
+  }
+
+  private static func kind(_ error: TransportError) -> ConnectFailureKind {
+    switch error.tls {
+    case .certificate: .certificate
+    case .serverName: .serverName
+    case .other: .tls
+    case nil: .transport
     }
   }
 
@@ -172,16 +185,16 @@ extension Driver {
     }
   }
 
-  private func fail(_ link: UpstreamLink, _ reason: String) {
+  private func fail(
+    _ link: UpstreamLink, _ reason: String, kind: ConnectFailureKind = .transport
+  ) {
     forget(link)
-    gateway.connectionFailed(
-      link.id, "\(link.address.description): \(reason)", now: clocks.now)
+    gateway.connectionFailed(link.id, reason, kind: kind, now: clocks.now)
   }
 
   private func disconnect(_ link: UpstreamLink, _ reason: String) {
     forget(link)
-    gateway.disconnected(
-      link.id, "\(link.address.description): \(reason)", now: clocks.now)
+    gateway.disconnected(link.id, reason, now: clocks.now)
   }
 
   private func forget(_ link: UpstreamLink) {

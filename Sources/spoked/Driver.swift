@@ -61,6 +61,7 @@ final class Driver {
     random = SplitMix64(seed: seed)
     gateway = Gateway(
       configuration: configuration, storage: storage, seed: random.next(), clocks: clocks)
+    for line in contexts.complaints(at: clocks.wall) { log(.warning, line) }
     openPorts()
     try openBroker()
   }
@@ -112,9 +113,11 @@ final class Driver {
 
   private func finishTurn() {
     reopenPorts()
+    countSerialErrors()
     serveBroker()
     gateway.finishTurn(clocks: clocks)
     carryOutActions()
+    flushPorts()
     releaseBroker()
     serveAdmin()
     service.turned({ self.gateway.statusLine() }, now: clocks.now)
@@ -135,7 +138,10 @@ final class Driver {
       guard let deadline else { return }
       earliest = min(earliest ?? deadline, deadline)
     }
-    for port in ports { consider(port.retryAt) }
+    for port in ports {
+      consider(port.retryAt)
+      consider(port.countsAt)
+    }
     consider(broker?.client.nextDeadline())
     consider(admin.nextDeadline)
     consider(service.nextDeadline)

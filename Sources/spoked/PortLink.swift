@@ -1,4 +1,5 @@
 import Configuration
+import Gateway
 import Platform
 import Primitives
 
@@ -14,6 +15,10 @@ final class PortLink {
   let configuration: SerialConfiguration
   var port: SerialPort?
   var registration: Registration?
+  /// When its driver is asked for the errors it has counted; nil: it does not count.
+  var countsAt: Instant?
+  /// The driver's buffer is full: it is watched for room.
+  var waitsToWrite = false
   private var pause = PortLink.pauseMin
   private(set) var retryAt: Instant?
 
@@ -45,16 +50,60 @@ final class PortLink {
     pause = min(Interval(nanoseconds: pause.nanoseconds * 2), PortLink.pauseMax)
   }
 
+  /// How often a driver is asked for the errors it has counted.
+  static let countsInterval = Interval.seconds(10)
+
   /// Something changed among the devices: look now.
   func retryNow(now: Instant) {
     if port == nil { retryAt = now }
   }
 
   var settings: SerialLine {
-    SerialLine(
+    var line = SerialLine(
       baud: configuration.baud, dataBits: configuration.dataBits,
       parity: configuration.parity.platform, stopBits: configuration.stopBits,
       flow: configuration.flow.platform)
+    line.rs485 = configuration.rs485.map { $0.platform }
+    line.lowLatency = configuration.lowLatency
+    return line
+  }
+}
+
+extension RS485Configuration {
+  var platform: SerialLine.RS485 {
+    var bus = SerialLine.RS485()
+    bus.rtsOnSend = rtsOnSend
+    bus.rtsAfterSend = rtsAfterSend
+    bus.delayBeforeSend = UInt32(delayBeforeSend.milliseconds)
+    bus.delayAfterSend = UInt32(delayAfterSend.milliseconds)
+    bus.rxDuringTx = rxDuringTx
+    bus.terminateBus = terminateBus
+    bus.fallsBack = fallback == .autoDirection
+    return bus
+  }
+}
+
+extension SerialOpening {
+  init(_ status: SerialStatus) {
+    self.init()
+    for warning in status.warnings { detail += (detail.utf8.isEmpty ? "" : "; ") + warning }
+    device = status.device
+    hardware = status.hardware
+    termios = status.termios
+    rs485 = status.rs485
+    isLowLatency = status.isLowLatency
+    marksErrors = status.marksErrors
+  }
+}
+
+extension SerialErrors {
+  init(_ counts: SerialErrorCounts) {
+    self.init()
+    frame = counts.frame
+    overrun = counts.overrun
+    parity = counts.parity
+    brk = counts.brk
+    bufOverrun = counts.bufOverrun
   }
 }
 

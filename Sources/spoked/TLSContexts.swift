@@ -1,4 +1,5 @@
 import Configuration
+import Gateway
 import Platform
 import Primitives
 
@@ -7,6 +8,7 @@ import Primitives
 struct TLSContexts {
   private var named: [TLSContext] = []
   private var system: TLSContext?
+  private var tables: [TLSConfiguration] = []
 
   /// Reads every file anew; on an error nothing changes.
   mutating func load(_ configuration: Configuration) throws(StartError) {
@@ -17,6 +19,7 @@ struct TLSContexts {
       system = try Self.make(nil)
     }
     named = loaded
+    tables = configuration.tls
   }
 
   /// Nil: the system's roots, no client certificate.
@@ -40,5 +43,52 @@ struct TLSContexts {
       return system
     }
     return named[Int(index)]
+  }
+
+  /// A line for every certificate of our own or authority that does not hold at this time. The
+  /// daemon starts all the same: its clock may be wrong, and records are kept without an upstream.
+  func complaints(at wall: WallTime) -> [String] {
+    let now = wall.nanoseconds / 1_000_000_000
+    var lines: [String] = []
+    for (table, context) in zip(tables, named) {
+      for (path, list) in [(table.certificate, context.chain()), (table.ca, context.authorities())]
+      {
+        for certificate in list {
+          let name = "tls \(table.name.description): certificate \(path.description), "
+          if certificate.validUntilSeconds <= now {
+            lines.append(name + "has expired: valid until \(certificate.validUntil.description)")
+          } else if certificate.validFromSeconds > now {
+            lines.append(
+              name + "is not yet valid: valid from \(certificate.validFrom.description)")
+          }
+        }
+      }
+    }
+    return lines
+  }
+
+  /// For `/certs`.
+  func described() -> [TLSCertificates] {
+    zip(tables, named).map { table, context in
+      TLSCertificates(
+        authorities: context.authorities().map { Self.described($0, table.ca) },
+        chain: context.chain().map { Self.described($0, table.certificate) })
+    }
+  }
+
+  private static func described(
+    _ details: CertificateDetails, _ path: ByteString
+  ) -> TLSCertificates.Certificate {
+    var certificate = TLSCertificates.Certificate(
+      path: path, serial: details.serial, validFrom: details.validFrom,
+      validUntil: details.validUntil, validUntilSeconds: details.validUntilSeconds)
+    for name in details.names {
+      switch name {
+      case .dns(let value): certificate.names.append(.init(kind: "dns", value: value))
+      case .uri(let value): certificate.names.append(.init(kind: "uri", value: value))
+      case .address(let value): certificate.names.append(.init(kind: "ip_address", value: value))
+      }
+    }
+    return certificate
   }
 }

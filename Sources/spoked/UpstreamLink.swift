@@ -1,22 +1,19 @@
 import NetworkingCore
 import Platform
-import Primitives
 
 /// One connection to an upstream, and what the loop knows of it.
 final class UpstreamLink {
   let id: ConnectionID
   /// Names it among the loop's tokens.
   let number: UInt32
-  let address: SocketAddress
   let transport: Transport
   var registration: Registration?
   /// The last write left something behind.
   var hasOutput = false
 
-  init(id: ConnectionID, number: UInt32, address: SocketAddress, transport: Transport) {
+  init(id: ConnectionID, number: UInt32, transport: Transport) {
     self.id = id
     self.number = number
-    self.address = address
     self.transport = transport
   }
 }

@@ -56,17 +56,23 @@ class Authority:
         )
         return Identity(self.folder, file, certificate, key)
 
+    def client_for(self, public_key, common_name):
+        """The certificate of a key that stays where it is."""
+        return self._certificate(public_key, (common_name,), (-1, 365), ExtendedKeyUsageOID.CLIENT_AUTH)
+
     def _issue(self, file, names, days, usage) -> Identity:
         key = ec.generate_private_key(ec.SECP256R1())
+        return Identity(self.folder, file, self._certificate(key.public_key(), names, days, usage), key)
+
+    def _certificate(self, public_key, names, days, usage):
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-        certificate = (
-            self._builder(subject, self.name, key.public_key(), *days)
+        return (
+            self._builder(subject, self.name, public_key, *days)
             .add_extension(_alternative_names(names), critical=False)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(_usage(), critical=True)
             .sign(self.key, hashes.SHA256())
         )
-        return Identity(self.folder, file, certificate, key)
 
     @staticmethod
     def _builder(subject, issuer, public_key, first_day, last_day):

@@ -9,9 +9,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from broker import Broker, Publisher  # noqa: E402
 from certificates import Authority  # noqa: E402
+from relay import Relay  # noqa: E402
 from serialport import BoardEmulator, Terminal  # noqa: E402
 from spoke import SMALL_SPOOL, Spoke, configuration, mqtt, stream, tls  # noqa: E402
 from upstream import Upstream  # noqa: E402
+from upstream_http1 import PlainUpstream  # noqa: E402
 from waiting import wait_until  # noqa: E402
 
 
@@ -62,6 +64,47 @@ def make_upstream():
     yield make
     for upstream in made:
         upstream.stop()
+
+
+@pytest.fixture
+def make_plain_upstream():
+    made = []
+
+    def make(**keys):
+        made.append(PlainUpstream(**keys))
+        return made[-1]
+
+    yield make
+    for upstream in made:
+        upstream.stop()
+
+
+@pytest.fixture
+def make_server(folder, identity, make_upstream, make_plain_upstream):
+    """Starts a server of others, with an upstream behind it if it is a proxy."""
+    made = []
+
+    def make(kind, secure, rule=None, **options):
+        backs = {"h2": make_upstream, "http/1.1": make_plain_upstream, None: lambda rule: None}
+        made.append(kind(folder, identity, secure, backs[kind.back_speaks](rule=rule), **options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()
+
+
+@pytest.fixture
+def make_relay():
+    made = []
+
+    def make(*arguments, **keys):
+        made.append(Relay(*arguments, **keys))
+        return made[-1]
+
+    yield make
+    for relay in made:
+        relay.stop()
 
 
 @pytest.fixture

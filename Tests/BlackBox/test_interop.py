@@ -1,174 +1,88 @@
-"""Upstreams that others wrote: nghttpd and nginx, over TLS and as h2c."""
-
-import re
-import shutil
-import socket
-import subprocess
+"""Upstreams that others wrote take every record, over TLS and as h2c, and over their graceful restarts."""
 
 import pytest
-from broker import free_port
+from hyperframe.frame import GoAwayFrame
+from interop import NO_ERROR, PATH, SECURE, bodies, of_stream, second_stream, sequence, sequences
+from servers import PROXIES, Nghttpd
+from upstream import Answer
 from waiting import wait_until
 
-
-class Server:
-    """A server process, its port, and what it wrote down."""
-
-    def __init__(self, command, log, port, secure):
-        self.port, self.log, self.command = port, log, command
-        self.url = f"{'https' if secure else 'http'}://localhost:{port}"
-        self.start()
-
-    def start(self):
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
-        wait_until(self.listening, lambda: f"{self.command[0]} listens: {self.text[-800:]}")
-
-    def listening(self):
-        assert self.process.poll() is None, self.text
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-            return True
-        except OSError:
-            return False
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(10)
-
-    @property
-    def text(self):
-        return self.log.read_text(errors="replace")
+SEED = 20
+COUNT = 120
+MORE = 30
 
 
-def find(name):
-    path = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin:/usr/local/sbin")
-    assert path, f"{name} is not installed"
-    return path
+def publish(line, name, payloads):
+    for payload in payloads:
+        line.publisher.publish(f"in/{name}", payload)
 
 
-@pytest.fixture
-def started():
-    servers = []
-    yield servers
-    for server in servers:
-        server.stop()
+def busy(request):
+    """Slow enough that a restart falls among requests that wait for their answers."""
+    return Answer(delay=0.004)
 
 
-@pytest.fixture
-def nghttpd(folder, identity, started):
-    def start(secure, *options):
-        port = free_port()
-        documents = folder / "documents"
-        (documents / "v1").mkdir(parents=True)
-        (documents / "v1/state").write_text("taken\n")
-        command = [find("nghttpd"), "-v", "-d", str(documents), *options]
-        command += [str(port), str(identity.key), str(identity.certificate)] if secure else ["--no-tls", str(port)]
-        started.append(Server(["stdbuf", "-oL", *command], folder / "nghttpd.log", port, secure))
-        return started[-1]
-
-    return start
+def start_two_streams(make_line, server, secure):
+    own = second_stream(server.url, secure)
+    return make_line(server, own, filters=[("in/state", "state"), ("in/many", "many")], **PATH)
 
 
-@pytest.fixture
-def nginx(folder, identity, started):
-    def start(secure, inside, http=""):
-        port = free_port()
-        tls = f"ssl_certificate {identity.certificate}; ssl_certificate_key {identity.key};" if secure else ""
-        folder.chmod(0o755)
-        (folder / "nginx.conf").write_text(f"""
-daemon off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log stderr warn;
-events {{ worker_connections 64; }}
-http {{
-  log_format ids '$status "$http_ce_id" $content_length $server_protocol';
-  access_log {folder}/access.log ids;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  {http}
-  server {{
-    listen 127.0.0.1:{port} {'ssl ' if secure else ''}http2;
-    {tls}
-    {inside}
-  }}
-}}
-""")
-        command = [find("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
-        started.append(Server(command, folder / "nginx.log", port, secure))
-        return started[-1]
-
-    return start
+@pytest.mark.parametrize("secure", SECURE.values(), ids=SECURE)
+@pytest.mark.parametrize("kind", PROXIES, ids=lambda kind: kind.name)
+def test_every_record_arrives_over_a_graceful_restart(make_server, make_relay, make_line, kind, secure):
+    server = make_server(kind, secure, rule=busy)
+    relay = make_relay(server)
+    line = start_two_streams(make_line, relay, secure)
+    sent = {name: bodies(SEED, COUNT + MORE, name) for name in ("state", "many")}
+    for name, payloads in sent.items():
+        publish(line, name, payloads[:COUNT])
+    server.back.wait_for(40)
+    server.restart()
+    for name, payloads in sent.items():
+        publish(line, name, payloads[COUNT:])
+    for name in sent:
+        line.spoke.wait_for_stat(f"spoke.stream.{name}.delivered", COUNT + MORE, 40)
+        if not kind.repeats:
+            assert line.spoke.stat(f"spoke.stream.{name}.retried") == 0, "nothing waited for a back-off"
+    for name, payloads in sent.items():
+        assert_arrived(of_stream(server.back.whole(), name), name, payloads, kind.repeats)
+    if not secure:
+        farewells = [f.error_code for _, _, up, f in relay.frames(GoAwayFrame) if not up]
+        assert (NO_ERROR in farewells) != kind.silent_over_h2c, "the old generation says goodbye"
+    assert len(relay.connections) > 1 or (kind.silent_over_h2c and not secure)
 
 
-def taken_ids(folder):
-    text = (folder / "access.log").read_text() if (folder / "access.log").exists() else ""
-    return re.findall(r'^2\d\d "([^"]+)" \S* HTTP/2\.0$', text, re.M)
+def assert_arrived(requests, name, payloads, may_repeat):
+    numbers = [sequence(request.id) for request in requests]
+    if name == "state":
+        assert numbers == sorted(numbers), "a stream with one request at once keeps its order"
+    taken = set(numbers) if may_repeat else numbers
+    assert sorted(taken) == list(range(1, len(payloads) + 1)), "every record"
+    for request in requests:
+        assert request.body == payloads[sequence(request.id) - 1]
+        assert request.header("content-type") == "application/octet-stream"
+        assert request.header("ce-subject") == f"in/{name}"
 
 
-def sequences(ids):
-    return [int(record_id.rsplit("-", 1)[1]) for record_id in dict.fromkeys(ids)]
-
-
-@pytest.mark.parametrize("secure", [True, False], ids=["tls", "h2c"])
-@pytest.mark.parametrize("options", [(), ("--echo-upload",), ("--trailer", "x-checksum: 1")], ids=["plain", "echo", "trailer"])
-def test_nghttpd_takes_every_record(make_line, nghttpd, secure, options):
-    server = nghttpd(secure, *options)
+@pytest.mark.parametrize("secure", SECURE.values(), ids=SECURE)
+@pytest.mark.parametrize("flags", [(), ("--echo-upload",), ("--trailer", "x-checksum: 1")], ids=["plain", "echo", "trailer"])
+def test_nghttpd_takes_every_record(make_line, make_server, secure, flags):
+    server = make_server(Nghttpd, secure, flags=flags)
     line = make_line(server)
     line.publish(*[b"payload %d" % n for n in range(50)])
     line.spoke.wait_for_stat("spoke.stream.state.delivered", 50, 30)
-    ids = re.findall(r"ce-id: (\S+)", server.text)
-    assert sequences(ids) == list(range(1, 51))
+    assert sequences(server.text) == list(range(1, 51))
     assert "content-type: application/json" in server.text
-    assert "GOAWAY" not in re.sub(r"recv GOAWAY.*NO_ERROR", "", server.text)
+    assert "recv RST_STREAM" not in server.text
 
 
-@pytest.mark.parametrize("secure", [True, False], ids=["tls", "h2c"])
-def test_nginx_takes_every_record_and_its_goaway_every_ten_requests_loses_none(folder, make_line, nginx, secure):
-    line = make_line(nginx(secure, "keepalive_requests 10; location / { return 204; }"))
-    line.publish(*[b"payload %d" % n for n in range(60)])
-    line.spoke.wait_for_stat("spoke.stream.state.delivered", 60, 40)
-    wait_until(lambda: len(taken_ids(folder)) >= 60, "nginx has written its log")
-    assert sequences(taken_ids(folder)) == list(range(1, 61))
-
-
-def test_nginx_with_ten_streams_at_once_and_goaways_loses_none(folder, make_line, nginx):
-    line = make_line(nginx(True, "keepalive_requests 7; location / { return 204; }"), in_flight=10)
-    line.publish(*[b"payload %d" % n for n in range(100)])
-    line.spoke.wait_for_stat("spoke.stream.state.delivered", 100, 40)
-    wait_until(lambda: len(set(taken_ids(folder))) >= 100, "nginx has written its log")
-    assert sorted(sequences(taken_ids(folder))) == list(range(1, 101))
-
-
-def test_nginx_that_limits_the_rate_with_429_gets_everything_in_order(folder, make_line, nginx):
-    server = nginx(
-        True, "location / { limit_req zone=all burst=1 nodelay; limit_req_status 429; return 204; }",
-        http="limit_req_zone $binary_remote_addr zone=all:64k rate=2r/s;",
-    )
-    # limit_req works in the preaccess phase, behind `return`: the answer must come from content.
-    text = (folder / "nginx.conf").read_text().replace("return 204;", "empty_gif; error_page 405 =204 @ok;")
-    text = text.replace("location / {", "location @ok { return 204; } location / {")
-    server.stop()
-    (folder / "nginx.conf").write_text(text)
-    server.start()
-    line = make_line(server)
-    line.publish(*[b"payload %d" % n for n in range(12)])
-    line.spoke.wait_for_stat("spoke.stream.state.delivered", 12, 60)
-    assert '429 "board-1/state' in (folder / "access.log").read_text()
-    assert sequences(taken_ids(folder)) == list(range(1, 13))
-
-
-def test_nginx_that_is_restarted_under_load_gets_everything_in_order(folder, make_line, nginx):
-    server = nginx(True, "location / { return 204; }")
-    line = make_line(server)
-    for start in range(0, 150, 50):
-        line.publish(*[b"payload %d" % n for n in range(start, start + 50)])
-        server.stop()
-        server.start()
-    line.spoke.wait_for_stat("spoke.stream.state.delivered", 150, 60)
-    wait_until(lambda: len(set(taken_ids(folder))) >= 150, "nginx has written its log")
-    assert sequences(taken_ids(folder)) == list(range(1, 151))
+@pytest.mark.parametrize("secure", SECURE.values(), ids=SECURE)
+def test_nghttpd_that_is_ended_and_started_under_load_gets_every_record(make_line, make_server, secure):
+    server = make_server(Nghttpd, secure)
+    line = make_line(server, in_flight=8)
+    for start in range(0, 200, 100):
+        publish(line, "state", [b"payload %d" % n for n in range(start, start + 100)])
+        wait_until(lambda: len(sequences(server.text)) > start + 10, "requests at nghttpd")
+        server.restart()
+    line.spoke.wait_for_stat("spoke.stream.state.delivered", 200, 40)
+    assert sorted(sequences(server.text)) == list(range(1, 201))

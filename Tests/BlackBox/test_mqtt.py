@@ -58,6 +58,28 @@ def test_a_broker_that_is_killed_and_started_again_is_found_and_subscribed_again
         line.upstream.wait_for_body(b"%d" % number, 30)
 
 
+def test_a_subscription_that_a_reload_takes_away_is_unsubscribed(
+    folder, spoke, make_upstream, make_broker, make_publisher
+):
+    broker, upstream = make_broker(), make_upstream()
+    target = stream("s", upstream.url, path="/")
+    spoke.start(configuration(folder, target, mqtt(broker.url, ("kept", "s"), ("gone/#", "s"))))
+    connected(spoke)
+    broker.kill()
+    # Also when the broker is not there at the time, and comes back with the session it had.
+    wait_until(lambda: spoke.stat("spoke.mqtt.connected") == 0, "the loss is noticed")
+    spoke.reload(configuration(folder, target, mqtt(broker.url, ("kept", "s"))))
+    spoke.wait_for_log("configuration read again")
+    broker.start()
+    broker.wait_for_log("Received UNSUBSCRIBE")
+    publisher = make_publisher(broker)
+    publisher.publish("gone/1", b"nobody wants this")
+    publisher.publish("kept", b"wanted")
+    upstream.wait_for_body(b"wanted")
+    assert [r.body for r in upstream.whole()] == [b"wanted"]
+    assert spoke.stat("spoke.mqtt.unmatched") == 0
+
+
 def test_a_broker_that_comes_late_is_found(folder, spoke, make_upstream, make_broker, make_publisher):
     broker, upstream = make_broker(), make_upstream()
     broker.kill()

@@ -130,6 +130,8 @@ def check(requests, counts, deaf):
         ))
         assert numbers == sorted(numbers), f"first occurrences of {name} out of order"
         if name in counts:
+            # What the broker repeats after a kill is known again by what the spool has.
+            assert len(ids) == len(numbers), f"a message of {name} has two ids"
             assert numbers == list(range(counts[name]))
         else:
             lost = numbers[-1] - numbers[0] + 1 - len(numbers)

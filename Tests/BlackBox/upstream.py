@@ -120,7 +120,8 @@ class Upstream:
     """Listens on a free port of localhost (IPv4, and IPv6 where there is any) until `stop`."""
 
     def __init__(self, identity=None, rule=None, *, alpn=("h2",), client_authority=None,
-                 settings=None, port=0, paused=False):
+                 settings=None, port=0, paused=False, settle=None,
+                 addresses=("127.0.0.1", "::1")):
         self.identity = identity
         self.rule: Callable[[Request], Answer] = rule or (lambda request: Answer())
         self.on_headers: Callable[[Request], Answer | None] = lambda request: None
@@ -134,6 +135,9 @@ class Upstream:
         self.failed_handshakes: list[str] = []
         self.protocol_errors: list[str] = []
         self.peers: list[dict] = []
+        self.resumed: list[bool] = []  # whether each handshake resumed a session
+        self.settle = settle  # a function that changes the server's SSLContext
+        self.addresses = addresses
         self.port = port
         self._lock = threading.Lock()
         self._thread = None
@@ -146,19 +150,22 @@ class Upstream:
     # Life
 
     def _listen(self):
-        first = socket.socket(socket.AF_INET)
-        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        first.bind(("127.0.0.1", self.port))
-        self.port = first.getsockname()[1]
-        listeners = [first]
-        try:
-            second = socket.socket(socket.AF_INET6)
-            second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            second.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            second.bind(("::1", self.port))
-            listeners.append(second)
-        except OSError:
-            pass
+        listeners = []
+        for address in self.addresses:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            try:
+                listener = socket.socket(family)
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                listener.bind((address, self.port))
+            except OSError:
+                # A machine without IPv6; one address there must be.
+                if not listeners:
+                    raise
+                continue
+            self.port = listener.getsockname()[1]
+            listeners.append(listener)
         for listener in listeners:
             listener.listen(64)
             listener.setblocking(False)
@@ -203,6 +210,8 @@ class Upstream:
         context.load_cert_chain(self.identity.certificate, self.identity.key)
         if self.alpn:
             context.set_alpn_protocols(list(self.alpn))
+        if self.settle is not None:
+            self.settle(context)
         if self.client_authority is not None:
             context.load_verify_locations(self.client_authority)
             context.verify_mode = ssl.CERT_REQUIRED
@@ -355,6 +364,7 @@ class Upstream:
                         "version": connection.tls.version(),
                         "certificate": connection.peer,
                     })
+                    self.resumed.append(connection.tls.session_reused)
                 connection.begin()
             while not connection.closed:
                 data = connection.tls.read(65536)

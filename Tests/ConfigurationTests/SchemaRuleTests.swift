@@ -77,17 +77,12 @@ struct SchemaRuleTests {
       Wrong(minimal + "[xds]\nservers = []", "8:2: [xds] is not available in this version"),
       Wrong(
         minimal + "[[downlink]]\nname = 'x'", "8:3: [[downlink]] is not available in this version"),
-      Wrong(serial("rs485 = true"), "13:1: 'rs485' in [[serial]] is not available in this version"),
+      Wrong(
+        serial("suppress_echo = true"),
+        "13:1: 'suppress_echo' in [[serial]] is not available in this version"),
       Wrong(
         minimal.replacing("https://h.example", with: "xds:///h"),
         "6:10: target 'xds:///h': the scheme 'xds' is not available in this version"),
-      Wrong(stream("encoding = 'grpc'"), "8:12: encoding 'grpc' is not available in this version"),
-      Wrong(
-        stream("encoding = 'protobuf'"),
-        "8:12: encoding 'protobuf' is not available in this version"),
-      Wrong(
-        stream("encoding = 'cloudevents-batch'"),
-        "8:12: encoding 'cloudevents-batch' is not available in this version"),
       Wrong(
         stream("durability = 'memory'"),
         "8:14: durability 'memory' is not available in this version"),
@@ -103,6 +98,29 @@ struct SchemaRuleTests {
     ])
   func notAvailable(_ wrong: Wrong) {
     #expect(problems(wrong.text) == [wrong.message])
+  }
+
+  @Test("every encoding is taken; a gRPC call needs a method for its path")
+  func encodings() throws {
+    let words: [(String, Encoding)] = [
+      ("cloudevents", .cloudEvents), ("cloudevents-batch", .cloudEventsBatch),
+      ("protobuf", .protobuf),
+    ]
+    for (word, encoding) in words {
+      #expect(try configuration(stream("encoding = '\(word)'")).streams[0].encoding == encoding)
+    }
+    #expect(try configuration(minimal).streams[0].encoding == .cloudEvents)
+    let call = stream("encoding = 'grpc'")
+    let method = call.replacing("path = \"/\"", with: "path = \"/a.b.C/Put\"")
+    #expect(try configuration(method).streams[0].encoding == .grpc)
+    for path in ["/", "/a", "/a/", "//a", "/a/b/c", "/a/b/"] {
+      let text = call.replacing("path = \"/\"", with: "path = \"\(path)\"")
+      #expect(
+        problems(text) == [
+          "7:8: 'path' in [[stream]] with encoding 'grpc' must be /package.Service/Method, "
+            + "found '\(path)'"
+        ])
+    }
   }
 
   @Test("serial lines have their termios settings, with defaults")

@@ -120,6 +120,7 @@ struct TextFormTests {
       ("keep-alive", "belongs to a connection"), ("proxy-connection", "belongs to a connection"),
       ("host", "is set with the key 'authority'"), ("ce-id", "is set for each record"),
       ("content-length", "is set for each record"),
+      ("spoke-id", "is set for each call"), ("grpc-timeout", "is reserved by gRPC"),
       ("content-type", "is set with the key 'content_type'"), ("a b", "is not a header name"),
       ("", "is not a header name"), ("é", "is not a header name"),
     ])

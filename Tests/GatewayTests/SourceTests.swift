@@ -123,6 +123,45 @@ struct SourceTests {
     #expect(bodies.count == 140)
   }
 
+  @Test("what the broker repeats after a SIGKILL is taken once, and keeps its id")
+  func repetitionsAfterRestart() {
+    let world = World(scooter)
+    world.goDown()
+    world.publish("alarm", "first", id: 1)
+    for number in 2...40 { world.publish("state/a", "\(number)", id: UInt16(number)) }
+    world.advance(.seconds(1))
+    #expect(world.mayRelease)
+    let after = world.restarted(scooter)
+    after.gateway.mqttConnected(sessionPresent: true, clocks: after.clocks)
+    after.publish("alarm", "first", id: 1)
+    // This one was not on disk when the daemon was killed.
+    after.publish("state/a", "new", id: 41)
+    for number in 20...40 { after.publish("state/a", "\(number)", id: UInt16(number)) }
+    #expect(after.duplicates == 22)
+    after.advance(.seconds(6))
+    after.publish("state/a", "40", id: 40)
+    after.advance(.seconds(1))
+    #expect(after.duplicates == 22, "later the same id and content is another message")
+    let seen = after.delivered("/v1/state")
+    #expect(seen.map { $0.text } == (2...40).map { "\($0)" } + ["new", "40"])
+    #expect(Set(seen.map { $0.id }).count == seen.count)
+    #expect(after.delivered("/v1/alarm").count == 1)
+  }
+
+  @Test("a new session repeats nothing: what has a known id and content is another message")
+  func newSession() {
+    let world = World(scooter)
+    world.goDown()
+    world.publish("state/a", "1", id: 1)
+    world.advance(.seconds(1))
+    let after = world.restarted(scooter)
+    after.gateway.mqttConnected(sessionPresent: false, clocks: after.clocks)
+    after.publish("state/a", "1", id: 1)
+    after.advance(.seconds(1))
+    #expect(after.duplicates == 0)
+    #expect(after.delivered("/v1/state").map { $0.text } == ["1", "1"])
+  }
+
   @Test("a record larger than the limit is refused with a count, a log line and a report")
   func tooLarge() {
     let world = World(scooter)
@@ -138,7 +177,7 @@ struct SourceTests {
   func onePortDown() {
     let world = World(scooter)
     for round in 1...3 {
-      world.gateway.serialOpened(0, detail: "", clocks: world.clocks)
+      world.gateway.serialOpened(0, SerialOpening(), clocks: world.clocks)
       world.serial("line\n")
       for reason in ["hung up", "No such file or directory", "Permission denied"] {
         world.gateway.serialClosed(0, reason: reason, clocks: world.clocks)

@@ -36,6 +36,8 @@ final class World {
 
   enum Answer {
     case status(Int, [(String, String)] = [])
+    /// 200, a body, and these fields behind it.
+    case trailers([(String, String)])
     case reset
     case silence
   }
@@ -230,8 +232,25 @@ final class World {
       } catch {
         Issue.record("the upstream cannot answer: \(error)")
       }
+    case .trailers(let fields): answer(peer, stream, trailers: fields)
     case .reset: peer.machine.reset(stream, .internalError)
     case .silence: break
+    }
+  }
+
+  private func answer(_ peer: Peer, _ stream: UInt32, trailers fields: [(String, String)]) {
+    var headers = HeaderList()
+    headers.append(":status", "200")
+    headers.append("content-type", "application/grpc")
+    var trailers = HeaderList()
+    for field in fields { trailers.append(ByteString(field.0), ByteString(field.1)) }
+    let body: [UInt8] = [0, 0, 0, 0, 0]
+    do throws(HTTP2SubmitError) {
+      try peer.machine.submitHeaders(headers, on: stream, endStream: false, now: clocks.now)
+      _ = try peer.machine.submitData(body.span, on: stream, endStream: false, now: clocks.now)
+      try peer.machine.submitHeaders(trailers, on: stream, endStream: true, now: clocks.now)
+    } catch {
+      Issue.record("the upstream cannot answer: \(error)")
     }
   }
 }

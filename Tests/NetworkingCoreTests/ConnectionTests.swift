@@ -54,6 +54,23 @@ struct ConnectionTests {
     bench.expectAtRest()
   }
 
+  @Test("a peer that closes after a GOAWAY: the failure has the GOAWAY's code and its text")
+  func goAwayThenClose() {
+    let bench = Bench(Bench.fixed(retry: .none))
+    bench.onRequest = { _, _ in }
+    bench.submit()
+    // GOAWAY, last stream 1, a code that nobody registered, and text: as mod_http2 sends it.
+    let frame: [UInt8] =
+      [0, 0, 12, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 255, 255, 252, 122] + Array("oops".utf8)
+    bench.core.received(bench.peer.id, frame.span, now: bench.now)
+    bench.disconnect(bench.peer, "closed by the peer")
+    #expect(
+      bench.results[0].details.description
+        == "upstream_reset_before_response_started{connection_termination}: 192.0.2.1:443: "
+        + "closed by the peer, after GOAWAY code 4294966394: oops")
+    bench.expectAtRest()
+  }
+
   @Test("GOAWAY while idle: the connection closes, the next request opens another")
   func goAwayIdle() {
     let bench = Bench()

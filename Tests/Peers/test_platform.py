@@ -160,7 +160,7 @@ def test_two_processes_do_not_share_a_port():
     assert first.stdout.readline() == b"open\n"
     second = subprocess.run(
         [*PROBE, "serial-hex", path, "9600", "10"], capture_output=True, text=True, timeout=30)
-    assert second.stdout == f"{path}: another process uses it\n"
+    assert second.stdout == f"{path}: EBUSY, another process or another [[serial]] uses it\n"
     first.kill()
     first.wait()
     os.close(master)

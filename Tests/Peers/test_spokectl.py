@@ -33,9 +33,12 @@ PAGES = {
     ]}).encode(),
     "/serial": json.dumps({"ports": [
         {"name": "ecu", "device": "/dev/ttyS1", "frames": 10, "bad_frames": 1, "resyncs": 0,
-         "state": "open", "detail": ""},
+         "state": "open", "detail": "", "termios": "9600 CS8 PARENB", "rs485": "SER_RS485_ENABLED",
+         "low_latency": True, "garbage": True, "damaged_bytes": 9, "breaks": 9,
+         "icount": {"frame": 1, "overrun": 2, "parity": 0, "brk": 0, "buf_overrun": 4}},
         {"name": "bms", "device": "/dev/ttyS2", "frames": 0, "bad_frames": 0, "resyncs": 0,
-         "state": "closed", "detail": "No such file or directory"},
+         "state": "closed", "detail": "No such file or directory", "termios": "", "rs485": "",
+         "low_latency": False, "garbage": False, "damaged_bytes": 2, "breaks": 1, "icount": None},
     ]}).encode(),
     "/mqtt": json.dumps({
         "configured": True, "host": "127.0.0.1", "port": 1883, "connected": True, "messages": 77,
@@ -94,9 +97,11 @@ def test_status_is_a_page_for_a_person(daemon):
         "state   12       9          1        3        0        ok",
         "gnss-é  1234567  5          0        0        1234562  held 403, last failure connection refused?[31m",
         "",
-        "PORT  DEVICE      FRAMES  BAD  RESYNCS  STATE",
-        "ecu   /dev/ttyS1  10      1    0        open",
-        "bms   /dev/ttyS2  0       0    0        closed, No such file or directory",
+        "PORT  DEVICE      LINE                                                 FRAMES  BAD  ERRORS  RESYNCS  STATE",
+        "ecu   /dev/ttyS1  9600 CS8 PARENB SER_RS485_ENABLED ASYNC_LOW_LATENCY  10      1    7       0        "
+        "open, garbage: check baud, parity, framing",
+        "bms   /dev/ttyS2  -                                                    0       0    3       0        "
+        "closed, No such file or directory",
         "",
         "mqtt: connected, 127.0.0.1:1883, 77 messages, 2 unacknowledged",
         "",

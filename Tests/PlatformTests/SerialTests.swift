@@ -10,11 +10,13 @@ import Testing
   func raw() throws {
     let terminal = try Terminal()
     let port = try SerialPort(terminal.path, SerialLine(baud: 115_200))
-    #expect(port.warnings.isEmpty)
+    #expect(port.status.warnings.isEmpty)
     let special: [UInt8] = [0x03, 0x11, 0x13, 0x0D, 0x0A, 0x1A, 0x04, 0x7F, 0x00, 0xFF, 0xFF, 0x00]
     let bytes = special + (0...255).map { UInt8($0) }
     terminal.write(bytes)
-    #expect(try read(port, bytes.count) == bytes)
+    // An FF is doubled, to tell it from the mark of an error (PARMRK).
+    let marked = bytes.flatMap { (byte: UInt8) -> [UInt8] in byte == 0xFF ? [byte, byte] : [byte] }
+    #expect(try read(port, marked.count) == marked)
     #expect(port.write(bytes.span) == .bytes(bytes.count))
     #expect(terminal.read(bytes.count) == bytes)
     // Nothing was echoed to the board.
@@ -38,7 +40,7 @@ import Testing
     let terminal = try Terminal()
     let line = SerialLine(baud: 9_600, dataBits: 8, parity: .even, stopBits: 2, flow: .rtsCts)
     let port = try SerialPort(terminal.path, line)
-    #expect(port.warnings == ["parity is none, not even"])
+    #expect(port.status.warnings == ["parity is none, not even"])
     var state = spoke_line_state()
     #expect(spoke_serial_state(port.descriptor, &state) == 0)
     #expect(state.line.stop_bits == 2 && state.line.flow == 1)
@@ -80,10 +82,78 @@ import Testing
     var first: SerialPort? = try SerialPort(terminal.path, SerialLine(baud: 9_600))
     let failure = error { try SerialPort(terminal.path, SerialLine(baud: 9_600)) }
     #expect(failure?.kind == .busy)
-    #expect(failure?.description == "\(terminal.path.description): another process uses it")
+    let reason = "EBUSY, another process or another [[serial]] uses it"
+    #expect(failure?.description == "\(terminal.path.description): \(reason)")
     _ = first
     first = nil
     _ = try SerialPort(terminal.path, SerialLine(baud: 9_600))
+  }
+
+  @Test(
+    "a driver without TIOCSRS485 is an error, or is taken as turning by itself; others only warn")
+  func unknownCalls() throws {
+    let terminal = try Terminal()
+    var line = SerialLine(baud: 9_600)
+    line.rs485 = SerialLine.RS485()
+    let wanted = line
+    let failure = error { try SerialPort(terminal.path, wanted) }
+    #expect(failure?.kind == .mismatch)
+    #expect(
+      failure?.description == "\(terminal.path.description): the driver has no TIOCSRS485, "
+        + "and rs485.fallback is not 'auto-direction'")
+    line.rs485?.fallsBack = true
+    line.lowLatency = true
+    let port = try SerialPort(terminal.path, line)
+    #expect(
+      port.status.warnings == [
+        "no TIOCSRS485, the adapter must turn the direction itself",
+        "no ASYNC_LOW_LATENCY: Inappropriate ioctl for device",
+      ])
+    #expect(port.status.rs485.isEmpty && !port.status.isLowLatency)
+    var code: Int32 = 0
+    do { _ = try port.errorCounts() } catch { code = error.code }
+    #expect(code == ENOTTY)
+  }
+
+  @Test("an open port says what it is, by the names of termios")
+  func status() throws {
+    let directory = TemporaryDirectory()
+    let terminal = try Terminal()
+    let link = directory.file("board")
+    try FileManager.default.createSymbolicLink(
+      atPath: link.description, withDestinationPath: terminal.path.description)
+    let line = SerialLine(baud: 12_345, stopBits: 2, flow: .xonXoff)
+    let port = try SerialPort(link, line)
+    #expect(port.status.device == terminal.path)
+    #expect(port.status.termios == "12345 CS8 CSTOPB IXON IXOFF INPCK PARMRK")
+    #expect(port.status.marksErrors && port.status.hardware.isEmpty)
+  }
+
+  @Test("a USB adapter is known by its numbers, for ttyUSB and ttyACM alike", arguments: [1, 2])
+  func identity(levels: Int) throws {
+    let directory = TemporaryDirectory()
+    let adapter = directory.file("usb1/1-2").description
+    let interface = adapter + "/1-2:1.0" + (levels == 2 ? "/ttyUSB0" : "")
+    let manager = FileManager.default
+    try manager.createDirectory(atPath: interface, withIntermediateDirectories: true)
+    for (name, text) in [("idVendor", "0403\n"), ("idProduct", "6001\n"), ("serial", "A7\u{1}\n")] {
+      try Data(text.utf8).write(to: URL(fileURLWithPath: adapter + "/" + name))
+    }
+    let node = directory.file("char/188:0").description
+    try manager.createDirectory(atPath: node, withIntermediateDirectories: true)
+    try manager.createSymbolicLink(atPath: node + "/device", withDestinationPath: interface)
+    let root = directory.file("char") + "/"
+    #expect(DeviceIdentity.usb(major: 188, minor: 0, root: root) == "0403:6001:A7")
+    #expect(DeviceIdentity.usb(major: 188, minor: 1, root: root).isEmpty)
+  }
+
+  @Test("22: a write to a port that is gone says so, and does nothing else")
+  func writeToDeadPort() throws {
+    var terminal: Terminal? = try Terminal()
+    let port = try SerialPort(terminal!.path, SerialLine(baud: 9_600))
+    #expect(port.write([1].span) == .bytes(1))
+    terminal = nil
+    #expect(port.write([1].span) == .ended)
   }
 
   @Test("a port that is not there, and a file that is no port, say so")

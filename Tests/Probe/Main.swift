@@ -11,10 +11,14 @@ struct Main {
     if subcommand == "frames" { return FramerProbe.run(input) }
     if subcommand == "topics" { return TopicsProbe.run(input) }
     if subcommand == "hpack" { return HPACKProbe.run() }
+    if subcommand == "hpack-speed" { return HPACKSpeedProbe.run(arguments) }
     if subcommand == "http2-pipe" { return HTTP2Probe.run(arguments) }
     if subcommand == "post" { return PostProbe.run(input) }
     if subcommand == "toml-json" { return TOMLProbe.runJSON(input) }
     if subcommand == "configuration" { return TOMLProbe.runConfiguration(input) }
+    if subcommand == "encode" { return EncodeProbe.run(input) }
+    if subcommand == "json" { return FormatProbe.runJSON(input) }
+    if subcommand == "wire" { return FormatProbe.runWire(input) }
     if subcommand == "admin" { return AdminProbe.run(input) }
     if subcommand == "mqtt-hold" { ProcessExit.exit(MQTTHoldProbe.run(arguments)) }
     if subcommand == "tls-line" { ProcessExit.exit(TLSLineProbe.run(arguments)) }

@@ -1,3 +1,4 @@
+import Ingest
 import Platform
 import Primitives
 
@@ -113,7 +114,7 @@ enum TLSLineProbe {
   }
 }
 
-/// `probe serial-hex PATH BAUD COUNT`: prints so many bytes of a port in hexadecimal.
+/// `probe serial-hex PATH BAUD COUNT`: prints so many bytes of a port in hexadecimal, without marks.
 enum SerialHexProbe {
   static func run(_ arguments: [ByteString]) -> Int32 {
     guard arguments.count == 3, let baud = number(arguments[1]), let count = number(arguments[2])
@@ -135,14 +136,19 @@ enum SerialHexProbe {
       _ = try loop.register(port.descriptor, token: 0, interest: .readable)
       var buffer = [UInt8](repeating: 0, count: 256)
       var got = 0
+      var marks = LineMarks()
       while got < count {
         try loop.wait(until: SystemClocks.now() + .seconds(10))
         switch port.read(into: &buffer) {
         case .bytes(let bytes):
-          for byte in buffer[..<bytes] {
-            StandardOutput.write(String(byte >> 4, radix: 16) + String(byte & 15, radix: 16))
+          var offset = 0
+          while let mark = marks.next(buffer.span.extracting(0..<bytes), from: &offset) {
+            guard case .data(let range) = mark else { continue }
+            for byte in buffer[range] {
+              StandardOutput.write(String(byte >> 4, radix: 16) + String(byte & 15, radix: 16))
+            }
+            got += range.count
           }
-          got += bytes
         case .blocked: continue
         case .ended:
           StandardOutput.write("hang-up\n")

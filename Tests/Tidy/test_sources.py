@@ -17,11 +17,13 @@ ALLOWED_IMPORTS = {
     "Policy": {"Primitives"},
     "NetworkingCore": {"Policy", "HTTP2", "HPACK", "Primitives"},
     "Configuration": {"Ingest", "Primitives"},
+    "Protobuf": {"Primitives"},
+    "GRPC": {"Primitives"},
     "Ingest": {"Primitives"},
     "Spool": {"Primitives"},
     "Gateway": {
-        "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "HTTP2", "HPACK",
-        "Primitives",
+        "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "GRPC", "Protobuf", "HTTP2",
+        "HPACK", "Primitives",
     },
     "Platform": C_MODULES | {"Primitives"},
     "spoked": {
@@ -39,7 +41,7 @@ LONG_FUNCTIONS: dict[tuple[str, str], int] = {}
 # Public types and functions without a documentation comment, by target; may only shrink.
 UNDOCUMENTED: dict[str, int] = {}
 
-MOST_LINES_OF_C = 1200
+MOST_LINES_OF_C = 1250
 
 TOP_LEVEL = {"Package.swift", "Sources", "Tests", "board", "systemd", "README.md"}
 BANNED_WORDS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")

@@ -16,7 +16,19 @@ struct spoke_line_state {
   struct spoke_line line;
   uint32_t output_baud;
   int raw;             // no translation, echo, signals or line editing is left on
+  int marks_errors;    // PARMRK
+  int checks_parity;   // INPCK
   int hang_up_on_close;
+};
+
+// struct serial_rs485; flags are SER_RS485_…, delays in milliseconds.
+struct spoke_rs485 {
+  uint32_t flags, delay_before_send, delay_after_send;
+};
+
+// The receiver's part of struct serial_icounter_struct, since the driver was loaded.
+struct spoke_line_errors {
+  uint32_t frame, overrun, parity, brk, buf_overrun;
 };
 
 // Opens without becoming the controlling terminal and without waiting for a carrier.
@@ -28,6 +40,13 @@ int spoke_serial_exclude(int descriptor);
 int spoke_serial_configure(int descriptor, const struct spoke_line *line);
 int spoke_serial_state(int descriptor, struct spoke_line_state *state);
 int spoke_serial_flush(int descriptor);
-// The major number of a character device, or -ENOTTY for anything else.
+// TIOCSRS485; then `rs485` is what the driver made of it.
+int spoke_serial_rs485(int descriptor, struct spoke_rs485 *rs485);
+// TIOCGICOUNT.
+int spoke_serial_errors(int descriptor, struct spoke_line_errors *errors);
+// ASYNC_LOW_LATENCY by TIOCSSERIAL; -EOPNOTSUPP when it does not stay set.
+int spoke_serial_low_latency(int descriptor);
+// The numbers of a character device, or -ENOTTY for anything else.
 int spoke_device_major(int descriptor);
+int spoke_device_minor(int descriptor);
 #endif

@@ -27,8 +27,8 @@ extension SchemaReader {
       table,
       [
         "name", "device", "baud", "data_bits", "parity", "stop_bits", "flow", "framing",
-        "delimiter", "deliver", "stream",
-      ], later: ["rs485"])
+        "delimiter", "deliver", "stream", "rs485", "low_latency",
+      ], later: ["suppress_echo"])
     var port = SerialConfiguration(
       name: name(table, "name") ?? ByteString(),
       device: path(table, "device", isRequired: true) ?? ByteString(),
@@ -43,6 +43,8 @@ extension SchemaReader {
     if let flow = choice(table, "flow", ["none", "rts-cts", "xon-xoff"]) {
       port.flow = [.none, .rtsCts, .xonXoff][flow]
     }
+    port.rs485 = readRS485(table, flow: port.flow)
+    port.lowLatency = boolean(table, "low_latency") ?? false
     return port
   }
 }

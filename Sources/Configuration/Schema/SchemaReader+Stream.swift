@@ -50,8 +50,15 @@ extension SchemaReader {
       stream.contentType = text
     }
     if let type = visible(table, "type", limit: 128) { stream.type = type.text }
-    _ = choice(
-      table, "encoding", ["cloudevents"], later: ["cloudevents-batch", "protobuf", "grpc"])
+    let words: [ByteString] = ["cloudevents", "cloudevents-batch", "protobuf", "grpc"]
+    switch choice(table, "encoding", words) {
+    case 1: stream.encoding = .cloudEventsBatch
+    case 2: stream.encoding = .protobuf
+    case 3:
+      stream.encoding = .grpc
+      checkMethod(stream.path, table)
+    default: stream.encoding = .cloudEvents
+    }
   }
 
   private mutating func readDelivery(
@@ -135,6 +142,18 @@ extension SchemaReader {
     return text
   }
 
+  /// The `path` of a gRPC call is `/package.Service/Method`.
+  private mutating func checkMethod(_ path: ByteString, _ table: SchemaTable) {
+    guard !path.isEmpty, let node = tree.child(of: table.node, "path") else { return }
+    let parts = path.bytes.split(
+      separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    guard parts.count != 3 || parts.dropFirst().contains(where: { $0.isEmpty }) else { return }
+    report(
+      node,
+      "'path' in [[stream]] with encoding 'grpc' must be /package.Service/Method, "
+        + "found \(quoted(path))")
+  }
+
   private func isMediaType(_ text: ByteString) -> Bool {
     let type = text.bytes.prefix { $0 != UInt8(ascii: ";") }
     let parts = type.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
@@ -174,6 +193,8 @@ extension SchemaReader {
     if name == "host" { return "is set with the key 'authority'" }
     if name == "content-type" { return "is set with the key 'content_type'" }
     if name == "content-length" || name.hasPrefix("ce-") { return "is set for each record" }
+    if name == "spoke-id" || name == "spoke-count" { return "is set for each call" }
+    if name.hasPrefix("grpc-") { return "is reserved by gRPC" }
     return nil
   }
 

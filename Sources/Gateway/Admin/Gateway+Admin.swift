@@ -4,10 +4,16 @@ import Spool
 /// Which page answers which request.
 extension Gateway where Storage: ~Copyable {
   /// Answers one request of the admin endpoint.
-  public mutating func answer(_ request: AdminRequest, clocks: Clocks) -> AdminPage {
+  public mutating func answer(
+    _ request: AdminRequest, clocks: Clocks, certificates: () -> [TLSCertificates] = { [] }
+  ) -> AdminPage {
     let path = request.path
     if path == "/ready" { return readyPage() }
     if path == "/stats" || path == "/stats/prometheus" { return statisticsPage(request) }
+    if path == "/certs" {
+      let body = CertificatesPage.body(certificates(), wall: clocks.wall)
+      return AdminPage(contentType: .json, body: body)
+    }
     guard let body = document(path, clocks: clocks) else {
       return AdminPage(status: 404, line: "no such page: \(path.description)")
     }

@@ -103,45 +103,14 @@ extension Gateway where Storage: ~Copyable {
     json.member("expired", uplink.counters.expired)
     json.member("parked", uplink.counters.parked)
     json.member("held", uplink.hold != nil)
-    if let hold = uplink.hold { json.member("held_status", UInt64(hold.status)) }
+    if let hold = uplink.hold {
+      json.member("held_" + AnswerStatus.member(hold.status), UInt64(hold.status))
+    }
     json.member("in_flight", UInt64(uplink.slots.filter { $0.isRequesting }.count))
     json.member("backlog_records", backlog.records)
     json.member("backlog_bytes", backlog.bytes)
     if !uplink.lastFailure.isEmpty { json.member("last_failure", uplink.lastFailure) }
     json.endObject()
-  }
-
-  func serialPage() -> [UInt8] {
-    var json = JSONWriter()
-    json.beginObject()
-    json.key("ports")
-    json.beginArray()
-    for port in ports {
-      let counters = port.framer.counters
-      json.beginObject()
-      json.member("name", port.configuration.name)
-      json.member("device", port.configuration.device)
-      json.member("baud", UInt64(port.configuration.baud))
-      json.member("stream", configuration.streams[port.configuration.stream].name)
-      json.member("state", port.isOpen ? "open" : "closed")
-      json.member("detail", ByteString(port.detail))
-      json.member("bytes", port.bytes)
-      json.member("frames", port.frames)
-      json.member("bad_frames", counters.badFrames)
-      json.key("bad_frames_by_reason")
-      json.beginObject()
-      for reason in BadFrameReason.all where counters.badFrames(reason) > 0 {
-        json.member(ByteString(reason.name), counters.badFrames(reason))
-      }
-      json.endObject()
-      json.member("resyncs", counters.resyncs)
-      json.member("skipped_bytes", counters.skippedBytes)
-      json.member("reopens", port.reopens)
-      json.endObject()
-    }
-    json.endArray()
-    json.endObject()
-    return json.bytes
   }
 
   func mqttPage() -> [UInt8] {

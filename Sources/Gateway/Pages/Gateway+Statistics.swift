@@ -53,6 +53,15 @@ extension Gateway where Storage: ~Copyable {
     statistics.add(prefix + "bad_frames", .counter, port.framer.counters.badFrames)
     statistics.add(prefix + "resyncs", .counter, port.framer.counters.resyncs)
     statistics.add(prefix + "reopens", .counter, port.reopens)
+    statistics.add(prefix + "damaged_bytes", .counter, port.damagedBytes)
+    statistics.add(prefix + "breaks", .counter, port.breaks)
+    statistics.add(prefix + "garbage_alarms", .counter, port.garbage.alarms)
+    guard port.errors.isKnown else { return }
+    statistics.add(prefix + "frame_errors", .counter, port.errors.frame)
+    statistics.add(prefix + "parity_errors", .counter, port.errors.parity)
+    statistics.add(prefix + "break_interrupts", .counter, port.errors.brk)
+    statistics.add(prefix + "overruns", .counter, port.errors.overrun)
+    statistics.add(prefix + "buffer_overruns", .counter, port.errors.bufOverrun)
   }
 
   private func addBroker(_ statistics: inout Statistics) {

@@ -54,7 +54,7 @@ extension Gateway where Storage: ~Copyable {
 
   /// False: the stream has no room at the moment.
   private mutating func store(_ payload: [UInt8], on stream: Int, clocks: Clocks) -> Bool {
-    let source = CloudEvents.reportSource.bytes
+    let source = RequestEncoder.reportSource.bytes
     return take(
       stream: stream, source: source.span, subject: Span(), token: 0, payload: payload.span,
       clocks: clocks) != .noRoom

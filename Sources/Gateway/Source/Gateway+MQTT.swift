@@ -17,12 +17,21 @@ struct MQTTInput {
 }
 
 /// The newest QoS 1 messages by message id and content. After a reconnect that resumes the session
-/// the broker repeats, first of all and in order, what it has no acknowledgement for; those that
-/// were taken already are not taken twice.
+/// the broker repeats, before all else, what it has no acknowledgement for; those that were taken
+/// already, in this run or, by what the spool still knows, in the one before, are not taken twice.
 struct RecentMessages {
-  private var tokens = FixedQueue<UInt64>(capacity: SourceAcknowledgements.capacity)
-  /// How many messages may still be repetitions.
-  private var repetitionsMax = 0
+  private var tokens = FixedQueue<UInt64>(capacity: capacity)
+  /// Of the run before, until the first session is established and its repetitions are over.
+  private var stored: [UInt64]
+  /// Until when messages may be repetitions. The broker sends them at once; and not every message
+  /// with a known id and content is one: a broker that was killed gives ids out again.
+  private var repetitionsEnd: Instant?
+
+  static let capacity = SourceAcknowledgements.capacity
+  static let repetitionsLast = Interval.seconds(5)
+
+  /// `stored`: the tokens of the newest records that the spool had when it was opened.
+  init(stored: [UInt64] = []) { self.stored = stored }
 
   /// 16 bits of message id and 32 of content; never 0.
   static func token(messageID: UInt16, topic: Span<UInt8>, payload: Span<UInt8>) -> UInt64 {
@@ -33,11 +42,12 @@ struct RecentMessages {
     return 1 << 48 | UInt64(messageID) << 32 | UInt64(crc.value)
   }
 
-  mutating func sessionResumed() { repetitionsMax = tokens.count }
+  mutating func sessionResumed(now: Instant) { repetitionsEnd = now + Self.repetitionsLast }
 
   mutating func sessionStarted() {
     tokens.removeAll()
-    repetitionsMax = 0
+    stored = []
+    repetitionsEnd = nil
   }
 
   mutating func remember(_ token: UInt64) {
@@ -45,14 +55,17 @@ struct RecentMessages {
     _ = tokens.append(token)
   }
 
-  /// Whether this message was taken before the connection broke.
-  mutating func isRepetition(_ token: UInt64) -> Bool {
-    guard repetitionsMax > 0 else { return false }
-    repetitionsMax -= 1
+  /// Whether this message was taken before the connection broke. Among the repetitions there may be
+  /// new ones: of two streams one may have been on disk when the daemon was killed and the other not.
+  mutating func isRepetition(_ token: UInt64, now: Instant) -> Bool {
+    guard let end = repetitionsEnd else { return false }
+    guard now < end else {
+      repetitionsEnd = nil
+      stored = []
+      return false
+    }
     for index in 0..<tokens.count where tokens[index] == token { return true }
-    // The first message that is new ends the repetitions: the broker sends them before all else.
-    repetitionsMax = 0
-    return false
+    return stored.contains(token)
   }
 }
 
@@ -63,7 +76,11 @@ extension Gateway where Storage: ~Copyable {
     mqtt.connections += 1
     mqtt.detail = sessionPresent ? "session resumed" : "new session"
     acknowledgements.reset()
-    if sessionPresent { mqtt.recent.sessionResumed() } else { mqtt.recent.sessionStarted() }
+    if sessionPresent {
+      mqtt.recent.sessionResumed(now: clocks.now)
+    } else {
+      mqtt.recent.sessionStarted()
+    }
     log(.info, "mqtt: connected, \(mqtt.detail)")
   }
 
@@ -91,7 +108,7 @@ extension Gateway where Storage: ~Copyable {
     let token =
       qos == 0
       ? 0 : RecentMessages.token(messageID: messageID, topic: topic, payload: payload)
-    if qos > 0, mqtt.recent.isRepetition(token) {
+    if qos > 0, mqtt.recent.isRepetition(token, now: clocks.now) {
       mqtt.duplicates += 1
       acknowledgements.addSafe()
       return true

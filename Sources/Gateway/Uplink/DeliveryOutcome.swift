@@ -1,3 +1,4 @@
+import GRPC
 import NetworkingCore
 import Primitives
 
@@ -8,19 +9,39 @@ public enum DeliveryOutcome: Equatable, Sendable {
   /// Try again after a back-off, and not before `retryAfter`.
   case transient(retryAfter: Interval?)
   /// The upstream does not want this device or this path at the moment: keep everything, report,
-  /// probe now and then.
+  /// probe now and then. `status` as in `AnswerStatus`.
   case hold(status: UInt16)
   /// The upstream will never take this record: park it and go on.
   case rejected(status: UInt16)
 
-  /// `retriesConflict`: the route's retry policy lists 409, which makes it transient.
-  public static func of(_ outcome: RequestResult.Outcome, retriesConflict: Bool) -> DeliveryOutcome
-  {
+  /// `retriesConflict`: the route's retry policy lists 409, which makes it transient. `isCall`: it was
+  /// a gRPC call, whose end is its `grpc-status` alone; an upstream that gives none, a proxy say,
+  /// speaks by its HTTP status.
+  public static func of(
+    _ outcome: RequestResult.Outcome, retriesConflict: Bool, isCall: Bool = false
+  ) -> DeliveryOutcome {
     switch outcome {
-    case .response(let status, _, let retryAfter):
+    case .response(let status, let grpcStatus, let retryAfter):
+      if isCall, let grpcStatus {
+        return of(GRPCStatus(code: grpcStatus), retryAfter: retryAfter)
+      }
+      // A call without a status did not end as calls do: UNKNOWN.
+      if isCall, (200...299).contains(status) { return .transient(retryAfter: retryAfter) }
       return of(status: status, retryAfter: retryAfter, retriesConflict: retriesConflict)
     case .failure:
       return .transient(retryAfter: nil)
+    }
+  }
+
+  private static func of(_ status: GRPCStatus, retryAfter: Interval?) -> DeliveryOutcome {
+    switch status {
+    case .ok: .delivered
+    case .unavailable, .resourceExhausted, .deadlineExceeded, .aborted, .internalError, .unknown:
+      .transient(retryAfter: retryAfter)
+    case .unauthenticated, .permissionDenied, .notFound, .unimplemented:
+      .hold(status: status.rawValue)
+    case .cancelled, .invalidArgument, .alreadyExists, .failedPrecondition, .outOfRange, .dataLoss:
+      .rejected(status: status.rawValue)
     }
   }
 
@@ -52,8 +73,35 @@ extension RequestResult {
   /// The end of the request in words, for a log line.
   var words: String {
     switch outcome {
-    case .response(let status, _, _): "upstream answered \(status)"
+    case .response(let status, let grpcStatus, _):
+      if let grpcStatus, grpcStatus > 0 {
+        "upstream answered \(AnswerStatus.words(grpcStatus))" + answerText
+      } else {
+        "upstream answered \(status)"
+      }
     case .failure: details.isEmpty ? "request failed" : details.description
     }
+  }
+
+  /// What a call's upstream said in `grpc-message`.
+  private var answerText: String {
+    guard !details.isEmpty else { return "" }
+    return ": " + ByteString(GRPCMessageText.decode(details.bytes.span)).description
+  }
+}
+
+/// The status that an outcome carries: an HTTP status, or below 100, where HTTP has none, a gRPC one.
+enum AnswerStatus {
+  static func isCall(_ status: UInt16) -> Bool { status < 100 }
+
+  /// For a log line: `404`, `grpc-status 5 (NOT_FOUND)`.
+  static func words(_ status: UInt16) -> String {
+    guard isCall(status) else { return "\(status)" }
+    return "grpc-status \(status) (\(GRPCStatus(code: status).name))"
+  }
+
+  /// The member of a report that holds it.
+  static func member(_ status: UInt16) -> ByteString {
+    isCall(status) ? "grpc_status" : "status"
   }
 }

@@ -50,7 +50,7 @@ struct Uplink {
   var sentAt = Instant(nanoseconds: 0)
   /// Why delivery failed last, in words.
   var lastFailure = ByteString()
-  var encoding: CloudEvents
+  var encoder: RequestEncoder
   var counters = UplinkCounters()
 
   init(stream: Int, configuration: StreamConfiguration, node: ByteString) {
@@ -58,7 +58,7 @@ struct Uplink {
     self.configuration = configuration
     slots = []
     for _ in 0..<configuration.inFlight { slots.append(Slot()) }
-    encoding = CloudEvents(node: node, stream: configuration)
+    encoder = RequestEncoder(node: node, stream: configuration)
   }
 
   /// A held stream sends nothing until its probe is due, and then one record at a time.

@@ -129,6 +129,13 @@ extension HTTP2Connection {
       || nextStream > HTTP2Limits.streamIdentifierMax
   }
 
+  /// What the peer's last GOAWAY says of its reason, for a message; nil while none came.
+  public var goAwayReason: String? {
+    guard goAwayReceived != nil else { return nil }
+    let text = goAwayDebugData.isEmpty ? "" : ": \(goAwayDebugData.description)"
+    return "GOAWAY \(goAwayReceivedCode.name)\(text)"
+  }
+
   /// The connection is over. What waits in the output still should be written.
   public var isClosed: Bool { ending != nil }
 

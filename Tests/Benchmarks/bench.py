@@ -13,9 +13,10 @@ import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "Tests/BlackBox"))
 
+import hpack_speed  # noqa: E402
 from broker import Broker, Publisher, free_port  # noqa: E402
 from certificates import Authority  # noqa: E402
 from serialport import Terminal  # noqa: E402
@@ -54,9 +55,9 @@ class Table:
 # Processes
 
 
-def processor_seconds(command) -> float:
+def processor_seconds(command, stdin=None) -> float:
     """User and system time of a command, as the kernel counted them."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = process.stdout.read().decode()
     process.stdout.close()
     _, status, usage = os.wait4(process.pid, 0)
@@ -189,6 +190,33 @@ def measure_instructions(table, folder, body):
             theirs = [instructions(h2load(port, n, streams, False, body), folder) for n in (few, many)]
             mine, peer = ((counts[1] - counts[0]) // (many - few) for counts in (ours, theirs))
             table.row(f"instructions per 200-byte POST, h2c, {streams} at once", mine, peer, "h2load")
+
+
+def measure_hpack(table, folder):
+    """Seconds to encode, and to encode and decode, less what starting and reading the lists costs."""
+    lists, rounds = hpack_speed.header_lists(), 500 if QUICK else 3000
+    text = folder / "lists"
+    text.write_bytes(hpack_speed.as_text(lists))
+    plain = len(text.read_bytes()) * rounds
+
+    def seconds(command, mode):
+        costs = []
+        for _ in range(5):
+            with text.open() as full, text.open() as idle:
+                costs.append(processor_seconds([*command, mode, str(rounds)], full)
+                             - processor_seconds([*command, mode, "0"], idle))
+        return statistics.median(costs)
+
+    ours, nghttp2 = [str(ROOT / ".build/release/probe"), "hpack-speed"], [str(hpack_speed.build_peer(folder))]
+    mine, peer = ({mode: seconds(command, mode) for mode in ("encode", "both")} for command in (ours, nghttp2))
+    slow = hpack_speed.python_seconds(lists, 10)
+    for name, cost, number in (
+        ("encode", lambda t: t["encode"], 0), ("decode", lambda t: t["both"] - t["encode"], 1)
+    ):
+        what = f"HPACK {name}, ns per byte of plain fields"
+        table.row(what, cost(mine) / plain * 1e9, cost(peer) / plain * 1e9, "libnghttp2", None, "ns")
+        python = slow[number] / (plain / rounds * 10) * 1e9
+        table.row(what, cost(mine) / plain * 1e9, python, "Python's hpack", None, "ns")
 
 
 def measure_sizes(table):
@@ -352,6 +380,7 @@ def main() -> int:
         table = Table()
         measure_client(table, work, identity, authority, body)
         measure_instructions(table, work, body)
+        measure_hpack(table, work)
         measure_sizes(table)
         for number, measure in enumerate((
             lambda folder: measure_daemon(table, folder, identity, authority),

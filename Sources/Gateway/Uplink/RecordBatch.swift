@@ -1,0 +1,73 @@
+import Primitives
+import Spool
+
+/// Records that travel in one request, in flat storage: one array of bytes, one of entries. Filled
+/// again and again it allocates nothing once it has been warm.
+///
+///     bytes   source│subject│payload│source│subject│payload│…
+///     entries each with the ranges of its three parts
+///
+/// All records of a batch have the same epoch; `RequestEncoder.mayJoin` says whether one more may
+/// stand in it.
+package struct RecordBatch: Sendable {
+  /// One record; the ranges are positions in `bytes`.
+  struct Entry: Sendable {
+    var sequence: UInt64
+    var time: WallTime
+    var quality: ClockQuality
+    /// As in `SpooledRecord`.
+    var isBacklog: Bool
+    var source: Range<Int>
+    var subject: Range<Int>
+    var payload: Range<Int>
+  }
+
+  /// Meaningful while the batch is not empty.
+  private(set) var epoch: UInt64 = 0
+  private(set) var bytes: [UInt8] = []
+  private(set) var entries: [Entry] = []
+
+  package init() {}
+
+  package var count: Int { entries.count }
+  package var isEmpty: Bool { entries.isEmpty }
+  /// Bytes of sources, subjects and payloads.
+  var byteCount: Int { bytes.count }
+
+  /// Copies a record to the end.
+  package mutating func append(_ record: borrowing SpooledRecord) {
+    precondition(entries.isEmpty || record.epoch == epoch, "RecordBatch: a second epoch")
+    epoch = record.epoch
+    let start = bytes.count
+    bytes.append(contentsOf: record.source.span)
+    let subject = bytes.count
+    bytes.append(contentsOf: record.subject.span)
+    let payload = bytes.count
+    bytes.append(contentsOf: record.payload.span)
+    entries.append(
+      Entry(
+        sequence: record.sequence, time: record.time, quality: record.quality,
+        isBacklog: record.isBacklog, source: start..<subject, subject: subject..<payload,
+        payload: payload..<bytes.count))
+  }
+
+  package mutating func removeAll(keepingCapacity: Bool = true) {
+    bytes.removeAll(keepingCapacity: keepingCapacity)
+    entries.removeAll(keepingCapacity: keepingCapacity)
+  }
+
+  /// Lends the source of one record.
+  func withSource<R>(_ index: Int, _ body: (Span<UInt8>) -> R) -> R {
+    body(bytes.span.extracting(entries[index].source))
+  }
+
+  /// Lends the subject of one record.
+  func withSubject<R>(_ index: Int, _ body: (Span<UInt8>) -> R) -> R {
+    body(bytes.span.extracting(entries[index].subject))
+  }
+
+  /// Lends the payload of one record.
+  func withPayload<R>(_ index: Int, _ body: (Span<UInt8>) -> R) -> R {
+    body(bytes.span.extracting(entries[index].payload))
+  }
+}
