@@ -49,10 +49,11 @@ let package = Package(
     .target(
       name: "NetworkingCore", dependencies: ["Policy", "HTTP2", "HPACK", "Primitives"],
       swiftSettings: pure),
-    .target(name: "Configuration", dependencies: ["Primitives"], swiftSettings: pure),
     .target(name: "Protobuf", dependencies: ["Primitives"], swiftSettings: pure),
     .target(name: "GRPC", dependencies: ["Primitives"], swiftSettings: pure),
     .target(name: "Ingest", dependencies: ["Primitives"], swiftSettings: pure),
+    .target(
+      name: "Configuration", dependencies: ["Ingest", "Primitives"], swiftSettings: pure),
     .target(name: "Spool", dependencies: ["Primitives"], swiftSettings: pure),
     .target(
       name: "Gateway",
@@ -106,7 +107,7 @@ let package = Package(
       dependencies: ["NetworkingCore", "Policy", "HTTP2", "HPACK", "Primitives"],
       swiftSettings: tests),
     .testTarget(
-      name: "ConfigurationTests", dependencies: ["Configuration", "Primitives"],
+      name: "ConfigurationTests", dependencies: ["Configuration", "Ingest", "Primitives"],
       swiftSettings: tests),
     .testTarget(
       name: "IngestTests", dependencies: ["Ingest", "Primitives"], swiftSettings: tests),
