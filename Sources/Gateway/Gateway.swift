@@ -163,6 +163,9 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
 
   /// When the machine must be called again at the latest; nil: not before something arrives.
   public func nextDeadline() -> Instant? {
+    // A write or a connection that failed while the actions were carried out ended a request after
+    // the turn had taken the results: it is not left to whatever wakes the daemon next.
+    if core.hasResult { return turnedAt }
     var earliest = core.nextDeadline()
     func consider(_ deadline: Instant?) {
       guard let deadline else { return }

@@ -66,6 +66,8 @@ public struct HPACKDecoder: Sendable {
     var offset = 0
     try decodeSizeUpdates(block, &offset)
     var tooLarge = false
+    // What the block itself spells out is paid for by its length.
+    var work = 2 * block.count + HPACKLimits.workFactor * max(maximumListSize, table.capacity)
     while offset < block.count {
       let first = block[offset]
       if first & 0x80 != 0 {
@@ -74,7 +76,11 @@ public struct HPACKDecoder: Sendable {
       } else if first & 0xE0 == 0x20 {
         throw .sizeUpdateNotAtStart
       } else {
-        tooLarge = try takeLiteral(block, &offset, into: &list) || tooLarge
+        let start = list.bytes.count
+        let isOver = try takeLiteral(block, &offset, keep: !tooLarge, into: &list)
+        work -= list.bytes.count - start
+        guard work >= 0 else { throw .tooMuchWork }
+        tooLarge = tooLarge || isOver
       }
       if tooLarge || list.size > maximumListSize || list.count > maximumFields {
         tooLarge = true
@@ -111,9 +117,10 @@ public struct HPACKDecoder: Sendable {
         name: start..<middle, value: middle..<list.bytes.count, indexing: .yes))
   }
 
-  /// Whether the field alone is above every limit, so that its bytes were not kept.
+  /// Whether the field alone is above every limit, so that its bytes were not kept. `keep` is false
+  /// when the list is too large already: then a field matters only if it goes into the table.
   private mutating func takeLiteral(
-    _ block: Span<UInt8>, _ offset: inout Int, into list: inout HeaderList
+    _ block: Span<UInt8>, _ offset: inout Int, keep: Bool, into list: inout HeaderList
   ) throws(HPACKError) -> Bool {
     let first = block[offset]
     let adds = first & 0x40 != 0
@@ -124,10 +131,10 @@ public struct HPACKDecoder: Sendable {
     // More than both limits: neither the list nor the table can take it, so its bytes do not matter.
     let room = max(maximumListSize, table.capacity)
     let start = list.bytes.count
-    var nameCount: Int
+    var nameCount = 0
     if index == 0 {
       nameCount = try decodeString(block, &offset, into: &list.bytes, limit: room)
-    } else {
+    } else if keep || adds {
       appendName(index, to: &list.bytes)
       nameCount = list.bytes.count - start
     }

@@ -17,4 +17,7 @@ public enum HPACKError: Error, Equatable, Sendable {
   case sizeUpdateNotAtStart
   /// This side lowered the limit, and the block does not begin with the update it calls for (§4.2).
   case sizeUpdateMissing
+  /// The block is far over the list's limit, and makes the table copy many times what it holds. No
+  /// rule of RFC 7541: its §7.3 leaves it to the decoder what it bears.
+  case tooMuchWork
 }

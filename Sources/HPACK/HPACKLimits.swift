@@ -5,4 +5,8 @@ enum HPACKLimits {
   /// Below 20 bytes a cookie may be guessed piece by piece through the size of blocks (RFC 7541
   /// §7.1.3 leaves the bound open; nghttp2 uses the same).
   static let shortCookie = 20
+  /// What one block may have the table copy, in multiples of the list's limit. Two octets can insert
+  /// an entry as large as the table, whose name is that of another one: a block of 16 KiB would copy
+  /// 32 MiB. A list within its limit never comes near.
+  static let workFactor = 16
 }

@@ -52,6 +52,7 @@ public enum HTTP2Cause: UInt8, Error, Sendable, CaseIterable {
   case frameSizeWrong
   case frameTooLarge
   case goAway
+  case goAwayFlood
   case goAwayIncreased
   case graceful
   case headerBlockTooLarge
@@ -61,10 +62,12 @@ public enum HTTP2Cause: UInt8, Error, Sendable, CaseIterable {
   case informationalEnded
   case informationalFlood
   case keepAliveTimeout
+  case lateFrameFlood
   case notHTTP2
   case outputFlood
   case paddingTooLong
   case pingFlood
+  case priorityFlood
   case pseudoFieldDuplicate
   case pseudoFieldInvalid
   case pseudoFieldMissing
@@ -107,10 +110,9 @@ extension HTTP2Cause {
     case .frameSizeWrong, .frameTooLarge: .frameSizeError
     case .streamLimit: .refusedStream
     case .headerCompression: .compressionError
-    case .continuationFlood, .emptyFrameFlood, .frameFlood, .headerBlockTooLarge,
-      .headerListTooLarge, .informationalFlood, .outputFlood, .pingFlood, .resetFlood,
-      .settingsFlood,
-      .windowUpdateFlood:
+    case .continuationFlood, .emptyFrameFlood, .frameFlood, .goAwayFlood, .headerBlockTooLarge,
+      .headerListTooLarge, .informationalFlood, .lateFrameFlood, .outputFlood, .pingFlood,
+      .priorityFlood, .resetFlood, .settingsFlood, .windowUpdateFlood:
       .enhanceYourCalm
     }
   }
@@ -128,7 +130,7 @@ extension HTTP2Cause {
     case .continuationFlood: "too many CONTINUATION frames"
     case .continuationUnexpected: "CONTINUATION outside a header block"
     case .dataBeforeHeaders: "DATA before HEADERS"
-    case .emptyFrameFlood: "too many empty DATA frames"
+    case .emptyFrameFlood: "too many DATA frames without content"
     case .fieldNameInvalid: "a byte that a header field's name may not have"
     case .fieldValueInvalid: "a byte that a header field's value may not have"
     case .firstFrameNotSettings: "the first frame is not SETTINGS"
@@ -137,6 +139,7 @@ extension HTTP2Cause {
     case .frameSizeWrong: "a frame whose length does not fit its type"
     case .frameTooLarge: "a frame over SETTINGS_MAX_FRAME_SIZE"
     case .goAway: "the peer said GOAWAY"
+    case .goAwayFlood: "too many GOAWAY frames"
     case .goAwayIncreased: "GOAWAY raises the last stream"
     case .graceful: "shut down"
     case .headerBlockTooLarge: "a header block over the limit"
@@ -146,10 +149,12 @@ extension HTTP2Cause {
     case .informationalEnded: "an informational response with END_STREAM"
     case .informationalFlood: "too many informational responses"
     case .keepAliveTimeout: "no answer to the keep-alive PING"
+    case .lateFrameFlood: "too many frames on streams that are closed"
     case .notHTTP2: "the peer answered with HTTP/1"
     case .outputFlood: "the peer makes this side answer and does not read"
     case .paddingTooLong: "padding longer than its frame"
     case .pingFlood: "too many PING frames"
+    case .priorityFlood: "too many PRIORITY frames"
     case .pseudoFieldDuplicate: "a pseudo-header field twice"
     case .pseudoFieldInvalid: "a pseudo-header field with a bad value"
     case .pseudoFieldMissing: "a pseudo-header field is missing"

@@ -10,7 +10,8 @@ struct EndpointState: Sendable {
   /// Where the next connection starts: the one that worked last.
   var preferred = 0
   var weight: UInt32 = 1
-  /// Rounds through all addresses that failed in a row.
+  /// Rounds through all addresses, and connections that served nothing or were cut for what the peer
+  /// did, in a row.
   var failures: UInt32 = 0
   /// No connection is tried before.
   var notBefore = Instant(nanoseconds: 0)
@@ -70,5 +71,9 @@ let resolutionPatience = Interval.seconds(5)
 let firstResolutionPatience = Interval.seconds(20)
 /// The time for the last output of a connection that is being closed.
 let lingerTime = Interval.seconds(1)
+/// A connection whose peer takes not one octet of what waits for so long is given up.
+let flushPatience = Interval.seconds(30)
+/// The slowest peer that is not taken for a hostile one, in octets of a request's body per second.
+let slowestBodyRate = 128
 /// Content that one request may queue before another has its turn.
 let contentPerTurn = 16 * 1024

@@ -1,3 +1,4 @@
+import HTTP2
 import Policy
 import Primitives
 
@@ -28,6 +29,8 @@ struct ClusterStatistics: Sendable {
   var connectionOverflows: UInt64 = 0
   var connectionsDestroyed: UInt64 = 0
   var protocolErrors: UInt64 = 0
+  var closeNotifications: UInt64 = 0
+  var codec = CodecStatistics()
   var bytesReceived: UInt64 = 0
   var bytesSent: UInt64 = 0
   var resolutions: UInt64 = 0
@@ -95,6 +98,14 @@ extension NetworkingCore {
     visit("ssl.fail_verify_san", statistics.namesRefused)
   }
 
+  /// Visits what peers did wrong, one statistic for each act that ever happened: how many connections
+  /// and streams ended for it, in all clusters.
+  public func visitCauses(_ visit: (_ name: StaticString, _ value: UInt64) -> Void) {
+    for cause in HTTP2Cause.allCases where causes[Int(cause.rawValue)] > 0 {
+      visit(cause.name, causes[Int(cause.rawValue)])
+    }
+  }
+
   private func visitCounters(
     _ statistics: ClusterStatistics, _ visit: (_ name: StaticString, _ value: UInt64) -> Void
   ) {
@@ -123,9 +134,24 @@ extension NetworkingCore {
     visit("upstream_cx_overflow", statistics.connectionOverflows)
     visit("upstream_cx_destroy", statistics.connectionsDestroyed)
     visit("upstream_cx_protocol_error", statistics.protocolErrors)
+    visit("upstream_cx_close_notify", statistics.closeNotifications)
     visit("upstream_cx_rx_bytes_total", statistics.bytesReceived)
     visit("upstream_cx_tx_bytes_total", statistics.bytesSent)
     visit("update_attempt", statistics.resolutions)
     visit("update_failure", statistics.resolutionFailures)
+    visitCodec(statistics.codec, visit)
+  }
+
+  private func visitCodec(
+    _ codec: CodecStatistics, _ visit: (_ name: StaticString, _ value: UInt64) -> Void
+  ) {
+    visit("http2.header_overflow", codec.headerOverflows)
+    visit("http2.inbound_empty_frames_flood", codec.emptyFrameFloods)
+    visit("http2.inbound_priority_frames_flood", codec.priorityFloods)
+    visit("http2.inbound_window_update_frames_flood", codec.windowUpdateFloods)
+    visit("http2.outbound_control_flood", codec.controlFloods)
+    visit("http2.keepalive_timeout", codec.keepAliveTimeouts)
+    visit("http2.rx_messaging_error", codec.messagingErrors)
+    visit("http2.tx_flush_timeout", codec.flushTimeouts)
   }
 }

@@ -38,6 +38,8 @@ struct ConnectionSlot: Sendable {
   var isHandshaking = false
   /// While connecting: when the next address of the endpoint is to be tried beside this one.
   var nextRacer = Instant.never
+  /// A response came to its end here: the server serves.
+  var hasServed = false
 
   var wantsConnect = false
   var wantsFlush = false
@@ -45,6 +47,8 @@ struct ConnectionSlot: Sendable {
 
   /// The end of connecting, of idleness, or of the last flush.
   var deadline = Instant.never
+  /// When a peer that takes nothing of what waits to be written is given up.
+  var flushDeadline = Instant.never
   var lastReceived = Instant(nanoseconds: 0)
   var bytesWritten: UInt64 = 0
 
@@ -82,10 +86,12 @@ struct ConnectionSlot: Sendable {
     isProven = false
     isHandshaking = false
     nextRacer = .never
+    hasServed = false
     wantsConnect = false
     wantsFlush = false
     wantsClose = false
     deadline = .never
+    flushDeadline = .never
     bytesWritten = 0
   }
 }

@@ -30,19 +30,25 @@ extension NetworkingCore {
     return "\(reason.description), after \(said)"
   }
 
-  /// The connection is over; so are the attempts on it.
-  mutating func lose(_ slot: Int, _ reason: String, isSocketClosed: Bool) {
+  /// The connection is over; so are the attempts on it. `isAtFault`: for what the peer did, or with
+  /// an error code of its own.
+  mutating func lose(
+    _ slot: Int, _ reason: String, isSocketClosed: Bool, isAtFault: Bool = false
+  ) {
     let cluster = connections[slot].cluster
     let address = connections[slot].address.description
     let endpoint = connections[slot].endpoint
-    if !connections[slot].isProven, let place = clusters[cluster].endpoint(endpoint) {
-      // It never spoke HTTP/2: as good as no connection, and no reason to come back at once.
+    if isAtFault || !connections[slot].hasServed,
+      let place = clusters[cluster].endpoint(endpoint)
+    {
+      // It served nothing, or did what no server does: as good as no connection, and no reason to
+      // come back at once.
       clusters[cluster].endpoints[place].reason = ByteString("connect \(address): \(reason)")
       // Nor to begin there again when it has other addresses.
       let count = clusters[cluster].endpoints[place].addresses.count
       clusters[cluster].endpoints[place].preferred =
         (clusters[cluster].endpoints[place].preferred + 1) % count
-      endpointFailed(cluster, place)
+      endpointFailed(cluster, place, isAtFault: isAtFault)
     }
     let bytesWritten = connections[slot].bytesWritten
     // Out of the pool first, so that no attempt that starts again finds it.
@@ -128,6 +134,9 @@ extension NetworkingCore {
 
   private mutating func announceOutput(_ slot: Int) {
     guard connections[slot].phase != .free, hasOutput(slot) else { return }
+    if connections[slot].flushDeadline == .never {
+      connections[slot].flushDeadline = now + flushPatience
+    }
     connections[slot].wantsFlush = true
     hasActions = true
   }
@@ -234,6 +243,7 @@ extension NetworkingCore {
     let cluster = connections[slot].cluster
     connections[slot].http!.consumeOutput(count)
     connections[slot].bytesWritten += UInt64(count)
+    connections[slot].flushDeadline = hasOutput(slot) ? now + flushPatience : .never
     clusters[cluster].statistics.bytesSent += UInt64(count)
     switch connections[slot].phase {
     case .open:

@@ -154,12 +154,14 @@ extension NetworkingCore {
     failPending(cluster, endpointID, connectText(ByteString(all)))
   }
 
-  /// All addresses of an endpoint failed. The first time it may be tried again at once, as a retry
-  /// policy expects; then the time grows.
-  mutating func endpointFailed(_ cluster: Int, _ endpoint: Int) {
+  /// All addresses of an endpoint failed, or a connection to it was of no use. The first time it may
+  /// be tried again at once, as a retry policy expects, unless the peer is at fault; then the time
+  /// grows.
+  mutating func endpointFailed(_ cluster: Int, _ endpoint: Int, isAtFault: Bool = false) {
     let failures = clusters[cluster].endpoints[endpoint].failures
     clusters[cluster].endpoints[endpoint].failures = failures &+ 1
-    let delay = failures == 0 ? .zero : reconnectBackOff.delay(failures, using: &random)
+    let isFree = failures == 0 && !isAtFault
+    let delay = isFree ? .zero : reconnectBackOff.delay(max(failures, 1), using: &random)
     clusters[cluster].endpoints[endpoint].notBefore = now + delay
   }
 

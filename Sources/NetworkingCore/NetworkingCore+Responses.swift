@@ -37,6 +37,7 @@ extension NetworkingCore {
 
   /// The response has its end. A body that is still being sent has lost its reader.
   private mutating func completed(_ request: Int) {
+    served(requests[request].connection)
     let outcome = RequestResult.Outcome.response(
       status: requests[request].status, grpcStatus: requests[request].grpcStatus,
       retryAfter: requests[request].retryAfter)
@@ -70,6 +71,7 @@ extension NetworkingCore {
     let mayRetry = mayRetry(request, outcome)
     clusters[cluster].load.active += 1
     guard mayRetry else { return false }
+    if endStream { served(slot) }
     let isOver = endStream && requests[request].isSent
     leaveAttempt(request, resetting: isOver ? nil : .cancel)
     schedule(request)

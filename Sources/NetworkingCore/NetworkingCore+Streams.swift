@@ -29,10 +29,21 @@ extension NetworkingCore {
       requestSent(request)
     } else {
       connections[slot].unsentBodies += 1
+      limitSending(request)
       sendBodies(slot)
     }
     settle(slot)
     return true
+  }
+
+  /// The route's clock begins once the whole request is out, and a byte that goes is progress for the
+  /// idle clock: without one of its own, a peer with a window of one octet would hold it for days.
+  private mutating func limitSending(_ request: Int) {
+    guard requests[request].timeout > .zero else { return }
+    let seconds = requests[request].body.count / slowestBodyRate
+    requests[request].sendDeadline =
+      now.after(requests[request].timeout) + .seconds(Int64(seconds))
+    rearm(request)
   }
 
   private mutating func cannotOpen(
@@ -92,6 +103,7 @@ extension NetworkingCore {
   /// goes on through later attempts; each attempt has its own clock beside.
   private mutating func requestSent(_ request: Int) {
     requests[request].isSent = true
+    requests[request].sendDeadline = .never
     let timeout = requests[request].timeout
     if requests[request].routeDeadline == .never {
       requests[request].routeDeadline = now.after(timeout)
@@ -155,7 +167,8 @@ extension NetworkingCore {
   mutating func handle(_ event: HTTP2Event, _ slot: Int) {
     switch event {
     case .settings:
-      proved(slot)
+      // There is an HTTP/2 server at that address.
+      connections[slot].isProven = true
     case .headers(let stream, let kind, let endStream):
       guard let request = request(of: stream, on: slot) else { return }
       receivedHeaders(request, slot, kind, endStream: endStream)
@@ -174,18 +187,23 @@ extension NetworkingCore {
       guard let request = request(of: stream, on: slot) else { return }
       refused(request, slot)
     case .goAway:
+      clusters[connections[slot].cluster].statistics.closeNotifications += 1
       // The machine says that it drains; those who wait look for another connection.
       servePending(connections[slot].cluster)
     case .closed(let error):
       let cluster = connections[slot].cluster
       if error.origin == .local { clusters[cluster].statistics.protocolErrors += 1 }
-      lose(slot, "http2: \(error.description)", isSocketClosed: false)
+      charge(error.cause, to: cluster)
+      lose(
+        slot, "http2: \(error.description)", isSocketClosed: false,
+        isAtFault: error.code != .noError)
     }
   }
 
-  /// The peer's SETTINGS: there is an HTTP/2 server at that address.
-  private mutating func proved(_ slot: Int) {
-    connections[slot].isProven = true
+  /// A response is complete: the server at that address serves. SETTINGS alone do not say so; a peer
+  /// that breaks the protocol behind them would be visited over and over.
+  mutating func served(_ slot: Int) {
+    connections[slot].hasServed = true
     let cluster = connections[slot].cluster
     guard let place = clusters[cluster].endpoint(connections[slot].endpoint) else { return }
     clusters[cluster].endpoints[place].failures = 0
@@ -203,8 +221,10 @@ extension NetworkingCore {
       brokenAttempt(request, .reset, "remote_reset", "\(address) reset the stream: \(code.name)")
     case .local:
       clusters[cluster].statistics.protocolErrors += 1
-      let cause = connections[slot].http?.lastStreamCause?.text ?? code.name
-      brokenAttempt(request, .protocolError, "protocol_error", "\(address): \(cause)")
+      let cause = connections[slot].http?.lastStreamCause
+      if let cause { charge(cause, to: cluster) }
+      brokenAttempt(
+        request, .protocolError, "protocol_error", "\(address): \(cause?.text ?? code.name)")
     }
   }
 

@@ -17,7 +17,13 @@ extension NetworkingCore {
   }
 
   private func connectionDeadline(_ slot: Int) -> Instant {
-    min(connections[slot].deadline, connections[slot].nextRacer, http2Deadline(slot))
+    min(
+      min(connections[slot].deadline, connections[slot].nextRacer),
+      min(flushDeadline(slot), http2Deadline(slot)))
+  }
+
+  private func flushDeadline(_ slot: Int) -> Instant {
+    connections[slot].phase == .open ? connections[slot].flushDeadline : .never
   }
 
   /// A connection without streams is not asked whether it is alive, unless the cluster wants it so:
@@ -47,6 +53,7 @@ extension NetworkingCore {
     for slot in connections.indices where connections[slot].phase != .free {
       if connections[slot].nextRacer <= self.now { startNextRacer(after: slot) }
       if connections[slot].deadline <= self.now { connectionOverdue(slot) }
+      if flushDeadline(slot) <= self.now { flushOverdue(slot) }
       if http2Deadline(slot) <= self.now { askHTTP2(slot) }
     }
     for request in requests.indices where deadlines[request] <= self.now { overdue(request) }
@@ -71,6 +78,14 @@ extension NetworkingCore {
     }
   }
 
+  /// The peer reads nothing: what was to go out never will.
+  private mutating func flushOverdue(_ slot: Int) {
+    clusters[connections[slot].cluster].statistics.codec.flushTimeouts += 1
+    let seconds = flushPatience.milliseconds / 1_000
+    lose(
+      slot, "the peer read nothing for \(seconds) s", isSocketClosed: false, isAtFault: true)
+  }
+
   private mutating func askHTTP2(_ slot: Int) {
     while connections[slot].phase == .open,
       let event = connections[slot].http?.handleTimeout(now: now)
@@ -88,6 +103,8 @@ extension NetworkingCore {
       let timeout = requests[request].timeout.milliseconds
       leaveAttempt(request, resetting: .cancel)
       end(request, .timeout, "upstream_response_timeout: no complete response in \(timeout) ms")
+    } else if requests[request].sendDeadline <= now {
+      sendOverdue(request)
     } else if phase == .waiting, requests[request].backOffEnd <= now {
       clusters[requests[request].cluster].load.waiting -= 1
       requests[request].phase = .free
@@ -108,6 +125,17 @@ extension NetworkingCore {
     } else {
       rearm(request)
     }
+  }
+
+  private mutating func sendOverdue(_ request: Int) {
+    suspect(request)
+    let cluster = requests[request].cluster
+    clusters[cluster].statistics.timeouts += 1
+    clusters[cluster].statistics.codec.flushTimeouts += 1
+    let sent = requests[request].bodySent
+    let count = requests[request].body.count
+    leaveAttempt(request, resetting: .cancel)
+    end(request, .timeout, "upstream_response_timeout: the peer let \(sent) of \(count) bytes go")
   }
 
   /// A peer that sent nothing at all since this request began may be gone without a word, as after a

@@ -39,6 +39,8 @@ public struct NetworkingCore: Sendable {
   public internal(set) var requestPool: Pool
   /// Capacity of the buffers that free slots keep for the next request.
   var retainedBytes = 0
+  /// By `HTTP2Cause`: how many connections and streams ended for it.
+  var causes = [UInt64](repeating: 0, count: HTTP2Cause.allCases.count)
   /// Clusters of the present snapshot that the table had no room for.
   public internal(set) var clustersLeftOut = 0
 
@@ -149,6 +151,9 @@ public struct NetworkingCore: Sendable {
     freeRequests.append(slot)
     return result
   }
+
+  /// Whether `nextResult` has one.
+  public var hasResult: Bool { finished.count > 0 }
 
   /// Requests that were taken and whose result was not.
   public var requestsUnderWay: Int { limits.requestsMax - freeRequests.count }

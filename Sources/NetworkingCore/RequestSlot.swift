@@ -47,6 +47,8 @@ struct RequestSlot: Sendable {
 
   var routeDeadline = Instant.never
   var perTryDeadline = Instant.never
+  /// When the peer must have let the whole body go out.
+  var sendDeadline = Instant.never
   var idleDeadline = Instant.never
   var backOffEnd = Instant.never
 
@@ -54,7 +56,9 @@ struct RequestSlot: Sendable {
   var details = ByteString()
   var reconnectAfter: Interval?
 
-  var deadline: Instant { min(min(routeDeadline, perTryDeadline), min(idleDeadline, backOffEnd)) }
+  var deadline: Instant {
+    min(min(min(routeDeadline, perTryDeadline), min(idleDeadline, backOffEnd)), sendDeadline)
+  }
 
   /// Forgets what belongs to one attempt.
   mutating func beginAttempt() {
@@ -69,6 +73,7 @@ struct RequestSlot: Sendable {
     responseBytes = 0
     details = ByteString()
     perTryDeadline = .never
+    sendDeadline = .never
     backOffEnd = .never
   }
 

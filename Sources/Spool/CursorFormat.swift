@@ -109,6 +109,7 @@ struct CursorSlot: Equatable {
         name: ByteString(copying: name), settled: littleEndian(bytes, at: place),
         accounted: littleEndian(bytes, at: place + 8),
         reserved: littleEndian(bytes, at: place + 16))
+      guard entry.settled <= sequenceMax, entry.accounted <= sequenceMax else { return nil }
       let count = Int(bytes[place + 24] & 15)
       let lent = Int(bytes[place + 24] >> 4)
       place += 25
@@ -124,7 +125,8 @@ struct CursorSlot: Equatable {
       for _ in 0..<lent {
         let range = SequenceRange(
           first: littleEndian(bytes, at: place), last: littleEndian(bytes, at: place + 8))
-        guard let reason = DropReason(rawValue: bytes[place + 24]) else { return nil }
+        guard let reason = DropReason(rawValue: bytes[place + 24]), range.last <= sequenceMax
+        else { return nil }
         entry.lent.append(
           LentRange(
             range: range, epoch: littleEndian(bytes, at: place + 16), reason: reason))

@@ -152,7 +152,7 @@ extension Driver {
           failure = error
         }
       }
-      if let failure { return disconnect(link, failure.description) }
+      if let failure { return hearOut(link, failure.description) }
       switch outcome {
       case .bytes(0): return watch(link)
       case .bytes(let count): gateway.consumeOutput(link.id, count)
@@ -162,6 +162,20 @@ extension Driver {
       case .ended: return disconnect(link, "closed by the peer")
       }
     }
+  }
+
+  /// A write fails because the peer has closed. What it said before is still to be read: answers, a
+  /// GOAWAY, the TLS alert that names the reason, which is worth more than "Broken pipe".
+  private func hearOut(_ link: UpstreamLink, _ reason: String) {
+    for _ in 0..<DriverLimits.readsPerTurnMax {
+      do throws(TransportError) {
+        guard case .bytes(let count) = try link.transport.read(into: &readBuffer) else { break }
+        gateway.received(link.id, readBuffer.span.extracting(0..<count), now: clocks.now)
+      } catch {
+        return disconnect(link, error.description)
+      }
+    }
+    disconnect(link, reason)
   }
 
   private func watch(_ link: UpstreamLink) {

@@ -82,6 +82,11 @@ class Relay:
             if kind is None or isinstance(entry[2], kind)
         ]
 
+    def passed_up(self):
+        """How many bytes went to the server on all connections."""
+        with self._lock:
+            return sum(len(data) for one in self.connections for _, up, data in one.pieces if up)
+
     def stop(self):
         self._stopping = True
         # Closing alone does not wake a thread that waits in accept.

@@ -218,7 +218,7 @@ class HAProxy(Server):
     def configure(self):
         pair = self.identity.certificate.read_text() + self.identity.key.read_text()
         pem = self.write("pair.pem", pair)
-        bind = f"ssl crt {pem} alpn h2" if self.secure else "proto h2"
+        bind = f"ssl crt {pem} alpn h2 {self.options.get('tls', '')}" if self.secure else "proto h2"
         server = f"server one 127.0.0.1:{self.back.port} proto h2" if self.back else ""
         self.write("haproxy.cfg", f"""
 global
@@ -336,7 +336,7 @@ class Caddy(Server):
     silent_over_h2c = True
 
     def configure(self):
-        own = f"tls {self.identity.certificate} {self.identity.key}"
+        own = f"tls {self.identity.certificate} {self.identity.key} {self.options.get('tls', '')}"
         self.write("Caddyfile", f"""
 {{
   admin unix/{self.folder}/admin
@@ -379,8 +379,10 @@ class Envoy(Server):
         name: tls
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          require_client_certificate: {'true' if 'tls' in self.options else 'false'}
           common_tls_context:
             alpn_protocols: [h2]
+            {self.options.get('tls', '')}
             tls_certificates:
             - certificate_chain: {{ filename: {self.identity.certificate} }}
               private_key: {{ filename: {self.identity.key} }}"""

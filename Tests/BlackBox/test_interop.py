@@ -3,6 +3,7 @@
 import pytest
 from hyperframe.frame import GoAwayFrame
 from interop import NO_ERROR, PATH, SECURE, bodies, of_stream, second_stream, sequence, sequences
+from relay import Fault
 from servers import PROXIES, Nghttpd
 from upstream import Answer
 from waiting import wait_until
@@ -86,3 +87,19 @@ def test_nghttpd_that_is_ended_and_started_under_load_gets_every_record(make_lin
         server.restart()
     line.spoke.wait_for_stat("spoke.stream.state.delivered", 200, 40)
     assert sorted(sequences(server.text)) == list(range(1, 201))
+
+
+@pytest.mark.parametrize("kind", PROXIES, ids=lambda kind: kind.name)
+def test_a_graceful_restart_in_the_middle_of_a_body(make_server, make_relay, make_line, kind):
+    server = make_server(kind, False)
+    relay = make_relay(server, plan=lambda number: Fault(rate=100_000))
+    line = make_line(relay, in_flight=2, **PATH)
+    payloads = [b"%d" % n * 30_000 for n in range(3)]
+    line.publish(*payloads)
+    wait_until(lambda: relay.passed_up() > 20_000, "a part of a body")
+    server.restart()
+    line.spoke.wait_for_stat("spoke.stream.state.delivered", 3, 20)
+    taken = {sequence(r.id): r.body for r in server.back.whole()}
+    assert taken == {n + 1: body for n, body in enumerate(payloads)}
+    if not kind.repeats:
+        assert line.spoke.stat("spoke.stream.state.retried") == 0, "nothing waited for a back-off"

@@ -4,6 +4,7 @@ import pytest
 from hyperframe.frame import GoAwayFrame, RstStreamFrame, SettingsFrame
 from interop import NO_ERROR, PATH, REFUSED_STREAM, assert_each_once, bodies, sequence
 from servers import H2O, Apache, Caddy, Envoy, HAProxy, Nghttpx, Nginx
+from spoke import tls
 from waiting import wait_until
 
 HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE = 1, 4
@@ -122,3 +123,48 @@ def test_a_connection_that_the_server_closed_for_idleness_is_opened_again(
     assert len(relay.connections) == 2
     assert line.spoke.stat("spoke.stream.state.retried") == 0
     assert_the_daemon_had_no_complaint(relay)
+
+
+# What makes a server ask for a certificate of this authority.
+ASKS_FOR_A_CERTIFICATE = [
+    (Nginx, lambda ca: {"inside": f"ssl_client_certificate {ca}; ssl_verify_client on;"}),
+    (HAProxy, lambda ca: {"tls": f"ca-file {ca} verify required"}),
+    (Apache, lambda ca: {"lines": f"SSLVerifyClient require\nSSLCACertificateFile {ca}"}),
+    (Caddy, lambda ca: {"tls": f"{{\n client_auth {{\n mode require_and_verify\n trusted_ca_cert_file {ca}\n }}\n }}"}),
+    (Envoy, lambda ca: {"tls": f"validation_context: {{ trusted_ca: {{ filename: {ca} }} }}"}),
+    (Nghttpx, lambda ca: {"lines": f"verify-client=yes\nverify-client-cacert={ca}"}),
+]
+
+
+@pytest.mark.parametrize("kind, options", ASKS_FOR_A_CERTIFICATE, ids=[kind.name for kind, _ in ASKS_FOR_A_CERTIFICATE])
+def test_a_server_that_asks_for_a_certificate_gets_the_devices(
+    make_server, make_line, authority, kind, options
+):
+    server = make_server(kind, True, **options(authority.certificate))
+    device = authority.client(f"device-{kind.name}", "board-1")
+    own = tls("device", ca=authority.certificate, certificate=device.certificate, key=device.key)
+    line = make_line(server, own, tls="device", **PATH)
+    payloads = bodies(16, 8, "state")
+    line.publish(*payloads)
+    line.spoke.wait_for_stat("spoke.stream.state.delivered", 8, 20)
+    assert_each_once(server.back.whole(), payloads)
+
+
+# nginx is not among them: it answers such requests with 400.
+REFUSE_WITH_AN_ALERT = ASKS_FOR_A_CERTIFICATE[1:]
+
+
+@pytest.mark.parametrize("kind, options", REFUSE_WITH_AN_ALERT, ids=[kind.name for kind, _ in REFUSE_WITH_AN_ALERT])
+def test_a_server_that_misses_the_devices_certificate_says_so_and_nothing_is_lost(
+    make_server, make_line, authority, kind, options
+):
+    # With TLS 1.3 the daemon believes the connection to be up before the server has looked.
+    server = make_server(kind, True, **options(authority.certificate))
+    line = make_line(server, **PATH)
+    line.publish(b"1", b"2", b"3")
+    # RFC 8446 §6.2 has certificate_required for it; Go's older servers say bad_certificate.
+    line.spoke.wait_for_log("bad certificate" if kind is Caddy else "certificate required")
+    stats = line.spoke.stats()
+    assert stats["spoke.stream.state.backlog_records"] == 3
+    assert stats["spoke.stream.state.parked"] == stats["spoke.stream.state.dropped"] == 0
+    assert not server.back.whole()

@@ -115,6 +115,31 @@ final class World {
     Issue.record("the gateway and its upstream never come to rest")
   }
 
+  /// One turn as the driver has it, in which every connection breaks when it is written to.
+  func turnWithFailingWrites() {
+    gateway.finishTurn(clocks: clocks)
+    while let action = gateway.nextAction() {
+      if case .transport(.flush(let id)) = action {
+        peers.removeAll { $0.id == id }
+        gateway.disconnected(id, "broken pipe", now: clocks.now)
+      } else {
+        perform(action)
+      }
+    }
+  }
+
+  /// Moves to the next deadline; false if there is none.
+  func moveToDeadline() -> Bool {
+    guard let deadline = gateway.nextDeadline() else { return false }
+    move(to: max(deadline, clocks.now))
+    return true
+  }
+
+  /// Whether a result waits for the next turn, and whether that turn is due.
+  var waitingResult: (exists: Bool, isDue: Bool) {
+    (gateway.core.hasResult, gateway.nextDeadline().map { $0 <= clocks.now } ?? false)
+  }
+
   /// Lets time pass, from deadline to deadline.
   func advance(_ interval: Interval) {
     let end = clocks.now + interval

@@ -15,6 +15,9 @@ extension Gateway where Storage: ~Copyable {
       full.append(contentsOf: ByteString(name).bytes)
       statistics.add(ByteString(full), isGauge ? .gauge : .counter, value)
     }
+    core.visitCauses { name, value in
+      statistics.add("spoke.http2." + ByteString(name), .counter, value)
+    }
     for index in uplinks.indices { addStream(index, &statistics) }
     for port in ports { addPort(port, &statistics) }
     addBroker(&statistics)

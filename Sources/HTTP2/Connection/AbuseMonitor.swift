@@ -44,10 +44,12 @@ struct AbuseMonitor: Sendable {
     guard resets.take(now: now) else { throw .connection(.resetFlood) }
   }
 
-  /// A frame without effect: PRIORITY, an unknown type, an acknowledgement of nothing, a late frame
-  /// on a stream long closed.
-  mutating func meaninglessFrame(now: Instant) throws(Fault) {
-    guard meaningless.take(now: now) else { throw .connection(.frameFlood) }
+  /// A frame without effect: PRIORITY, an unknown type, an acknowledgement of nothing, GOAWAY, a late
+  /// frame on a closed stream. They share one bucket; `cause` names the one that overran it.
+  mutating func meaninglessFrame(
+    now: Instant, as cause: HTTP2Cause = .frameFlood
+  ) throws(Fault) {
+    guard meaningless.take(now: now) else { throw .connection(cause) }
   }
 
   mutating func headersBegun() {
@@ -60,7 +62,7 @@ struct AbuseMonitor: Sendable {
     guard continuations <= Self.continuationsMax else { throw .connection(.continuationFlood) }
   }
 
-  /// DATA; `isEmpty` when it neither carries nor ends anything. In a row, one is allowed for each
+  /// DATA; `isEmpty` when it neither carries nor ends anything, padding aside. In a row, one is allowed for each
   /// stream: some servers put one before trailers. Envoy allows one in all.
   mutating func dataReceived(isEmpty: Bool, activeStreams: Int) throws(Fault) {
     emptyFrames = isEmpty ? emptyFrames + 1 : 0

@@ -8,7 +8,7 @@ extension HTTP2Connection {
     guard header.stream != 0 else { throw .connection(.streamIdentifierWrong) }
     // §6.3 says a stream error; but the stream may be idle, which RST_STREAM may not name.
     guard header.length == 5 else { throw .connection(.frameSizeWrong) }
-    try abuse.meaninglessFrame(now: now)
+    try abuse.meaninglessFrame(now: now, as: .priorityFlood)
   }
 
   mutating func beginReset(_ header: FrameHeader) throws(Fault) {
@@ -55,9 +55,10 @@ extension HTTP2Connection {
     return nil
   }
 
-  mutating func beginGoAway(_ header: FrameHeader) throws(Fault) {
+  mutating func beginGoAway(_ header: FrameHeader, now: Instant) throws(Fault) {
     guard header.stream == 0 else { throw .connection(.streamIdentifierWrong) }
     guard header.length >= 8 else { throw .connection(.frameSizeWrong) }
+    try abuse.meaninglessFrame(now: now, as: .goAwayFlood)
     reader.expect(prefix: min(header.length, 8 + HTTP2Limits.debugBytesMax), use: .control)
   }
 

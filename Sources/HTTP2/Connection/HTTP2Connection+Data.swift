@@ -10,9 +10,8 @@ extension HTTP2Connection {
     try checkNotIdle(header.stream)
     let prefix: UInt32 = header.has(FrameFlags.padded) ? 1 : 0
     guard header.length >= prefix else { throw .connection(.frameSizeWrong) }
-    try abuse.dataReceived(
-      isEmpty: header.length == 0 && !header.has(FrameFlags.endStream),
-      activeStreams: streams.count)
+    // With padding it is not known yet whether there is content (`receivePadding`).
+    if prefix == 0 { try countContent(header, isEmpty: header.length == 0) }
     guard receiveWindow.receive(header.length, slack: 0) else {
       throw .connection(.connectionWindowExceeded)
     }
@@ -31,6 +30,11 @@ extension HTTP2Connection {
       throw .stream(header.stream, .streamWindowExceeded)
     }
     reader.expect(prefix: prefix, use: .content)
+  }
+
+  mutating func countContent(_ header: FrameHeader, isEmpty: Bool) throws(Fault) {
+    try abuse.dataReceived(
+      isEmpty: isEmpty && !header.has(FrameFlags.endStream), activeStreams: streams.count)
   }
 
   /// Until it has acknowledged SETTINGS, the peer may use the default window (RFC 9113 §6.9.2).

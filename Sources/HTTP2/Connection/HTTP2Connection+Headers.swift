@@ -38,7 +38,10 @@ extension HTTP2Connection {
     if header.has(FrameFlags.padded) {
       let padding = reader.prefix[0]
       guard reader.setPadding(padding) else { throw .connection(.paddingTooLong) }
-      if reader.use == .content { creditPadding(Int(padding) + 1, on: header.stream) }
+      if reader.use == .content {
+        try countContent(header, isEmpty: reader.bodyRemaining == 0)
+        creditPadding(Int(padding) + 1, on: header.stream)
+      }
     }
     if reader.use == .fragment && reader.bodyRemaining > configuration.maxHeaderBlockSize {
       throw .connection(.headerBlockTooLarge)
@@ -53,6 +56,8 @@ extension HTTP2Connection {
     let outcome: HPACKDecoder.Outcome
     do throws(HPACKError) {
       outcome = try decoder.decode(fragments.span, into: &receivedHeaders)
+    } catch .tooMuchWork {
+      throw .connection(.headerListTooLarge)
     } catch {
       throw .connection(.headerCompression)
     }
@@ -164,13 +169,14 @@ extension HTTP2Connection {
   /// DATA or HEADERS on a stream that is closed (RFC 9113 §5.1).
   mutating func receiveLate(_ id: UInt32, isHeaders: Bool, now: Instant) throws(Fault) {
     switch closedStreams.closure(of: id) {
-    case .resetLocally: break
+    // A window's worth of frames may be under way when our RST_STREAM goes out; not more, for ever.
+    case .resetLocally: try abuse.meaninglessFrame(now: now, as: .lateFrameFlood)
     case .resetByPeer: throw .stream(id, .streamClosed)
     case .ended: throw .connection(.frameOnClosedStream)
     case nil:
       // A client's stream identifiers only rise (§5.1.1): this one was skipped or is used again.
       if role == .server && isHeaders { throw .connection(.streamIdentifierWrong) }
-      try abuse.meaninglessFrame(now: now)
+      try abuse.meaninglessFrame(now: now, as: .lateFrameFlood)
     }
   }
 

@@ -72,7 +72,7 @@ extension HTTP2Connection {
     case .continuation: try beginContinuation(header)
     case .pushPromise: throw .connection(.pushRefused)
     case .settings: try beginSettings(header, now: now)
-    case .goAway: try beginGoAway(header)
+    case .goAway: try beginGoAway(header, now: now)
     case .ping: try beginPing(header)
     case .windowUpdate: try beginWindowUpdate(header)
     case .rstStream: try beginReset(header)

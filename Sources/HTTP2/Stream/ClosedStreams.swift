@@ -19,7 +19,13 @@ struct ClosedStreams: Sendable {
     closures = Array(repeating: .ended, count: HTTP2Limits.closedStreamsMax)
   }
 
+  /// A stream that is there already keeps its place: a peer that has the same stream reset over and
+  /// over does not push the others out.
   mutating func insert(_ id: UInt32, _ closure: Closure) {
+    if let place = identifiers.firstIndex(of: id) {
+      closures[place] = closure
+      return
+    }
     identifiers[next] = id
     closures[next] = closure
     next = (next + 1) % HTTP2Limits.closedStreamsMax

@@ -36,6 +36,8 @@ final class Bench {
   var onHeaders: (ScriptedPeer, UInt32) -> Void = { _, _ in }
   var onRequest: (ScriptedPeer, UInt32) -> Void = { peer, stream in peer.respond(stream, 200) }
   var serverConfiguration = HTTP2Configuration()
+  /// False: sockets are full, nothing that the core writes leaves.
+  var takesOutput = true
   /// Bytes taken at once, on both ways.
   var segment = Int.max
 
@@ -163,7 +165,7 @@ final class Bench {
   }
 
   private func flush(_ id: ConnectionID) {
-    guard let peer = peers[id] else { return }
+    guard takesOutput, let peer = peers[id] else { return }
     while true {
       var bytes: [UInt8] = []
       core.withOutput(id) { span in
@@ -205,6 +207,13 @@ final class Bench {
     core.visitStatistics { owner, statistic, value, _ in
       if owner == cluster, statistic.description == name { found = value }
     }
+    return found
+  }
+
+  /// By name: how many connections and streams ended for what a peer did.
+  func causes() -> [String: UInt64] {
+    var found: [String: UInt64] = [:]
+    core.visitCauses { name, value in found[name.description] = value }
     return found
   }
 
