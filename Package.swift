@@ -1,13 +1,17 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// Tests/fuzz builds with SPOKE_FUZZ=1: then every target is ordinary Swift and counts the edges that
+/// an input reaches, which is what libFuzzer steers by.
+let isFuzzing = Context.environment["SPOKE_FUZZ"] == "1"
+let lane: [SwiftSetting] =
+  isFuzzing
+  ? [.unsafeFlags(["-sanitize=fuzzer"])]
+  : [.enableExperimentalFeature("Embedded", .when(configuration: .release))]
+
 // Debug builds are ordinary Swift; release builds are Embedded Swift, which is what runs on a board.
 // Every source file compiles in both. Nothing here needs an SDK or a package from elsewhere.
-let common: [SwiftSetting] = [
-  .swiftLanguageMode(.v6),
-  .enableExperimentalFeature("Embedded", .when(configuration: .release)),
-  .treatAllWarnings(as: .error),
-]
+let common: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)] + lane
 
 /// Pure targets are deterministic machines: no C module, no clock, no descriptor.
 let pure: [SwiftSetting] = common + [.strictMemorySafety()]
@@ -45,10 +49,11 @@ let package = Package(
     .target(
       name: "NetworkingCore", dependencies: ["Policy", "HTTP2", "HPACK", "Primitives"],
       swiftSettings: pure),
-    .target(name: "Configuration", dependencies: ["Primitives"], swiftSettings: pure),
     .target(name: "Protobuf", dependencies: ["Primitives"], swiftSettings: pure),
     .target(name: "GRPC", dependencies: ["Primitives"], swiftSettings: pure),
     .target(name: "Ingest", dependencies: ["Primitives"], swiftSettings: pure),
+    .target(
+      name: "Configuration", dependencies: ["Ingest", "Primitives"], swiftSettings: pure),
     .target(name: "Spool", dependencies: ["Primitives"], swiftSettings: pure),
     .target(
       name: "Gateway",
@@ -102,7 +107,7 @@ let package = Package(
       dependencies: ["NetworkingCore", "Policy", "HTTP2", "HPACK", "Primitives"],
       swiftSettings: tests),
     .testTarget(
-      name: "ConfigurationTests", dependencies: ["Configuration", "Primitives"],
+      name: "ConfigurationTests", dependencies: ["Configuration", "Ingest", "Primitives"],
       swiftSettings: tests),
     .testTarget(
       name: "IngestTests", dependencies: ["Ingest", "Primitives"], swiftSettings: tests),
@@ -122,5 +127,21 @@ let package = Package(
         "Gateway", "Configuration", "NetworkingCore", "GRPC", "Protobuf", "HTTP2", "HPACK", "Spool",
         "TestSupport", "Primitives",
       ], swiftSettings: tests),
+
+    // What libFuzzer runs, and the replay of everything it has found.
+    .target(
+      name: "FuzzTargets",
+      dependencies: [
+        "Gateway", "Configuration", "Ingest", "Spool", "HTTP2", "HPACK", "TestSupport",
+        "Primitives",
+      ], path: "Tests/Fuzz/Targets", swiftSettings: tests),
+    .testTarget(
+      name: "FuzzTests", dependencies: ["FuzzTargets", "Primitives"], swiftSettings: tests),
   ]
+    + (isFuzzing
+      ? [
+        .executableTarget(
+          name: "fuzz", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Runner",
+          swiftSettings: tests)
+      ] : [])
 )

@@ -5,7 +5,6 @@
 #include <openssl/ssl.h>
 #include <openssl/store.h>
 #include <openssl/ui.h>
-#include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
 static inline long spoke_SSL_CTX_set_min_proto_version(SSL_CTX *context, int version) {
@@ -67,11 +66,8 @@ static inline EVP_PKEY *spoke_load_key_from_store(const char *uri, int *asked) {
   if (store) OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY);
   while (store && !key && !OSSL_STORE_eof(store)) {
     OSSL_STORE_INFO *entry = OSSL_STORE_load(store);
-    if (!entry) {
-      if (OSSL_STORE_error(store)) break;
-      continue;
-    }
-    if (OSSL_STORE_INFO_get_type(entry) == OSSL_STORE_INFO_PKEY)
+    if (!entry && OSSL_STORE_error(store)) break;
+    if (entry && OSSL_STORE_INFO_get_type(entry) == OSSL_STORE_INFO_PKEY)
       key = OSSL_STORE_INFO_get1_PKEY(entry);
     OSSL_STORE_INFO_free(entry);
   }
@@ -116,10 +112,9 @@ static inline const unsigned char *spoke_alternative_name(const GENERAL_NAMES *n
                                                           int *kind, int *count) {
   if (!names || number >= sk_GENERAL_NAME_num(names)) return NULL;
   const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, number);
-  static const unsigned char none[1];
   *kind = name->type;
-  *count = 0;
-  if (name->type != GEN_DNS && name->type != GEN_URI && name->type != GEN_IPADD) return none;
+  if (name->type != GEN_DNS && name->type != GEN_URI && name->type != GEN_IPADD)
+    return *count = 0, (const unsigned char *)"";
   *count = ASN1_STRING_length(name->d.ia5);  // the union's string types are one type
   return ASN1_STRING_get0_data(name->d.ia5);
 }

@@ -1,3 +1,4 @@
+import Ingest
 import Primitives
 
 /// The whole configuration of a daemon, parsed, checked and complete: every name that one part
@@ -97,12 +98,12 @@ public struct SerialConfiguration: Equatable, Sendable {
   public var lowLatency = false
   /// The port hears what it sends. No key sets it while nothing is sent.
   public var suppressesEcho = false
-  public var framing: FramingConfiguration
+  public var framing: FramingSpecification
   /// An index into `Configuration.streams`.
   public var stream: Int
 
   public init(
-    name: ByteString, device: ByteString, baud: UInt32, framing: FramingConfiguration, stream: Int
+    name: ByteString, device: ByteString, baud: UInt32, framing: FramingSpecification, stream: Int
   ) {
     self.name = name
     self.device = device
@@ -132,16 +133,6 @@ public struct RS485Configuration: Equatable, Sendable {
   public var fallback = Fallback.error
 
   public init() {}
-}
-
-/// `framing` of a serial port with the keys that belong to it.
-public enum FramingConfiguration: Equatable, Sendable {
-  case line(delimiter: UInt8)
-  case nmea
-  case vesc(deliver: Deliver)
-
-  /// `deliver`: the record is the frame as it was on the wire, or its payload field alone.
-  public enum Deliver: Sendable { case frame, payload }
 }
 
 /// `[mqtt]`.

@@ -22,6 +22,7 @@ public enum ConfigurationLimits {
   package static let subscriptionsMax = 64
   package static let tlsTablesMax = 16
   package static let headersMax = 32
+  package static let mavlinkMessagesMax = 256
   package static let labelsMax = 32
   /// Names go into header values and statistics names.
   package static let nameBytesMax = 64

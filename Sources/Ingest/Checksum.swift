@@ -11,6 +11,16 @@ public enum ChecksumAlgorithm: Sendable, Equatable {
   case crc16X25
   /// CRC-16/MCRF4XX, X-25 without the final inversion: MAVLink. 0x6F91.
   case crc16MCRF4XX
+  /// CRC-16/IBM-3740, known as CCITT-FALSE, polynomial 0x1021, initially 0xFFFF. 0x29B1.
+  case crc16CCITTFalse
+  /// CRC-16/KERMIT, polynomial 0x1021 reflected. 0x2189.
+  case crc16Kermit
+  /// CRC-16/ARC, polynomial 0x8005 reflected. 0xBB3D.
+  case crc16ARC
+  /// CRC-8/SMBUS, polynomial 0x07. 0xF4.
+  case crc8
+  /// CRC-8/MAXIM-DOW, polynomial 0x31 reflected. 0xA1.
+  case crc8Maxim
   /// CRC-24Q, polynomial 0x864CFB: RTCM 3. 0xCDE703.
   case crc24Q
   /// CRC-32/ISO-HDLC, polynomial 0x04C11DB7 reflected, inverted. 0xCBF43926.
@@ -34,7 +44,7 @@ public enum ChecksumAlgorithm: Sendable, Equatable {
   /// How many bytes it takes in a frame.
   public var width: Int {
     switch self {
-    case .xor, .sum8, .sum8Negated: 1
+    case .xor, .sum8, .sum8Negated, .crc8, .crc8Maxim: 1
     case .crc24Q: 3
     case .crc32: 4
     default: 2
@@ -50,7 +60,7 @@ public struct Checksum: Sendable {
   public init(_ algorithm: ChecksumAlgorithm) {
     self.algorithm = algorithm
     switch algorithm {
-    case .crc16Modbus, .crc16X25, .crc16MCRF4XX: state = 0xFFFF
+    case .crc16Modbus, .crc16X25, .crc16MCRF4XX, .crc16CCITTFalse: state = 0xFFFF
     case .crc32: state = .max
     default: state = 0
     }
@@ -59,9 +69,11 @@ public struct Checksum: Sendable {
   /// Covers one more byte.
   public mutating func update(_ byte: UInt8) {
     switch algorithm {
-    case .crc16XModem: state = shiftedLeft(xmodemTable, byte, width: 16)
-    case .crc16Modbus: state = shiftedRight(modbusTable, byte)
-    case .crc16X25, .crc16MCRF4XX: state = shiftedRight(x25Table, byte)
+    case .crc16XModem, .crc16CCITTFalse: state = shiftedLeft(xmodemTable, byte, width: 16)
+    case .crc16Modbus, .crc16ARC: state = shiftedRight(modbusTable, byte)
+    case .crc16X25, .crc16MCRF4XX, .crc16Kermit: state = shiftedRight(x25Table, byte)
+    case .crc8: state = shiftedLeft(crc8Table, byte, width: 8)
+    case .crc8Maxim: state = shiftedRight(maximTable, byte)
     case .crc24Q: state = shiftedLeft(crc24Table, byte, width: 24)
     case .crc32: state = shiftedRight(crc32Table, byte)
     case .xor: state ^= UInt32(byte)
@@ -109,6 +121,8 @@ public struct Checksum: Sendable {
 
 // One table a polynomial, made when a port first needs it: 1 KiB each.
 private let xmodemTable = leftTable(0x1021, width: 16)
+private let crc8Table = leftTable(0x07, width: 8)
+private let maximTable = rightTable(0x8C)
 private let crc24Table = leftTable(0x86_4CFB, width: 24)
 private let modbusTable = rightTable(0xA001)
 private let x25Table = rightTable(0x8408)

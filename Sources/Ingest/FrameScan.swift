@@ -9,10 +9,13 @@ enum FrameScan: Equatable {
   case skip(Int, Skipped)
   /// A good frame of `size` bytes.
   case frame(size: Int, payload: Range<Int>)
+  /// A whole frame of `size` bytes, which is good when its `body` can be decoded. Nothing in it can
+  /// be the start of another one.
+  case enclosed(size: Int, body: Range<Int>)
   /// What looked like a frame of `extent` bytes is none. Look again behind `skip` bytes, which is
   /// the sync alone: a good frame may begin inside the bad one.
   case bad(BadFrameReason, extent: Int, skip: Int)
-  /// A line that has passed its greatest length: it is bad, and so is all up to the next delimiter.
+  /// What has passed its greatest length: it is bad, and so is all up to the next delimiter.
   case overlong
 
   enum Skipped: Equatable {
@@ -27,6 +30,8 @@ enum FrameScan: Equatable {
 /// Lines: text up to a delimiter, a CR before it removed.
 struct LineFraming: Equatable {
   let delimiter: UInt8
+  /// Each line is to be checked before it is a frame.
+  var isJSON = false
 
   /// The longest line with its CR and delimiter.
   static let bufferBytes = FramingLimits.lineMax + 2
@@ -47,26 +52,34 @@ struct LineFraming: Equatable {
     let length = end > 0 && bytes[end - 1] == 0x0D ? end - 1 : end
     if length == 0 { return .skip(end + 1, .padding) }
     if length > FramingLimits.lineMax { return .bad(.tooLong, extent: end + 1, skip: end + 1) }
-    return .frame(size: end + 1, payload: 0..<length)
+    return isJSON
+      ? .enclosed(size: end + 1, body: 0..<length) : .frame(size: end + 1, payload: 0..<length)
   }
 }
 
 /// NMEA 0183 sentences: `$` or `!`, text, `*`, the exclusive-or of the text as two hexadecimal
 /// digits; then CR LF, which is padding here: a sentence is complete, and delivered, with its check.
-enum NMEAFraming {
-  static func scan(_ bytes: Span<UInt8>) -> FrameScan {
-    guard isStart(bytes[0]) else { return between(bytes) }
+struct NMEAFraming: Equatable {
+  /// Sentences that end without `*` and two digits are good, too.
+  let allowsMissingChecksum: Bool
+
+  func scan(_ bytes: Span<UInt8>) -> FrameScan {
+    guard Self.isStart(bytes[0]) else { return Self.between(bytes) }
     var check: UInt8 = 0
     var index = 1
     while index < bytes.count {
       let byte = bytes[index]
-      if byte == UInt8(ascii: "*") { return end(bytes, star: index, check) }
+      if byte == UInt8(ascii: "*") { return Self.end(bytes, star: index, check) }
       if index + 3 >= FramingLimits.sentenceMax {
         return .bad(.tooLong, extent: index + 1, skip: 1)
       }
       // `$` and `!` are reserved for the start: the sentence before was cut short.
-      if isStart(byte) { return .bad(.truncated, extent: index, skip: index) }
-      if byte == 0x0D || byte == 0x0A { return .bad(.missingChecksum, extent: index, skip: 1) }
+      if Self.isStart(byte) { return .bad(.truncated, extent: index, skip: index) }
+      if byte == 0x0D || byte == 0x0A {
+        return allowsMissingChecksum && index > 1
+          ? .frame(size: index, payload: 0..<index)
+          : .bad(.missingChecksum, extent: index, skip: 1)
+      }
       // Bytes above ASCII pass: makers put names in their own sentences, and the check covers them.
       if byte < 0x20 || byte == 0x7F { return .bad(.invalidByte, extent: index + 1, skip: 1) }
       check ^= byte
@@ -79,7 +92,7 @@ enum NMEAFraming {
     var stated: UInt8 = 0
     for index in star + 1..<star + 3 {
       guard index < bytes.count else { return .needMore }
-      guard let digit = hexadecimalDigit(bytes[index]) else {
+      guard let digit = hexadecimalValue(bytes[index]) else {
         return .bad(.missingChecksum, extent: index, skip: 1)
       }
       stated = stated << 4 | digit
@@ -102,18 +115,20 @@ enum NMEAFraming {
   private static func isStart(_ byte: UInt8) -> Bool {
     byte == UInt8(ascii: "$") || byte == UInt8(ascii: "!")
   }
+}
 
-  private static func hexadecimalDigit(_ byte: UInt8) -> UInt8? {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-    case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
-    case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-    default: nil
-    }
+/// The value of a hexadecimal digit in either case; nil for any other character.
+func hexadecimalValue(_ byte: UInt8) -> UInt8? {
+  switch byte {
+  case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
+  case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
+  case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
+  default: nil
   }
 }
 
-private func firstIndex(of byte: UInt8, in bytes: Span<UInt8>, from start: Int) -> Int? {
+/// The first place at or behind `start` that holds `byte`.
+func firstIndex(of byte: UInt8, in bytes: Span<UInt8>, from start: Int) -> Int? {
   for index in start..<bytes.count where bytes[index] == byte { return index }
   return nil
 }

@@ -17,25 +17,32 @@ public enum FramerEvent: Sendable, Equatable {
 /// After a failed check it goes on one byte behind the false start, not behind the false frame, and
 /// scans again what it has kept: a corrupt length or a sync inside a payload costs no good frame.
 /// A partial frame waits for the rest until the line has been silent for four times as long as the
-/// longest frame lasts at the port's rate, 20 ms at least; then it is given up in the same way.
-/// Lines may pause: they wait for their delimiter. Whatever the bytes, memory stays as it was made.
+/// longest frame lasts at the port's rate, 20 ms at least and 2 s at most; then it is given up in the same way.
+/// Lines may pause: they wait for their delimiter. Where a delimiter ends frames and stands nowhere else,
+/// it goes on behind the delimiter. Whatever the bytes, memory stays as it was made.
 public struct Framer: Sendable {
-  private enum Kind: Sendable {
+  enum Kind: Sendable {
     case line(LineFraming)
-    case nmea
+    case nmea(NMEAFraming)
+    case escaped(EscapedFraming)
+    case stxEtx(STXETXFraming)
+    case modbusASCII
+    case modbusRTU(ModbusRTUFraming)
     case length([LengthFraming], FramingSpecification.Deliver)
   }
 
-  private let kind: Kind
+  let kind: Kind
   private let silence: Interval?
   /// Bytes not yet settled are `head..<tail`.
-  private var storage: [UInt8]
-  private var head = 0
-  private var tail = 0
+  private(set) var storage: [UInt8]
+  private(set) var head = 0
+  private(set) var tail = 0
   /// How many of them are known to hold no delimiter.
   private var examined = 0
-  /// Inside a line that is already counted as too long.
-  private var isDiscarding = false
+  /// Inside what is already counted as too long, or before the first delimiter of all.
+  var isDiscarding = false
+  /// For frames that end with silence.
+  var gaps = GapState()
   /// Between two frames, bytes have been skipped.
   private var isSkipping = false
   /// A false start below this place lies inside a frame that is already counted as bad, and is not
@@ -56,12 +63,40 @@ public struct Framer: Sendable {
     case .line(let delimiter):
       self.init(
         .line(LineFraming(delimiter: delimiter)), frameMax: LineFraming.bufferBytes, silence: nil)
-    case .nmea:
+    case .jsonLines:
+      let lines = LineFraming(delimiter: 0x0A, isJSON: true)
+      self.init(.line(lines), frameMax: LineFraming.bufferBytes, silence: nil)
+    case .sentences(let allowsMissingChecksum):
       let silence = Self.silence(frameBytes: FramingLimits.sentenceMax + 2, baud: baud)
-      self.init(.nmea, frameMax: FramingLimits.sentenceMax, silence: silence)
-    case .vesc(let deliver):
-      self.init(LengthFraming.vesc, deliver: deliver, baud: baud)
+      self.init(
+        .nmea(NMEAFraming(allowsMissingChecksum: allowsMissingChecksum)),
+        frameMax: FramingLimits.sentenceMax, silence: silence)
+    case .slip(let maximum): self.init(.slip, maximum, baud: baud)
+    case .cobs(let maximum): self.init(.cobs, maximum, baud: baud)
+    case .hdlc(let maximum): self.init(.hdlc, maximum, baud: baud)
+    case .stxEtx(let framing):
+      let silence = Self.silence(frameBytes: framing.typicalBytes, baud: baud)
+      self.init(.stxEtx(framing), frameMax: framing.bufferBytes, silence: silence)
+    case .modbusRTU(let latency):
+      let framing = ModbusRTUFraming(baud: baud, latency: latency)
+      self.init(
+        .modbusRTU(framing), frameMax: ModbusRTUFraming.bufferBytes, silence: framing.patience)
+      gaps.origins = [UInt16](repeating: 0, count: ModbusRTUFraming.bufferBytes + 1)
+    case .modbusASCII:
+      let silence = Self.silence(frameBytes: FramingLimits.modbusASCIIMax, baud: baud)
+      // Modbus over serial line V1.02 §2.5.2.1: up to a second between two characters.
+      self.init(
+        .modbusASCII, frameMax: FramingLimits.modbusASCIIMax, silence: max(silence, .seconds(1)))
+    case .length(let formats, let deliver):
+      self.init(formats, deliver: deliver, baud: baud)
     }
+  }
+
+  private init(_ encoding: EscapedFraming.Encoding, _ maximum: Int, baud: UInt32) {
+    let framing = EscapedFraming(encoding: encoding, maximum: maximum)
+    // Escapes are rare: senders' frames are hardly longer than what they hold.
+    let silence = Self.silence(frameBytes: maximum + 4, baud: baud)
+    self.init(.escaped(framing), frameMax: framing.bufferBytes, silence: silence)
   }
 
   /// Frames of any of `formats`, whose syncs differ and which have no `problem`.
@@ -83,6 +118,7 @@ public struct Framer: Sendable {
     // Room for short frames to come many to a read.
     storage = [UInt8](repeating: 0, count: max(frameMax, 512))
     frame.reserveCapacity(frameMax)
+    isDiscarding = startsDiscarding
   }
 
   /// Takes bytes from `offset` on and answers the next event; nil when all are taken. Call until nil.
@@ -92,8 +128,13 @@ public struct Framer: Sendable {
     while true {
       if let event = advance(ending: nil) { return event }
       guard offset < bytes.count else { return nil }
+      if case .modbusRTU(let framing) = kind, !gaps.isSeen, now - lastByte >= framing.gap {
+        passGap()
+        continue
+      }
       fill(bytes, &offset)
       lastByte = now
+      gaps.isSeen = false
     }
   }
 
@@ -106,9 +147,13 @@ public struct Framer: Sendable {
     if head < tail { damagedAt = settled + UInt64(tail - head - 1) }
   }
 
-  /// When a partial frame will have waited long enough.
+  /// When a partial frame will have waited long enough, or silence will have ended a frame.
   public func nextDeadline() -> Instant? {
     guard let silence, head < tail else { return nil }
+    if case .modbusRTU(let framing) = kind {
+      if gaps.hasNews { return lastByte }
+      if !gaps.isSeen { return lastByte + framing.gap }
+    }
     return lastByte + silence
   }
 
@@ -116,12 +161,20 @@ public struct Framer: Sendable {
   /// what stood behind it.
   public mutating func handleTimeout(now: Instant) -> FramerEvent? {
     guard let deadline = nextDeadline(), now >= deadline else { return nil }
+    if case .modbusRTU = kind {
+      if !gaps.isSeen { passGap() }
+      if let event = advance(ending: nil) { return event }
+      guard let deadline = nextDeadline(), now >= deadline else { return nil }
+      // It has been looked at with every silence, and no CRC fits.
+      return advance(ending: tail - head < ModbusRTUFraming.frameMin ? .timeout : .checksum)
+    }
     return advance(ending: .timeout)
   }
 
   /// The port hung up: nothing follows what has been received. Call until nil; then it is ready for
   /// the port's return. The counters go on.
   public mutating func receiveHangUp() -> FramerEvent? {
+    if case .modbusRTU = kind, !gaps.isSeen { passGap() }
     if let event = advance(ending: .truncated) { return event }
     reset()
     return nil
@@ -132,13 +185,14 @@ public struct Framer: Sendable {
     head = 0
     tail = 0
     examined = 0
-    isDiscarding = false
+    isDiscarding = startsDiscarding
     isSkipping = false
     failedUntil = settled
+    gaps.reset()
   }
 
   /// The memory that it holds, in bytes: as much from the start as ever.
-  public var memory: Int { storage.capacity + frame.capacity }
+  public var memory: Int { storage.capacity + frame.capacity + 2 * gaps.origins.capacity }
 
   // MARK: - The machine
 
@@ -151,7 +205,7 @@ public struct Framer: Sendable {
         examined = tail - head
         guard let ending else { return nil }
         let extent = tail - head
-        let skip = if case .line = kind { extent } else { 1 }
+        let skip = mayHoldAnother ? 1 : extent
         if let event = fail(ending, extent: extent, skip: skip) { return event }
       case .skip(let count, let skipped): self.skip(count, skipped)
       case .frame(let size, let payload):
@@ -161,6 +215,12 @@ public struct Framer: Sendable {
         }
         deliver(size, payload)
         return .frame
+      case .enclosed(let size, let body):
+        if isDamaged(size) {
+          if let event = fail(.lineError, extent: size, skip: size) { return event }
+          continue
+        }
+        if let event = decode(size, body) { return event }
       case .bad(let reason, let extent, let skip):
         if let event = fail(reason, extent: extent, skip: skip) { return event }
       case .overlong:
@@ -176,14 +236,41 @@ public struct Framer: Sendable {
     return damagedAt >= settled && damagedAt < settled + UInt64(size)
   }
 
-  private func scan() -> FrameScan {
+  private mutating func scan() -> FrameScan {
+    if case .modbusRTU = kind { return scanGapped() }
     let bytes = storage.span.extracting(head..<tail)
     return switch kind {
     case .line(let framing):
       framing.scan(bytes, examined: examined, discarding: isDiscarding)
-    case .nmea: NMEAFraming.scan(bytes)
+    case .nmea(let framing): framing.scan(bytes)
+    case .escaped(let framing):
+      framing.scan(bytes, examined: examined, discarding: isDiscarding)
+    case .stxEtx(let framing): framing.scan(bytes, examined: examined)
+    case .modbusASCII: ModbusASCIIFraming.scan(bytes, examined: examined)
+    case .modbusRTU: .needMore
     case .length(let formats, _): LengthFraming.scan(bytes, for: formats)
     }
+  }
+
+  /// Decodes `body` into `frame`. An empty frame is no event: there is nothing to deliver.
+  private mutating func decode(_ size: Int, _ body: Range<Int>) -> FramerEvent? {
+    frame.removeAll(keepingCapacity: true)
+    let storage = storage
+    let bytes = storage.span.extracting(head + body.lowerBound..<head + body.upperBound)
+    let failure: BadFrameReason? =
+      switch kind {
+      case .escaped(let framing): framing.decode(bytes, into: &frame)
+      case .stxEtx(let framing): framing.decode(bytes, into: &frame)
+      case .modbusASCII: ModbusASCIIFraming.decode(bytes, into: &frame)
+      case .line: JSONCheck.accepts(bytes) ? copy(bytes, &frame) : .encoding
+      case .nmea, .modbusRTU, .length: copy(bytes, &frame)
+      }
+    if let failure { return fail(failure, extent: size, skip: size) }
+    isSkipping = false
+    settle(size)
+    guard !frame.isEmpty else { return nil }
+    counters.frames += 1
+    return .frame
   }
 
   private mutating func skip(_ count: Int, _ skipped: FrameScan.Skipped) {
@@ -195,9 +282,9 @@ public struct Framer: Sendable {
       isSkipping = true
       counters.skippedBytes += UInt64(count)
     }
-    let isLineEnd = isDiscarding && storage[head + count - 1] == delimiter
+    let isEnd = isDiscarding && storage[head + count - 1] == delimiter
     settle(count)
-    if isLineEnd {
+    if isEnd {
       isDiscarding = false
       isSkipping = false
     }
@@ -233,6 +320,7 @@ public struct Framer: Sendable {
     head += count
     settled += UInt64(count)
     examined = 0
+    gaps.settle(count)
     if head == tail {
       head = 0
       tail = 0
@@ -257,15 +345,41 @@ public struct Framer: Sendable {
   }
 
   private var delimiter: UInt8? {
-    if case .line(let framing) = kind { framing.delimiter } else { nil }
+    switch kind {
+    case .line(let framing): framing.delimiter
+    case .escaped(let framing): framing.delimiter
+    default: nil
+    }
   }
 
-  /// Four times the longest frame at ten bits a byte, and no less than what adapters need.
+  /// Another frame may begin inside what was given up. Not where a delimiter or silence ends frames:
+  /// it would have ended this one.
+  private var mayHoldAnother: Bool {
+    switch kind {
+    case .line, .escaped, .modbusRTU: false
+    default: true
+    }
+  }
+
+  /// The first COBS frame after the port opened may be half of one, and nothing tells: it is discarded.
+  private var startsDiscarding: Bool {
+    if case .escaped(let framing) = kind { framing.encoding == .cobs } else { false }
+  }
+
+  /// Four times the longest frame at ten bits a byte, no less than what adapters need, and no more
+  /// than any pause inside a frame.
   private static func silence(frameBytes: Int, baud: UInt32) -> Interval {
     let bits = Int64(frameBytes) * 10
     let frame = Interval(nanoseconds: bits * 1_000_000_000 / Int64(max(baud, 1)))
-    return max(
-      .milliseconds(FramingLimits.silenceMinMilliseconds),
-      Interval(nanoseconds: frame.nanoseconds * 4))
+    return min(
+      max(
+        .milliseconds(FramingLimits.silenceMinMilliseconds),
+        Interval(nanoseconds: frame.nanoseconds * 4)),
+      .milliseconds(FramingLimits.silenceMaxMilliseconds))
   }
+}
+
+private func copy(_ bytes: Span<UInt8>, _ frame: inout [UInt8]) -> BadFrameReason? {
+  for index in bytes.indices { frame.append(bytes[index]) }
+  return nil
 }

@@ -18,6 +18,13 @@ public enum BadFrameReason: UInt8, Sendable, Equatable {
   case truncated
   /// The line fell silent before the end.
   case timeout
+  /// The bytes are none that the framing's encoding makes: a wrong escape, a run beyond the end, a
+  /// character that is no hexadecimal digit, a line that is no JSON.
+  case encoding
+  /// The sender gave the frame up and said so: HDLC's 7D 7E.
+  case aborted
+  /// A MAVLink message whose CRC_EXTRA is not known, so that it cannot be checked.
+  case unknownMessage
   /// The line damaged one of its bytes: a parity or framing error, or a break.
   case lineError
 
@@ -33,11 +40,14 @@ public enum BadFrameReason: UInt8, Sendable, Equatable {
     case .invalidByte: "invalid-byte"
     case .truncated: "truncated"
     case .timeout: "timeout"
+    case .encoding: "encoding"
+    case .aborted: "aborted"
+    case .unknownMessage: "unknown-message"
     case .lineError: "line-error"
     }
   }
 
-  static let count = 10
+  static let count = 13
 
   /// Every reason, in the order of their raw values.
   public static var all: [BadFrameReason] {
@@ -56,7 +66,7 @@ public struct FramerCounters: Sendable {
   public internal(set) var skippedBytes: UInt64 = 0
   /// NUL bytes before a line.
   public internal(set) var strippedNULs: UInt64 = 0
-  private var bad: InlineArray<10, UInt64> = .init(repeating: 0)
+  private var bad: InlineArray<13, UInt64> = .init(repeating: 0)
 
   public init() { precondition(bad.count == BadFrameReason.count) }
 

@@ -34,13 +34,15 @@ extension LengthFraming {
 
   private func scan(_ bytes: Span<UInt8>) -> FrameScan {
     let header = headerBytes
-    for byte in fixed where byte.offset < bytes.count {
-      if bytes[byte.offset] & byte.mask != byte.value {
-        return .bad(.header, extent: byte.offset + 1, skip: 1)
-      }
+    // The first wrong byte of the frame, not of the list: what is counted must not depend on how
+    // much of the header has come yet.
+    var wrong = Int.max
+    for byte in fixed where byte.offset < min(bytes.count, wrong) {
+      if bytes[byte.offset] & byte.mask != byte.value { wrong = byte.offset }
     }
+    if wrong < Int.max { return .bad(.header, extent: wrong + 1, skip: 1) }
     guard bytes.count >= header else { return .needMore }
-    if let headerCheck, !matches(headerCheck, bytes, size: header) {
+    if let headerCheck, failure(of: headerCheck, bytes, size: header) != nil {
       return .bad(.header, extent: header, skip: 1)
     }
     guard let base = frameSize(bytes) else { return .bad(.length, extent: header, skip: 1) }
@@ -51,8 +53,8 @@ extension LengthFraming {
     where bytes[base - trailer.count + index] != trailer[index] {
       return .bad(.trailer, extent: total, skip: 1)
     }
-    if let check, !matches(check, bytes, size: base) {
-      return .bad(.checksum, extent: total, skip: 1)
+    if let check, let reason = failure(of: check, bytes, size: base) {
+      return .bad(reason, extent: total, skip: 1)
     }
     return .frame(size: total, payload: payloadStart..<payloadEnd.offset(in: base))
   }
@@ -75,17 +77,20 @@ extension LengthFraming {
     return `extension`.size
   }
 
-  private func matches(_ check: Check, _ bytes: Span<UInt8>, size: Int) -> Bool {
+  private func failure(
+    of check: Check, _ bytes: Span<UInt8>, size: Int
+  ) -> BadFrameReason? {
     var checksum = Checksum(check.algorithm)
     checksum.update(bytes.extracting(check.from..<check.to.offset(in: size)))
     if let seed = check.seed {
       let message = integer(bytes, at: seed.offset, width: seed.width, order: .little)
-      guard let byte = seed.seed(of: message) else { return false }
+      guard let byte = seed.seed(of: message) else { return .unknownMessage }
       checksum.update(byte)
     }
     let at = check.at.offset(in: size)
     return checksum.value
       == integer(bytes, at: at, width: check.algorithm.width, order: check.order)
+      ? nil : .checksum
   }
 }
 

@@ -94,7 +94,7 @@ public struct LengthFraming: Sendable, Equatable {
   }
 
   /// One more byte that the check covers and the wire does not carry, by the kind of message:
-  /// MAVLink's CRC_EXTRA. A message that the table does not list fails its check.
+  /// MAVLink's CRC_EXTRA. A message that the table does not list cannot be checked, and is bad.
   public struct MessageSeed: Sendable, Equatable {
     /// Where the message's number stands, little-endian.
     public var offset: Int
@@ -165,7 +165,7 @@ public struct LengthFraming: Sendable, Equatable {
   }
 
   /// How many bytes must be there before the frame's size can be believed.
-  var headerBytes: Int {
+  package var headerBytes: Int {
     var count = sync.count
     if case .field(let field) = size { count = max(count, field.offset + field.width) }
     if let `extension` { count = max(count, `extension`.offset + 1) }
@@ -174,28 +174,5 @@ public struct LengthFraming: Sendable, Equatable {
     }
     for byte in fixed { count = max(count, byte.offset + 1) }
     return count
-  }
-}
-
-extension LengthFraming {
-  /// VESC (`comm/packet.c` of the firmware): 02 and one byte of length, or 03 and two; the payload;
-  /// its CRC; 03. A payload that fits one byte of length does not come with two, except at 255.
-  public static let vesc: [LengthFraming] = [
-    vesc(sync: 0x02, lengthBytes: 1, minimum: 1, maximum: 255),
-    vesc(sync: 0x03, lengthBytes: 2, minimum: 255, maximum: UInt32(FramingLimits.vescPayloadMax)),
-  ]
-
-  private static func vesc(
-    sync: UInt8, lengthBytes: Int, minimum: UInt32, maximum: UInt32
-  ) -> LengthFraming {
-    let start = 1 + lengthBytes
-    return LengthFraming(
-      sync: [sync],
-      size: .field(
-        LengthField(
-          offset: 1, width: lengthBytes, order: .big, bias: start + 3, minimum: minimum,
-          maximum: maximum)),
-      check: Check(.crc16XModem, from: start, to: .end(3), at: .end(3), order: .big),
-      trailer: [0x03], payloadStart: start, payloadEnd: .end(3), maximum: Int(maximum) + start + 3)
   }
 }

@@ -98,6 +98,7 @@ struct CursorSlot: Equatable {
         name: ByteString(copying: name), settled: littleEndian(bytes, at: place),
         accounted: littleEndian(bytes, at: place + 8),
         reserved: littleEndian(bytes, at: place + 16))
+      guard entry.settled <= sequenceMax, entry.accounted <= sequenceMax else { return nil }
       let count = Int(bytes[place + 24] & ~CursorEntry.lentBit)
       entry.hasLent = bytes[place + 24] & CursorEntry.lentBit != 0
       place += 25

@@ -54,8 +54,10 @@ struct FrameSlot {
       guard place < end else { return }
       let nameEnd = place + 1 + Int(bytes[place])
       guard nameEnd + tableEntryFixedBytes <= end else { return }
+      let totals = StreamTotals(parsing: bytes.span, at: nameEnd)
+      guard totals.isPossible(in: header) else { return }
       names.append((place + 1)..<nameEnd)
-      table.append(StreamTotals(parsing: bytes.span, at: nameEnd))
+      table.append(totals)
       place = nameEnd + tableEntryFixedBytes
     }
   }

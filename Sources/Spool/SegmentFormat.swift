@@ -204,6 +204,16 @@ struct StreamTotals: Equatable {
     bytes.append(hasUntrustedTimes ? 1 : 0)
   }
 
+  /// Whether a frame that this program wrote can hold them. Others have a right checksum only when
+  /// another program wrote it; sums over them could overflow, and the daemon would never start.
+  func isPossible(in frame: FrameHeader) -> Bool {
+    guard first >= 1, first <= last, last <= sequenceMax, count >= 1,
+      UInt64(count) - 1 <= last - first
+    else { return false }
+    // A seal's totals are those of its segment. Elsewhere each record takes a byte at least.
+    return frame.isSeal || (count <= frame.recordBytes && bytes <= frame.recordBytes)
+  }
+
   /// The entry whose name ends at `offset`. The stream is the caller's to find.
   init(parsing bytes: Span<UInt8>, at offset: Int) {
     stream = -1

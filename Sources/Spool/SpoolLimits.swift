@@ -71,5 +71,9 @@ let reservationMax: UInt64 = 4096
 /// at most 64 for a stream, and each settles a contiguous range.
 let settledRangesMax = 64
 
+/// The highest sequence number that is believed when it is read: from there on a stream counts for
+/// centuries without an overflow. What a spool that was blind gives out stays far below it.
+let sequenceMax = UInt64.max >> 1
+
 /// Gap reports that wait one by one; from here on reports of one stream and reason are merged.
 let reportsSeparateMax = 64

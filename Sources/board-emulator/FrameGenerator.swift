@@ -10,18 +10,10 @@ enum FrameGenerator {
     var random = SplitMix64(seed: seed &+ number &* 0x2545_F491_4F6C_DD1D)
     bytes.removeAll(keepingCapacity: true)
     switch framing {
-    case .line: line(number, &random, &bytes)
+    case .line, .jsonLines: line(number, &random, &bytes)
     case .nmea: sentence(number, &random, &bytes)
     case .vesc: packet(number, &random, &bytes)
-    }
-  }
-
-  /// How many bytes a cut frame may keep at most, so that it is no frame any more.
-  static func longestCut(_ framing: Options.Framing, _ size: Int) -> Int {
-    switch framing {
-    // LF; CR LF; the trailer.
-    case .line, .vesc: size - 1
-    case .nmea: size - 3
+    default: BinaryFrames.append(framing, number: number, &random, &bytes)
     }
   }
 

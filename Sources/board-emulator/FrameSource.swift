@@ -20,12 +20,7 @@ struct FrameSource {
   init(_ options: Options) throws(FileError) {
     framing = options.framing
     seed = options.seed
-    let specification: FramingSpecification =
-      switch options.framing {
-      case .line: .line(delimiter: 0x0A)
-      case .nmea: .nmea
-      case .vesc: .vesc(deliver: .frame)
-      }
+    let specification = options.framing.specification
     framer = Framer(specification, baud: options.baud)
     switch options.source {
     case .generate(let count): self.count = count
@@ -59,7 +54,9 @@ struct FrameSource {
   private static func findFrame(in recording: [UInt8], _ framer: inout Framer) -> Bool {
     var offset = Int(framer.counters.bytes)
     while true {
-      switch framer.receive(recording.span, from: &offset, now: Instant(nanoseconds: 0)) {
+      let event = framer.receive(recording.span, from: &offset, now: Instant(nanoseconds: 0))
+      // What ends with silence ends with the recording, too.
+      switch event ?? framer.handleTimeout(now: Instant(nanoseconds: .max)) {
       case .frame: return true
       case .bad: continue
       case nil: return false
@@ -70,7 +67,7 @@ struct FrameSource {
   /// Behind the framer's last frame; a sentence's CR LF belongs to it.
   private func endOfFrame() -> Int {
     var end = Int(framer.settled)
-    guard case .nmea = framing else { return end }
+    guard framing == .nmea else { return end }
     while end < recording.count && (recording[end] == 0x0D || recording[end] == 0x0A) { end += 1 }
     return end
   }

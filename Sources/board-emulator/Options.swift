@@ -3,7 +3,11 @@ import Primitives
 /// What the emulator was asked to do.
 struct Options {
   enum Mode { case play, help, version }
-  enum Framing { case line, nmea, vesc }
+  /// What the board speaks: each has its own numbered frames.
+  enum Framing {
+    case line, jsonLines, nmea, slip, cobs, hdlc, stxEtx, modbusRTU, modbusASCII, vesc, xiaomi,
+      ninebot, daly, jbd, ubx, rtcm3, mavlink, length
+  }
   enum Source {
     case file(ByteString)
     /// So many frames; 0 for no end.
@@ -34,6 +38,17 @@ struct UsageError: Error {
 }
 
 extension Options {
+  /// As a configuration names them.
+  static var framings: [(ByteString, Framing)] {
+    [
+      ("line", .line), ("json-lines", .jsonLines), ("nmea", .nmea), ("slip", .slip),
+      ("cobs", .cobs), ("hdlc", .hdlc), ("stx-etx", .stxEtx), ("modbus-rtu", .modbusRTU),
+      ("modbus-ascii", .modbusASCII), ("vesc", .vesc), ("xiaomi", .xiaomi),
+      ("ninebot", .ninebot), ("daly", .daly), ("jbd", .jbd), ("ubx", .ubx), ("rtcm3", .rtcm3),
+      ("mavlink", .mavlink), ("length", .length),
+    ]
+  }
+
   /// Reads the arguments behind the program's name.
   init(_ arguments: [ByteString]) throws(UsageError) {
     var isFramed = false
@@ -109,10 +124,8 @@ private struct Value {
   let text: ByteString
 
   func framing() throws(UsageError) -> Options.Framing {
-    if text == "line" { return .line }
-    if text == "nmea" { return .nmea }
-    if text == "vesc" { return .vesc }
-    throw UsageError("unknown framing \(text.description): line, nmea or vesc")
+    for (name, framing) in Options.framings where text == name { return framing }
+    throw UsageError("unknown framing \(text.description): \(Help.framings)")
   }
 
   func path() throws(UsageError) -> ByteString {

@@ -13,8 +13,8 @@ struct Player: ~Copyable {
   private var pending: [UInt8] = []
   private var written = 0
   private var frame: [UInt8] = []
-  /// Where the bytes under way pause, if they do.
-  private var gapAt: Int?
+  /// Where the bytes under way pause, and for how long, in their order.
+  private var pauses: [(at: Int, interval: Interval)] = []
   private var resumeAt = Instant(nanoseconds: 0)
   private var nextFrameAt = Instant(nanoseconds: 0)
   private var hangUpAt = Instant(nanoseconds: .max)
@@ -32,6 +32,8 @@ struct Player: ~Copyable {
 
   /// A USB adapter holds bytes back for as long.
   private static let gap = Interval.milliseconds(16)
+  /// Between frames that silence ends: enough for a reader that is a little late.
+  private static let silence = Interval.milliseconds(10)
   /// Whoever opens a port sets it up and empties it first: what came before that would be lost.
   private static let settling = Interval.milliseconds(300)
   /// At most this much of the line's time is written at once.
@@ -102,13 +104,13 @@ struct Player: ~Copyable {
 
   /// Writes what the line has carried, and waits for the next bytes.
   private mutating func step(_ now: Instant) throws(SystemError) -> Bool {
-    if written == gapAt {
-      gapAt = nil
-      resumeAt = now + Self.gap
+    if let pause = pauses.first, written == pause.at {
+      pauses.removeFirst()
+      resumeAt = now + pause.interval
       return true
     }
     let most = max(1, Int(options.baud) / 10 * Int(Self.chunk.milliseconds) / 1000)
-    let end = min(gapAt ?? pending.count, written + min(pacer.due(now: now), most))
+    let end = min(pauses.first?.at ?? pending.count, written + min(pacer.due(now: now), most))
     if end > written {
       let count = try terminal.write(pending.span.extracting(written..<end))
       written += count
@@ -128,16 +130,21 @@ struct Player: ~Copyable {
     guard let number = source.next(into: &frame) else { return false }
     pending.removeAll(keepingCapacity: true)
     written = 0
-    gapAt = nil
+    pauses.removeAll(keepingCapacity: true)
     if happens(options.noise) { addNoise() }
     let start = pending.count
+    if options.framing.endsWithSilence {
+      pauses.append((at: 0, interval: Self.silence))
+      if start > 0 { pauses.append((at: start, interval: Self.silence)) }
+    }
     pending += frame
     if number > 0 {
       summary.frames += 1
       if happens(options.cut) { cut(number, from: start) }
     }
     if happens(options.gap), pending.count > start + 1 {
-      gapAt = start + 1 + Int(faults.below(UInt64(pending.count - start - 1)))
+      let at = start + 1 + Int(faults.below(UInt64(pending.count - start - 1)))
+      pauses.append((at: at, interval: Self.gap))
     }
     if let rate = options.rate {
       let interval = Interval(nanoseconds: Int64(1_000_000_000_000_000 / rate))
@@ -155,24 +162,17 @@ struct Player: ~Copyable {
   }
 
   private mutating func addNoise() {
-    let count = 1 + faults.below(32)
-    for _ in 0..<count {
-      let byte = UInt8(truncatingIfNeeded: faults.next())
-      switch options.framing {
-      case .line: pending.append(byte & 1 == 0 ? 0 : 0x0A)
-      case .nmea: pending.append(byte == 0x24 || byte == 0x21 ? 0x7F : byte)
-      case .vesc: pending.append(byte)
-      }
-    }
-    summary.noiseBytes += count
+    let start = pending.count
+    options.framing.appendNoise(1 + Int(faults.below(32)), &faults, to: &pending)
+    summary.noiseBytes += UInt64(pending.count - start)
   }
 
   private mutating func cut(_ number: UInt64, from start: Int) {
-    let most = FrameGenerator.longestCut(options.framing, pending.count - start)
+    let most = options.framing.longestCut(pending.count - start)
     guard most >= 2 else { return }
     let kept = 1 + Int(faults.below(UInt64(most - 1)))
     pending.removeLast(pending.count - start - kept)
-    if case .line = options.framing { pending.append(0x0A) }
+    if let end = options.framing.endOfCut { pending.append(end) }
     summary.cut.append(number)
   }
 

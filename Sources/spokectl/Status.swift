@@ -55,7 +55,8 @@ enum Status {
         dropped += stream[name]?.unsigned ?? 0
       }
       var state = "ok"
-      if stream["held"] == .bool(true) { state = "held \(show(stream["held_status"]))" }
+      if let status = stream["held_status"] { state = "held \(show(status))" }
+      if let status = stream["held_grpc_status"] { state = "held grpc-status \(show(status))" }
       if let failure = stream["last_failure"] { state += ", last failure \(show(failure))" }
       table.add([
         show(stream["name"]), show(stream["records_in"]), show(stream["delivered"]),

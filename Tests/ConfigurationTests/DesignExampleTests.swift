@@ -1,4 +1,5 @@
 import Configuration
+import Ingest
 import Primitives
 import Testing
 

@@ -83,9 +83,6 @@ struct SchemaRuleTests {
       Wrong(
         minimal.replacing("https://h.example", with: "xds:///h"),
         "6:10: target 'xds:///h': the scheme 'xds' is not available in this version"),
-      Wrong(
-        serial("", framing: "framing = { type = 'length', offset = 2, width = 1 }"),
-        "14:20: framing 'length' is not available in this version"),
     ])
   func notAvailable(_ wrong: Wrong) {
     #expect(problems(wrong.text) == [wrong.message])
@@ -112,63 +109,6 @@ struct SchemaRuleTests {
             + "found '\(path)'"
         ])
     }
-  }
-
-  @Test(
-    "the framings of later versions are known by name",
-    arguments: [
-      "json-lines", "slip", "cobs", "hdlc", "stx-etx", "xiaomi", "ninebot", "daly", "jbd", "ubx",
-      "rtcm3", "mavlink", "modbus-rtu", "modbus-ascii", "length",
-    ])
-  func laterFramings(_ name: String) {
-    #expect(
-      problems(serial("", framing: "framing = \"\(name)\"")) == [
-        "14:11: framing '\(name)' is not available in this version"
-      ])
-  }
-
-  @Test("framings are read from a string with keys beside it, or from a table")
-  func framings() throws {
-    let cases: [(String, FramingConfiguration)] = [
-      ("framing = 'line'", .line(delimiter: 10)),
-      ("framing = 'line'\ndelimiter = \"\\r\"", .line(delimiter: 13)),
-      ("framing = { type = 'line', delimiter = ';' }", .line(delimiter: 59)),
-      ("framing = 'nmea'", .nmea),
-      ("framing = 'vesc'", .vesc(deliver: .payload)),
-      ("framing = 'vesc'\ndeliver = 'frame'", .vesc(deliver: .frame)),
-      ("[serial.framing]\ntype = 'vesc'\ndeliver = 'payload'", .vesc(deliver: .payload)),
-    ]
-    for (text, framing) in cases {
-      #expect(try configuration(serial("", framing: text)).serial[0].framing == framing)
-    }
-  }
-
-  @Test(
-    "keys of another framing are refused",
-    arguments: [
-      Wrong(
-        serial("delimiter = ';'"),
-        "13:1: 'delimiter' in [[serial]] belongs to framing 'line', but framing is 'nmea'"),
-      Wrong(
-        serial("", framing: "framing = { type = 'line', deliver = 'frame' }"),
-        "14:28: 'deliver' in [[serial]] framing belongs to framing 'vesc', but framing is 'line'"),
-      Wrong(
-        serial("delimiter = ';'", framing: "framing = { type = 'line' }"),
-        "13:1: 'delimiter' in [[serial]] belongs into the table 'framing', which this port has"),
-      Wrong(
-        serial("delimiter = \"\\r\\n\"", framing: "framing = 'line'"),
-        "13:13: 'delimiter' in [[serial]] must be one ASCII character such as \"\\n\" or \";\", found '\\u000D\\u000A'"
-      ),
-      Wrong(
-        serial("", framing: "framing = 'nmae'"),
-        "14:11: unknown framing 'nmae' in [[serial]], did you mean 'nmea'?; available are 'line', 'nmea' or 'vesc'"
-      ),
-      Wrong(
-        serial("", framing: "framing = { type = 'vesc', delivers = 'frame' }"),
-        "14:28: unknown key 'delivers' in [[serial]] framing, did you mean 'deliver'?"),
-    ])
-  func framingKeys(_ wrong: Wrong) {
-    #expect(problems(wrong.text) == [wrong.message])
   }
 
   @Test("serial lines have their termios settings, with defaults")

@@ -11,6 +11,8 @@ struct ChecksumTests {
       (.crc16X25, 0x906E), (.crc16MCRF4XX, 0x6F91), (.crc24Q, 0xCDE703), (.crc32, 0xCBF4_3926),
       (.xor, 0x31), (.sum8, 0xDD), (.sum8Negated, 0x23), (.sum16, 0x01DD),
       (.sum16Inverted, 0xFE22), (.sum16Negated, 0xFE23), (.fletcher8, 0xDD15),
+      (.crc16CCITTFalse, 0x29B1), (.crc16Kermit, 0x2189), (.crc16ARC, 0xBB3D), (.crc8, 0xF4),
+      (.crc8Maxim, 0xA1),
     ])
   func checkValue(algorithm: ChecksumAlgorithm, value: UInt32) {
     #expect(Checksum.of(bytes("123456789").span, algorithm) == value)

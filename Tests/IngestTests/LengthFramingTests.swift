@@ -161,7 +161,7 @@ struct LengthFramingTests {
     #expect(first(Described.jbd, "DD 03 00 00 00 00 78") == .bad(.trailer))
     #expect(first(Described.jbd, "DD 03 00 00 00 01 77") == .bad(.checksum))
     // A message without a seed cannot be checked.
-    #expect(first(Described.mavlink1, "FE 00 00 01 01 02 00 00") == .bad(.checksum))
+    #expect(first(Described.mavlink1, "FE 00 00 01 01 02 00 00") == .bad(.unknownMessage))
   }
 
   @Test("a description that no framer can follow says what is wrong")

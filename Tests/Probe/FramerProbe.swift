@@ -1,10 +1,14 @@
+import Configuration
 import Ingest
 import Primitives
 
-/// `probe frames --framing line|nmea|vesc [--delimiter N] [--deliver frame|payload] [--baud N]
-/// [--chunk N]`: the standard input is hexadecimal bytes in lines; a line `silence` lets the line be
-/// silent for a minute, a line `hang-up` ends the connection. Prints `frame HEX` and `bad REASON` in
-/// order, and the counters at the end.
+/// `probe frames --framing NAME [--delimiter N] [--deliver frame|payload] [--baud N] [--chunk N]`:
+/// NAME is what a configuration has behind `framing =`, a name or a table. The standard input is
+/// hexadecimal bytes in lines; a line `silence` lets the line be silent for a minute, `silence N` for
+/// N microseconds, a line `hang-up` ends the connection. Prints `frame HEX` and `bad REASON` in order,
+/// and the counters at the end.
+///
+/// `probe checksum NAME`: the check of each line of the standard input, in hexadecimal.
 enum FramerProbe {
   static func run(_ input: ProbeInput) {
     let baud = UInt32(input.number("--baud", or: 115_200))
@@ -12,8 +16,8 @@ enum FramerProbe {
     var framer = Framer(specification(input), baud: baud)
     var now = Instant(nanoseconds: 1_000_000_000)
     for line in input.readLines() {
-      if line == "silence" {
-        now = now + .seconds(60)
+      if line.hasPrefix("silence") {
+        now = now + pause(line, input)
         while let event = framer.handleTimeout(now: now) { report(event, framer) }
       } else if line == "hang-up" {
         while let event = framer.receiveHangUp() { report(event, framer) }
@@ -29,11 +33,22 @@ enum FramerProbe {
     if framing == "line" {
       return .line(delimiter: UInt8(truncatingIfNeeded: input.number("--delimiter", or: 10)))
     }
-    if framing == "nmea" { return .nmea }
-    if framing == "vesc" {
-      return .vesc(deliver: input.option("--deliver") == "frame" ? .frame : .payload)
+    let name = framing.hasPrefix("{") ? framing : "\"" + framing + "\""
+    var text: ByteString =
+      "node.id = \"n\"\n[[stream]]\nname = \"s\"\ntarget = \"http://h\"\npath = \"/\"\n"
+    text = text + "[[serial]]\nname = \"p\"\ndevice = \"/d\"\nbaud = 9600\nstream = \"s\"\n"
+    text = text + "framing = " + name + "\n"
+    if let deliver = input.option("--deliver") { text = text + "deliver = \"" + deliver + "\"\n" }
+    switch ConfigurationLoader.load(files: [(name: "framing", bytes: text.bytes)]) {
+    case .valid(let configuration, _): return configuration.serial[0].framing
+    case .invalid(let errors): input.fail(errors[0].description)
     }
-    input.fail("unknown framing: " + framing.description)
+  }
+
+  private static func pause(_ line: ByteString, _ input: ProbeInput) -> Interval {
+    guard line.count > 8 else { return .seconds(60) }
+    let word = ProbeInput(arguments: ["silence", ByteString(Array(line.bytes[8...])), ""])
+    return .microseconds(Int64(word.number("silence", or: 0)))
   }
 
   private static func feed(

@@ -16,7 +16,7 @@ ALLOWED_IMPORTS = {
     "HTTP2": {"HPACK", "Primitives"},
     "Policy": {"Primitives"},
     "NetworkingCore": {"Policy", "HTTP2", "HPACK", "Primitives"},
-    "Configuration": {"Primitives"},
+    "Configuration": {"Ingest", "Primitives"},
     "Protobuf": {"Primitives"},
     "GRPC": {"Primitives"},
     "Ingest": {"Primitives"},

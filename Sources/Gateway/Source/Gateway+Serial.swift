@@ -3,17 +3,6 @@ import Ingest
 import Primitives
 import Spool
 
-extension FramingSpecification {
-  init(_ framing: FramingConfiguration) {
-    switch framing {
-    case .line(let delimiter): self = .line(delimiter: delimiter)
-    case .nmea: self = .nmea
-    case .vesc(.frame): self = .vesc(deliver: .frame)
-    case .vesc(.payload): self = .vesc(deliver: .payload)
-    }
-  }
-}
-
 extension Gateway where Storage: ~Copyable {
   /// A port was opened.
   public mutating func serialOpened(_ port: Int, _ opening: SerialOpening, clocks: Clocks) {

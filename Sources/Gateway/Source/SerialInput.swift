@@ -103,7 +103,7 @@ struct SerialInput {
 
   init(_ configuration: SerialConfiguration) {
     self.configuration = configuration
-    framer = Framer(FramingSpecification(configuration.framing), baud: configuration.baud)
+    framer = Framer(configuration.framing, baud: configuration.baud)
     if configuration.suppressesEcho { echo = EchoFilter() }
   }
 

@@ -1,0 +1,223 @@
+import Primitives
+import Spool
+import TestSupport
+
+extension FuzzTarget {
+  /// Damage to a spool of three segments, as a list of strokes. It opens; what it delivers is right and
+  /// in order; what is missing was hit, and is reported; and it works on.
+  static let spoolDamage = FuzzTarget("spool-damage", longest: 96, seeds: damageSeeds) { bytes in
+    var input = FuzzInput(bytes)
+    let sample = SpoolSample.shared.value
+    let disk = sample.disk.copy()
+    var isWhole = true
+    for _ in 0..<8 where !input.isAtEnd {
+      // A file that is gone leaves nothing that tells of a `spill` stream's records
+      // whether they were ever written; nor does one that came from elsewhere.
+      let kind = sample.strike(disk, &input)
+      if kind == 5 || kind == 7 { isWhole = false }
+    }
+    try sample.check(disk, reportsEverything: isWhole)
+  }
+
+  /// Files that another program might have written: damage with checksums that are right. Nothing
+  /// of it can be told from data, but it opens and reads to an end, in bounded memory.
+  static let spoolForgery = FuzzTarget("spool-forgery", longest: 512, seeds: damageSeeds) { bytes in
+    var input = FuzzInput(bytes)
+    let sample = SpoolSample.shared.value
+    let disk = sample.disk.copy()
+    for _ in 0..<8 where !input.isAtEnd {
+      sample.strike(disk, &input)
+      for file in disk.names { disk.replace(file, SpoolForgery.resealed(disk.bytes(file), file)) }
+    }
+    try SpoolSample.use(disk, worksOn: false)
+  }
+
+  private static func damageSeeds() -> [[UInt8]] {
+    [
+      [], [0, 0, 0, 40, 1], [1, 1, 0, 100], [3, 0, 0, 36, 7], [0, 0, 0, 60, 1, 1, 0, 0, 90, 2],
+      [1, 3, 1, 0], [2, 4, 0, 32, 4], [0, 5, 0, 0, 2], [2, 6, 0, 50, 0, 200], [3, 2, 0, 0, 9],
+      [1, 0, 0, 33, 3], [0, 7, 0, 0], [2, 0, 0, 32, 0, 0, 0, 5],
+    ]
+  }
+}
+
+/// A spool of small segments and what it holds.
+private struct SpoolSample {
+  /// Made once; every check takes a copy of its disk.
+  struct Shared: @unchecked Sendable { let value: SpoolSample }
+  static let shared = Shared(value: SpoolSample())
+
+  static let streams = [
+    SpoolStream(name: "alarm", logClass: 0, durability: .sync),
+    SpoolStream(name: "state", logClass: 2, durability: .spill),
+  ]
+  static let limits = SpoolLimits(
+    segmentBytes: 4_096, totalBytes: 1 << 16, freeFloorBytes: 0, commitBytes: 1_024)
+  static let clocks = Clocks(
+    now: Instant(nanoseconds: 1_000_000_000_000),
+    wall: WallTime(nanoseconds: 1_000_000_000_000_000), quality: .synced)
+
+  let disk = CrashingDisk()
+  /// By stream: payloads, number 1 first.
+  private(set) var payloads: [[[UInt8]]] = [[], []]
+  private let epoch: UInt64
+
+  init() {
+    var spool = Self.open(disk, seed: 1)
+    while disk.names.count < 4 || payloads[1].count < 40 {
+      for stream in [0, 1, 0] {
+        let payload = Self.payload(payloads[stream].count)
+        payloads[stream].append(payload)
+        Self.append(&spool, stream, payload)
+      }
+      spool.commit(clocks: Self.clocks)
+    }
+    spool.close(clocks: Self.clocks)
+    epoch = spool.epoch
+  }
+
+  static func open(_ disk: CrashingDisk, seed: UInt64) -> Spool<CrashingStorage> {
+    Spool(
+      opening: CrashingStorage(disk), limits: limits, streams: streams, seed: seed, clocks: clocks)
+  }
+
+  static func payload(_ index: Int) -> [UInt8] {
+    (0..<60).map { UInt8(truncatingIfNeeded: $0 * 7 + index) }
+  }
+
+  @discardableResult
+  static func append(
+    _ spool: inout Spool<CrashingStorage>, _ stream: Int, _ payload: [UInt8]
+  ) -> AppendOutcome {
+    let source = ascii("ecu")
+    let subject = ascii("a/b")
+    return spool.append(
+      stream: stream, time: clocks.wall, quality: .synced, source: source.span,
+      subject: subject.span, token: 0, payload: payload.span, now: clocks.now)
+  }
+
+  /// One stroke: a file, a kind, a place, and what the kind needs.
+  @discardableResult
+  func strike(_ disk: CrashingDisk, _ input: inout FuzzInput) -> Int {
+    let names = disk.names
+    guard !names.isEmpty else { return 0 }
+    let file = names[input.below(names.count)]
+    var bytes = disk.bytes(file)
+    let kind = input.below(8)
+    let place = input.number16() % max(bytes.count, 1)
+    switch kind {
+    case 0: if !bytes.isEmpty { bytes[place] ^= max(input.byte(), 1) }
+    case 1: bytes.removeLast(bytes.count - place)
+    case 2: bytes.insert(contentsOf: input.piece(Int(input.byte())), at: place)
+    case 3: bytes.removeSubrange(place..<min(place + Int(input.byte()), bytes.count))
+    case 4:
+      let other = disk.bytes(names[input.below(names.count)])
+      let start = input.number16() % max(other.count, 1)
+      let part = other[start..<min(start + 600, other.count)]
+      bytes.replaceSubrange(place..<min(place + part.count, bytes.count), with: part)
+    case 5: disk.delete(file)
+    case 6:
+      for index in place..<min(place + 4 * Int(input.byte()), bytes.count) { bytes[index] = 0 }
+    default:
+      // A file that comes from elsewhere.
+      let number = UInt32(input.below(8))
+      disk.replace(.segment(logClass: UInt8(input.below(5)), number: number), bytes)
+      return kind
+    }
+    if kind != 5 { disk.replace(file, bytes) }
+    return kind
+  }
+
+  /// Reads everything; each record is right, in order, and no more than once; whatever is missing is
+  /// covered by a report; the next start finds the same.
+  func check(_ disk: CrashingDisk, reportsEverything: Bool) throws {
+    // A damaged cursor, or a copy of a segment elsewhere, may let a record come again: under its own
+    // number, which is how the upstream tells.
+    var spool = Self.open(disk, seed: 99)
+    var delivered: [[UInt64]] = [[], []]
+    for stream in 0...1 {
+      var record = SpooledRecord()
+      while spool.next(stream: stream, into: &record, clocks: Self.clocks) {
+        let index = Int(clamping: record.sequence) - 1
+        try require(
+          record.epoch == epoch && payloads[stream].indices.contains(index)
+            && record.payload == payloads[stream][index], "a wrong record \(stream)/\(index + 1)")
+        try require(
+          record.sequence > delivered[stream].last ?? 0, "out of order: \(stream)/\(index + 1)")
+        delivered[stream].append(record.sequence)
+      }
+    }
+    let gaps = Self.gaps(&spool)
+    for stream in 0...1 where reportsEverything {
+      let missing = (1...UInt64(payloads[stream].count)).filter { !delivered[stream].contains($0) }
+      for number in missing {
+        let isReported = gaps.contains {
+          $0.streamIndex == stream && $0.first <= number && number <= $0.last
+        }
+        try require(
+          isReported || isGone(stream, number, disk, delivered),
+          "lost without a report: \(stream)/\(number)")
+      }
+    }
+    try Self.workOn(&spool)
+    spool.close(clocks: Self.clocks)
+    try Self.use(disk, worksOn: true)
+  }
+
+  /// What was cut off at the end of a log leaves nothing that could tell what was in it, unless the
+  /// cursor does.
+  private func isGone(
+    _ stream: Int, _ number: UInt64, _ disk: CrashingDisk, _ delivered: [[UInt64]]
+  ) -> Bool {
+    number > delivered[stream].last ?? 0
+  }
+
+  private static func gaps(_ spool: inout Spool<CrashingStorage>) -> [GapReport] {
+    var gaps: [GapReport] = []
+    while let report = spool.nextReport() { if case .gap(let gap) = report { gaps.append(gap) } }
+    return gaps
+  }
+
+  /// Whatever the disk holds: it opens, reads to an end, settles, may be given a record, and does so
+  /// once more. With `worksOn` the record is taken and comes out.
+  static func use(_ disk: CrashingDisk, worksOn: Bool) throws {
+    for seed in [7, 8] as [UInt64] {
+      var spool = open(disk, seed: seed)
+      var read = 0
+      for stream in 0..<2 {
+        var record = SpooledRecord()
+        while spool.next(stream: stream, into: &record, clocks: clocks) {
+          read += 1
+          try require(read <= 100_000, "records without an end")
+          if record.sequence % 2 == 0 {
+            spool.acknowledge(stream: stream, sequence: record.sequence, now: clocks.now)
+          }
+        }
+      }
+      _ = gaps(&spool)
+      try require(spool.memoryBytes <= 24 << 20, "\(spool.memoryBytes) bytes of memory")
+      if worksOn { try workOn(&spool) } else { append(&spool, 1, [1, 2, 3]) }
+      spool.commit(clocks: clocks)
+      spool.close(clocks: clocks)
+      try require(
+        disk.totalBytes <= limits.totalBytes + UInt64(limits.segmentBytes) * 64,
+        "\(disk.totalBytes) bytes on disk")
+    }
+  }
+
+  /// A new record is taken and comes out.
+  private static func workOn(_ spool: inout Spool<CrashingStorage>) throws {
+    for stream in 0...1 {
+      let outcome = append(&spool, stream, [1, 2, 3])
+      guard case .taken(let sequence) = outcome else {
+        throw Violation(description: "a record was not taken: \(outcome)")
+      }
+      spool.commit(clocks: clocks)
+      var record = SpooledRecord()
+      let isThere = spool.next(stream: stream, into: &record, clocks: clocks)
+      try require(isThere, "a new record does not come out of stream \(stream)")
+      try requireEqual(record.sequence, sequence, "the new record's number")
+      try requireEqual(record.payload, [1, 2, 3], "the new record")
+    }
+  }
+}
