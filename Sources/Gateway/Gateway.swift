@@ -172,7 +172,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
       earliest = min(earliest ?? deadline, deadline)
     }
     consider(spool.nextDeadline())
-    consider(acknowledgements.nextDeadline())
+    consider(acknowledgements.nextDeadline(now: turnedAt))
     consider(nextLossDeadline)
     for share in shares { consider(share.waitsUntil) }
     for port in ports { consider(nextSerialDeadline(port)) }

@@ -121,6 +121,8 @@ extension Spool where Storage: ~Copyable {
       }
     }
     try syncSegment(logClass)
+    // Not before: it moves entries to other places, and a segment may be sealed between two frames.
+    logs[logClass].tail.collect()
   }
 
   /// Whether a commit writes the entry: `sync` records do not drag along `spill` ones, which may
@@ -300,7 +302,6 @@ extension Spool where Storage: ~Copyable {
       }
       place += 1
     }
-    logs[logClass].tail.collect()
   }
 
   /// What was written since the last sync waits again, and its file takes no more.

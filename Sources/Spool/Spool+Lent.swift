@@ -50,6 +50,10 @@ extension Spool where Storage: ~Copyable {
     return sequence > live.start && sequence <= live.reader.through
   }
 
+  func isLent(_ stream: Int, _ sequence: UInt64) -> Bool {
+    streams[stream].lent.contains { $0.range.first <= sequence && sequence <= $0.range.last }
+  }
+
   /// How many of a segment's records are lent from now on.
   private mutating func lend(
     _ stream: Int, _ whole: SequenceRange, _ held: SegmentEntry, epoch: UInt64,

@@ -99,7 +99,8 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   /// dropped with a report.
   public func isSafe(stream: Int, sequence: UInt64) -> Bool {
     guard sequence <= streams[stream].assigned else { return false }
-    return sequence <= streams[stream].onDisk || streams[stream].settled.contains(sequence)
+    if streams[stream].settled.contains(sequence) { return true }
+    return sequence <= streams[stream].onDisk && !isLent(stream, sequence)
   }
 
   public var statistics: SpoolStatistics {

@@ -14,8 +14,8 @@ import pytest
 from broker import free_port
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from servers import Nginx
 from spoke import Spoke, configuration, mqtt, stream, tls
-from test_interop import nginx, started  # noqa: F401
 from waiting import wait_until
 
 
@@ -83,9 +83,9 @@ def test_sessions_are_not_resumed_after_the_files_were_read_again(make_upstream,
      "ssl_protocols TLSv1.2; ssl_session_tickets off; ssl_session_cache shared:all:1m;"],
     ids=["1.3", "1.2 tickets", "1.2 session ids"],
 )
-def test_nginx_resumes_sessions_too(folder, make_line, nginx, settings):
-    server = nginx(
-        True, f"{settings} keepalive_requests 1; access_log {folder}/tls.log tls; location / {{ return 204; }}",
+def test_nginx_resumes_sessions_too(folder, make_line, make_server, settings):
+    server = make_server(
+        Nginx, True, inside=f"{settings} keepalive_requests 1; access_log {folder}/tls.log tls;",
         http="log_format tls '$ssl_protocol $ssl_session_reused';",
     )
     line = make_line(server)

@@ -23,7 +23,7 @@ struct ExactnessTests {
     let keys = streams[seed % streams.count]
     let other = streams[(seed / 2 + 1) % streams.count]
     let text =
-      "[spool]\nsize = \"64KiB\"\nsegment = \"8KiB\"\nfree_floor = \"1KiB\"\n"
+      "[spool]\nsize = \"512KiB\"\nsegment = \"64KiB\"\nfree_floor = \"64KiB\"\n"
       + "commit = { bytes = \"4KiB\" }\n" + batching(keys, other: other)
     var world = World(text)
     for step in 0..<400 {
@@ -40,8 +40,8 @@ struct ExactnessTests {
       switch random.below(16) {
       case 0: world.goDown()
       case 1, 2: world.isUp = true
-      case 3: world.gateway.retryNow(clocks: world.clocks)
-      case 4: world.disk.capacity = world.disk.totalBytes + Int(random.below(20_000))
+      case 3: world.retryNow()
+      case 4: world.disk.capacity = world.disk.totalBytes + random.below(20_000)
       case 5: world.disk.capacity = .max
       case 6 where step % 4 == 0:
         world.disk.capacity = .max
@@ -51,7 +51,7 @@ struct ExactnessTests {
         world = world.restarted(text)
       default:
         let count = Int(random.below(12))
-        let pad = String(repeating: "x", count: Int(random.below(400)))
+        let pad = String(repeating: "x", count: Int(random.below(3_000)))
         for number in 0...count {
           world.publish(
             random.below(2) == 0 ? "state/a" : "other", "\"\(number)\(pad)\"",
@@ -61,8 +61,8 @@ struct ExactnessTests {
       world.advance(.milliseconds(Int64(random.below(4_000))))
       for stream in 0..<3 where !world.isExact(stream) {
         Issue.record(
-          "seed \(seed), step \(step), stream \(stream): \(world.counters(stream)), "
-            + "backlog \(world.wholeBacklog(stream))")
+          "seed \(seed), step \(step), stream \(stream): \(world.counters(stream)), backlog \(world.wholeBacklog(stream))"
+        )
         return
       }
     }
@@ -71,16 +71,16 @@ struct ExactnessTests {
   @Test("a record on its way whose segment is given up for space is delivered, not dropped")
   func lent() {
     let text =
-      "[spool]\nsize = \"64KiB\"\nsegment = \"8KiB\"\nfree_floor = \"1KiB\"\n"
+      "[spool]\nsize = \"512KiB\"\nsegment = \"64KiB\"\nfree_floor = \"64KiB\"\n"
       + "commit = { bytes = \"4KiB\" }\n"
       + batching(
         "encoding = \"cloudevents-batch\"\nbatch = { records = 10 }\ndurability = \"sync\"")
     let world = World(text)
     world.answer = { _ in .silence }
-    let pad = String(repeating: "x", count: 300)
+    let pad = String(repeating: "x", count: 1_000)
     for number in 1...20 { world.publish("state/a", "\"\(number)\(pad)\"", qos: 0) }
     world.goDown()
-    for number in 21...800 {
+    for number in 21...1_000 {
       world.publish("state/a", "\"\(number)\(pad)\"", qos: 0)
       world.advance(.milliseconds(60))
     }
@@ -89,11 +89,11 @@ struct ExactnessTests {
     #expect(world.isExact(0))
     world.answer = { _ in .status(200) }
     world.isUp = true
-    world.gateway.retryNow(clocks: world.clocks)
+    world.retryNow()
     world.advance(.seconds(30))
     let arrived = Set(world.batches().flatMap { $0 })
     #expect(arrived.contains(1))
-    #expect(world.counters(0).delivered + world.counters(0).dropped == 800)
+    #expect(world.counters(0).delivered + world.counters(0).dropped == 1_000)
     #expect(UInt64(arrived.count) >= world.counters(0).delivered)
     for gap in world.delivered("/v1/health") where gap.text.contains("\"reason\":\"space\"") {
       #expect(!gap.text.contains("\"first\":1,"))

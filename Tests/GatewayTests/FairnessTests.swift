@@ -17,13 +17,12 @@ struct FairnessTests {
     before.goDown()
     before.publishNumbers(1...400)
     before.gateway.commit(clocks: before.clocks)
-    let world = before.restarted(text)
-    world.goDown()
+    let world = before.restarted(text, isUp: false)
     world.publishNumbers(1...400, to: "other")
     world.advance(.seconds(1))
     world.isUp = true
     world.answerDelay = .milliseconds(50)
-    world.gateway.retryNow(clocks: world.clocks)
+    world.retryNow()
     world.advance(.seconds(2))
     let live = world.delivered("/v1/other").reduce(0) { $0 + $1.body.count }
     let backlog = world.delivered("/v1/state").reduce(0) { $0 + $1.body.count }
@@ -42,8 +41,10 @@ struct FairnessTests {
     before.goDown()
     before.publishNumbers(1...400)
     before.gateway.commit(clocks: before.clocks)
-    let world = before.restarted(text)
+    let world = before.restarted(text, isUp: false)
     world.answerDelay = .milliseconds(50)
+    world.isUp = true
+    world.retryNow()
     world.advance(.seconds(3))
     #expect(world.wholeBacklog(0) == 0)
   }
@@ -55,8 +56,10 @@ struct FairnessTests {
     before.goDown()
     before.publishNumbers(1...1_000)
     before.gateway.commit(clocks: before.clocks)
-    let world = before.restarted(text)
+    let world = before.restarted(text, isUp: false)
     world.answerDelay = .milliseconds(50)
+    world.isUp = true
+    world.retryNow()
     world.advance(.milliseconds(500))
     world.publishNumbers(1_001...1_001, qos: 1)
     world.advance(.milliseconds(300))
@@ -83,7 +86,7 @@ struct FairnessTests {
     world.advance(.seconds(120))
     world.isUp = true
     world.publishNumbers(201...210)
-    world.gateway.retryNow(clocks: world.clocks)
+    world.retryNow()
     world.advance(.seconds(600))
     let all = world.batches().flatMap { $0 }
     #expect(all.count == 210)
@@ -123,7 +126,7 @@ struct MemoryTests {
     #expect(world.counters(0).dropped == 3_000 - world.wholeBacklog(0))
     #expect(world.isExact(0))
     world.isUp = true
-    world.gateway.retryNow(clocks: world.clocks)
+    world.retryNow()
     world.advance(.seconds(60))
     #expect(world.batches().last?.last == 3_000)
     #expect(world.isExact(0))
@@ -159,7 +162,7 @@ struct MemoryTests {
     world.goDown()
     world.publishNumbers(1...3)
     world.isUp = true
-    world.gateway.retryNow(clocks: world.clocks)
+    world.retryNow()
     world.advance(.seconds(5))
     #expect(world.counters(0).parked == 1)
     #expect(world.counters(0).delivered == 2)
@@ -173,7 +176,7 @@ struct MemoryTests {
     world.publishNumbers(1...7)
     #expect(world.reload(batching(memory + "\nttl = \"1h\"")))
     world.isUp = true
-    world.gateway.retryNow(clocks: world.clocks)
+    world.retryNow()
     world.advance(.seconds(5))
     #expect(world.batches().last?.count ?? 0 > 0)
     #expect(world.counters(0).delivered == 7)

@@ -55,8 +55,11 @@ final class World {
   var answerDelay = Interval.zero
   private var answers: [(due: Instant, peer: ConnectionID, stream: UInt32, answer: Answer)] = []
 
-  init(_ text: String, disk: CrashingDisk = CrashingDisk(), now: Instant? = nil) {
+  init(
+    _ text: String, disk: CrashingDisk = CrashingDisk(), now: Instant? = nil, isUp: Bool = true
+  ) {
     self.disk = disk
+    self.isUp = isUp
     clocks = Clocks(
       now: now ?? Instant(nanoseconds: 1_000_000_000),
       wall: WallTime(nanoseconds: 1_800_000_000_000_000_000), quality: .synced)
@@ -75,9 +78,9 @@ final class World {
   }
 
   /// The same disk after a SIGKILL, and a new process on it.
-  func restarted(_ text: String) -> World {
+  func restarted(_ text: String, isUp: Bool = true) -> World {
     disk.kill()
-    return World(text, disk: disk, now: clocks.now + .seconds(1))
+    return World(text, disk: disk, now: clocks.now + .seconds(1), isUp: isUp)
   }
 
   // MARK: Looking inside (a noncopyable value cannot stand in an expectation)
@@ -145,7 +148,7 @@ final class World {
       // A deadline that is not later after its turn would keep a real loop spinning.
       overdue = deadline <= clocks.now ? overdue + 1 : 0
       guard overdue < 10 else {
-        Issue.record("the gateway spins: a deadline stays in the past")
+        Issue.record("the gateway spins: a deadline stays in the past: \(deadlines)")
         break
       }
       move(to: max(deadline, clocks.now + .microseconds(1)))
@@ -153,6 +156,21 @@ final class World {
     }
     move(to: end)
     turn()
+  }
+
+  /// What is due, for the failure of a test.
+  private var deadlines: String {
+    let now = clocks.now
+    var due: [String] = []
+    if let next = gateway.spool.nextDeadline(), next <= now { due.append("spool") }
+    if let next = gateway.core.nextDeadline(), next <= now { due.append("core") }
+    if let next = gateway.nextLossDeadline, next <= now { due.append("losses") }
+    for index in gateway.uplinks.indices {
+      if let next = gateway.uplinks[index].nextDeadline(), next <= now {
+        due.append("uplink \(index)")
+      }
+    }
+    return due.joined(separator: ", ")
   }
 
   private func nextDeadline() -> Instant? {
@@ -257,7 +275,7 @@ final class World {
   private func complete(_ stream: UInt32, _ peer: Peer) {
     guard let request = peer.open.removeValue(forKey: stream) else { return }
     requests.append(request)
-    let answer = answer(request)
+    let answer = self.answer(request)
     guard answerDelay == .zero else {
       answers.append((clocks.now + answerDelay, peer.id, stream, answer))
       return
@@ -274,8 +292,8 @@ final class World {
     }
   }
 
-  private func give(_ answer: Answer, _ stream: UInt32, _ peer: Peer) {
-    switch answer {
+  private func give(_ chosen: Answer, _ stream: UInt32, _ peer: Peer) {
+    switch chosen {
     case .status(let status, let fields):
       var headers = HeaderList()
       headers.append(":status", ByteString("\(status)"))

@@ -68,9 +68,12 @@ struct SourceAcknowledgements {
     return waiting.count >= Self.pressureCount || now - oldest >= Self.holdMaximum
   }
 
-  func nextDeadline() -> Instant? {
+  /// Nil after it has passed: everything was committed that could be, and what is not safe yet waits
+  /// for its disk or its delivery.
+  func nextDeadline(now: Instant) -> Instant? {
     guard let oldest, !waiting.isEmpty else { return nil }
-    return oldest + Self.holdMaximum
+    let deadline = oldest + Self.holdMaximum
+    return deadline > now ? deadline : nil
   }
 
   /// The connection is gone: the broker sends everything again that it has no answer for.

@@ -11,7 +11,7 @@ extension Gateway where Storage: ~Copyable {
   /// While an alarm is on its way nothing else sets out, but for a moment only, so that an alarm that
   /// nobody answers does not stop the rest.
   mutating func pumpAll(clocks: Clocks) {
-    for index in uplinks.indices { uplinks[index].wakeBackoffs(now: clocks.now) }
+    for index in uplinks.indices { uplinks[index].wake(now: clocks.now) }
     for index in alarms {
       sendAll(index, .live, clocks: clocks)
       sendAll(index, .ordered, clocks: clocks)
@@ -191,9 +191,8 @@ extension Gateway where Storage: ~Copyable {
     uplinks[index].encode(slot, headers: &headers, body: &body)
     let stream = configuration.streams[index]
     let request = UpstreamRequest(
-      listener: listeners[index], path: stream.path,
-      authority: stream.authority, headers: headers, body: body, timeout: nil,
-      token: UInt64(index))
+      listener: listeners[index], path: stream.path, authority: stream.authority,
+      headers: headers, body: body, timeout: nil, token: UInt64(index))
     guard let id = core.submit(request, now: now) else { return false }
     uplinks[index].slots[slot].phase = .requesting(id)
     uplinks[index].sentAt = now

@@ -202,7 +202,7 @@ struct Uplink {
 
   /// An alarm goes first: pauses end as they would, and a probe that is due waits a moment.
   mutating func yield(now: Instant) {
-    wakeBackoffs(now: now)
+    wake(now: now)
     if let due = hold?.probeAt, due <= now { hold?.probeAt = now + Self.precedence }
   }
 
@@ -228,10 +228,13 @@ struct Uplink {
     }
   }
 
-  mutating func wakeBackoffs(now: Instant) {
+  /// Pauses that are over end, and what has lingered long enough is complete.
+  mutating func wake(now: Instant) {
     for index in slots.indices {
-      if case .backingOff(let until) = slots[index].phase, until <= now {
-        slots[index].phase = .ready
+      switch slots[index].phase {
+      case .backingOff(let until) where until <= now: slots[index].phase = .ready
+      case .filling where isDue(index, now: now): slots[index].close()
+      case .empty, .filling, .ready, .requesting, .backingOff: break
       }
     }
   }
