@@ -265,7 +265,7 @@ struct DeliveryTests {
   @Test("a result that comes about amid a turn's actions is taken at once, not at the next event")
   func resultAmidActions() {
     let world = World(scooter)
-    world.isUp = false
+    world.goDown()
     world.publish("state/a", "1")
     world.isUp = true
     for _ in 0..<200 where !world.waitingResult.exists {
