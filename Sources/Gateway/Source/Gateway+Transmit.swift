@@ -67,10 +67,9 @@ extension Gateway where Storage: ~Copyable {
 
   func nextSerialDeadline(_ port: SerialInput) -> Instant? {
     var earliest = port.framer.nextDeadline()
-    for other in [port.transmit.nextDeadline(), port.echo?.nextDeadline] {
-      guard let other else { continue }
-      earliest = min(earliest ?? other, other)
-    }
+    // One by one: a list of them would be allocated in every turn.
+    if let other = port.transmit.nextDeadline() { earliest = min(earliest ?? other, other) }
+    if let other = port.echo?.nextDeadline { earliest = min(earliest ?? other, other) }
     return earliest
   }
 }
