@@ -116,7 +116,8 @@ def reverser(certificates):
         ("127.0.0.1", "127.0.0.1", "olleh"),
         ("localhost", "localhost", "olleh"),
         ("127.0.0.1", "example.com",
-         "TLS handshake with example.com: certificate verify failed: hostname mismatch"),
+         "TLS handshake with example.com: certificate verify failed: hostname mismatch: "
+         "the certificate is for localhost, 127.0.0.1"),
     ])
 def test_tls_line_through_resolver_and_transport(certificates, reverser, host, name, answer):
     done = subprocess.run(
