@@ -24,7 +24,8 @@ def make_port(folder, spoke, make_upstream, make_terminal):
         if reports:
             parts += [stream("health", upstream.url, path="/v1/health"), '[reports]\nstream = "health"\n']
         spoke.start(configuration(folder, *parts))
-        terminal.wait_until_open()
+        # By the log: what comes between opening and flushing belongs to the time before.
+        spoke.wait_for_log("serial ecu: open")
         return terminal, upstream
 
     return make
