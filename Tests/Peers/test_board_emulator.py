@@ -53,6 +53,9 @@ class Board:
                 if port:
                     port.close()
                 port = None
+                if self.path.startswith("/dev/pts/"):
+                    # Without a link the terminal comes back for no one: its number may be another board's by now.
+                    self.process.wait(DEADLINE)
                 if self.process.poll() is not None:
                     return data
                 time.sleep(0.01)
