@@ -51,6 +51,9 @@ let package = Package(
       swiftSettings: pure),
     .target(name: "Protobuf", dependencies: ["Primitives"], swiftSettings: pure),
     .target(name: "GRPC", dependencies: ["Primitives"], swiftSettings: pure),
+    .target(
+      name: "XDS", dependencies: ["Policy", "GRPC", "HTTP2", "HPACK", "Protobuf", "Primitives"],
+      swiftSettings: pure),
     .target(name: "Ingest", dependencies: ["Primitives"], swiftSettings: pure),
     .target(
       name: "Configuration", dependencies: ["Ingest", "Primitives"], swiftSettings: pure),
@@ -102,6 +105,9 @@ let package = Package(
     .testTarget(name: "GRPCTests", dependencies: ["GRPC", "Primitives"], swiftSettings: tests),
     .testTarget(
       name: "PolicyTests", dependencies: ["Policy", "Primitives"], swiftSettings: tests),
+    .testTarget(
+      name: "XDSTests", dependencies: ["XDS", "Policy", "GRPC", "Protobuf", "Primitives"],
+      swiftSettings: tests),
     .testTarget(
       name: "NetworkingCoreTests",
       dependencies: ["NetworkingCore", "Policy", "HTTP2", "HPACK", "Primitives"],
