@@ -9,6 +9,8 @@ public enum LoadLimits {
   public static let localitiesMax = 64
   /// Categories of drops of a cluster.
   public static let categoriesMax = 32
+  /// Names of clusters that a server asks for; ones without a cluster yet included.
+  public static let namesMax = 256
   /// A server that asks for reports more often gets them this often.
   public static let intervalMin = Interval.seconds(1)
 }

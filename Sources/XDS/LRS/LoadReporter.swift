@@ -93,6 +93,7 @@ public struct LoadReporter: Sendable {
     if load.inProgress > 0 { load.inProgress -= 1 }
     if isSuccess { load.succeeded += 1 } else { load.failed += 1 }
     clusters[place.cluster]?.localities[place.locality] = load
+    if clusters[place.cluster]?.isReported == false { freeIfOver(place.cluster) }
   }
 
   /// A request was dropped before an endpoint was chosen; without a category by a circuit breaker.
@@ -191,6 +192,7 @@ public struct LoadReporter: Sendable {
       return streamClosed(stream, now: now)
     }
     backOff.reset()
+    untracked += response.omitted
     refusesEndpointGranularity = response.wantsEndpoints
     sendsAll = response.sendsAll
     requested = response.clusters
@@ -273,6 +275,8 @@ private struct LoadResponse {
   var interval = Interval.zero
   var wantsEndpoints = false
   var sendsAll = false
+  /// Names beyond those that are kept.
+  var omitted: UInt64 = 0
 
   /// Nil: the interval is not above zero.
   init?(_ bytes: Span<UInt8>) throws(WireError) {
@@ -281,9 +285,11 @@ private struct LoadResponse {
     while let field = try reader.next(in: bytes) {
       switch field.number {
       case 1:
-        // Bounded by the message. A name of a cluster that comes later counts, too.
-        if let text = try reader.text(field.value, in: bytes) {
+        guard let text = try reader.text(field.value, in: bytes) else { break }
+        if clusters.count < LoadLimits.namesMax {
           clusters.append(ByteString(copying: bytes.extracting(text)))
+        } else {
+          omitted += 1
         }
       case 2:
         guard let range = field.value.range else { break }
