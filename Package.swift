@@ -92,7 +92,7 @@ let package = Package(
       name: "probe",
       dependencies: [
         "HPACK", "HTTP2", "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy",
-        "Gateway", "GRPC", "Protobuf", "Platform", "CLinux", "Primitives",
+        "Gateway", "XDS", "GRPC", "Protobuf", "Platform", "CLinux", "Primitives",
       ],
       path: "Tests/Probe", swiftSettings: impure, linkerSettings: link),
     .testTarget(

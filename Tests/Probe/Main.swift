@@ -19,6 +19,7 @@ struct Main {
     if subcommand == "encode" { return EncodeProbe.run(input) }
     if subcommand == "json" { return FormatProbe.runJSON(input) }
     if subcommand == "wire" { return FormatProbe.runWire(input) }
+    if subcommand == "ads" { return DiscoveryProbe.run(input) }
     if subcommand == "admin" { return AdminProbe.run(input) }
     if subcommand == "mqtt-hold" { ProcessExit.exit(MQTTHoldProbe.run(arguments)) }
     if subcommand == "tls-line" { ProcessExit.exit(TLSLineProbe.run(arguments)) }

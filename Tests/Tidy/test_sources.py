@@ -19,6 +19,7 @@ ALLOWED_IMPORTS = {
     "Configuration": {"Ingest", "Primitives"},
     "Protobuf": {"Primitives"},
     "GRPC": {"Primitives"},
+    "XDS": {"Policy", "GRPC", "HTTP2", "HPACK", "Protobuf", "Primitives"},
     "Ingest": {"Primitives"},
     "Spool": {"Primitives"},
     "Gateway": {

@@ -48,7 +48,9 @@ struct Request: Equatable {
     var inner = try reader.message(range)
     var texts: [String] = []
     while let field = try inner.next(in: bytes.span) {
-      if let range = field.value.range { texts.append(String(decoding: bytes[range], as: UTF8.self)) }
+      if let range = field.value.range {
+        texts.append(String(decoding: bytes[range], as: UTF8.self))
+      }
     }
     return texts
   }

@@ -94,7 +94,8 @@ struct DiscoveryProtocolTests {
     try harness.connect()
     #expect(harness.take().map(\.names) == [[]])
     try harness.receive(
-      Plane.response(.cluster, version: "1", nonce: "1", [Plane.resource("x"), Plane.resource("y")]))
+      Plane.response(
+        .cluster, version: "1", nonce: "1", [Plane.resource("x"), Plane.resource("y")]))
     #expect(harness.client.store.entries(.cluster).map(\.state) == [.acked, .acked])
     #expect(harness.take().map(\.names) == [[]])
     try harness.subscribe(.cluster, ["x"], isWildcard: true)
@@ -218,7 +219,8 @@ struct DiscoveryProtocolTests {
     try harness.subscribe(.cluster, ["a", "b"])
     try harness.connect()
     try harness.receive(
-      Plane.response(.cluster, version: "1", nonce: "1", [Plane.resource("a"), Plane.resource("b")]))
+      Plane.response(
+        .cluster, version: "1", nonce: "1", [Plane.resource("a"), Plane.resource("b")]))
     harness.verdicts["b"] = .rejected("lb_policy: 7")
     try harness.receive(
       Plane.response(
@@ -271,7 +273,8 @@ struct DiscoveryProtocolTests {
     try harness.connect()
     try harness.receive(
       Plane.response(
-        .cluster, version: "1", nonce: "1", [Plane.resource("a"), [0x0A, 0x7F], Plane.resource("b")],
+        .cluster, version: "1", nonce: "1",
+        [Plane.resource("a"), [0x0A, 0x7F], Plane.resource("b")],
         raw: [[0xFF], Plane.any("google.protobuf.Empty", Plane.resource("b"))]))
     #expect(harness.state(.cluster, "a") == .acked)
     let text = try #require(harness.take().last?.rejection)
@@ -283,7 +286,9 @@ struct DiscoveryProtocolTests {
   @Test func item18_theTextIsBounded() throws {
     let harness = Harness()
     let names = (0..<200).map { "cluster-\($0)" }
-    for name in names { harness.verdicts[name] = .rejected(ByteString(String(repeating: "é", count: 400))) }
+    for name in names {
+      harness.verdicts[name] = .rejected(ByteString(String(repeating: "é", count: 400)))
+    }
     try harness.subscribe(.cluster, names)
     try harness.connect()
     try harness.receive(
@@ -305,7 +310,8 @@ struct DiscoveryProtocolTests {
     #expect(keeping.takeEvents() == ["applied listener"])
     let strict = try settled { $0.failsOnDataErrors = true }
     strict.verdicts["a"] = .rejected("bad")
-    try strict.receive(Plane.response(.listener, version: "2", nonce: "2", [Plane.resource("a", "y")]))
+    try strict.receive(
+      Plane.response(.listener, version: "2", nonce: "2", [Plane.resource("a", "y")]))
     #expect(strict.client.store.entry(.listener, "a")?.hasValue == false)
     #expect(strict.state(.listener, "a") == .nacked)
     #expect(strict.takeEvents().contains("removed a"))

@@ -103,7 +103,8 @@ struct DiscoveryTimeTests {
     try harness.subscribe(.listener, ["a"])
     for _ in 0..<ServerStream.quickEndsMax {
       try harness.connect()
-      try harness.receive(Plane.response(.listener, version: "1", nonce: "1", [Plane.resource("a")]))
+      try harness.receive(
+        Plane.response(.listener, version: "1", nonce: "1", [Plane.resource("a")]))
       try harness.lose()
     }
     #expect(harness.opened.count == ServerStream.quickEndsMax)
@@ -160,7 +161,8 @@ struct DiscoveryTimeTests {
     try harness.lose()
     try harness.connect()
     try harness.receive(
-      Plane.response(.cluster, version: "f", nonce: "1", [Plane.resource("a"), Plane.resource("b")]))
+      Plane.response(
+        .cluster, version: "f", nonce: "1", [Plane.resource("a"), Plane.resource("b")]))
     try harness.advance(.seconds(2))
     try harness.connect()
     try harness.receive(Plane.response(.cluster, version: "p", nonce: "1", [Plane.resource("a")]))

@@ -35,7 +35,8 @@ struct ResourceCacheTests {
     try harness.connect()
     try harness.receive(Plane.response(.listener, version: "7", nonce: "1", [Plane.resource("l")]))
     try harness.receive(
-      Plane.response(.cluster, version: "8", nonce: "1", [Plane.resource("a"), Plane.resource("b")]))
+      Plane.response(
+        .cluster, version: "8", nonce: "1", [Plane.resource("a"), Plane.resource("b")]))
     return harness
   }
 
@@ -127,7 +128,10 @@ struct ResourceCacheTests {
     let harness = Harness()
     let file = Plane.response(
       .cluster, version: "f", nonce: "", [Plane.resource("a")],
-      raw: [Plane.any("google.protobuf.Empty", []), Plane.any(ResourceType.secret.messageName, Plane.resource("s"))])
+      raw: [
+        Plane.any("google.protobuf.Empty", []),
+        Plane.any(ResourceType.secret.messageName, Plane.resource("s")),
+      ])
     let refused = try harness.client.loadStatic(file, wall: harness.wall)
     #expect(refused == 1)
     #expect(throws: WireError.self) {
@@ -137,7 +141,8 @@ struct ResourceCacheTests {
     #expect(harness.takeEvents() == ["available a"])
     try harness.connect()
     #expect(harness.take().map(\.names) == [["b"]])
-    try harness.receive(Plane.response(.cluster, version: "1", nonce: "1", [Plane.resource("a", "y")]))
+    try harness.receive(
+      Plane.response(.cluster, version: "1", nonce: "1", [Plane.resource("a", "y")]))
     let entry = try #require(harness.client.store.entry(.cluster, "a"))
     #expect(entry.source == .fixed && entry.value == Plane.resource("a"))
     #expect(Self.names(ResourceCache.encode(harness.client.store)).isEmpty)
@@ -155,7 +160,8 @@ struct ResourceCacheTests {
     try wildcard.receive(
       Plane.response(.cluster, version: "1", nonce: "1", names.map { Plane.resource($0) }))
     #expect(wildcard.client.store.entries(.cluster).count == 256)
-    #expect(wildcard.take().last?.rejection?.contains("Cluster n256: there is no room for it") == true)
+    #expect(
+      wildcard.take().last?.rejection?.contains("Cluster n256: there is no room for it") == true)
     let large = Harness()
     try large.subscribe(.cluster, ["a", "b"])
     try large.connect()

@@ -33,7 +33,7 @@ extension DiscoveryClient {
     var updated = WallTime(nanoseconds: 0)
     while let field = try reader.next(in: bytes) {
       switch field.number {
-      case 1: type = field.value.uint64.flatMap { ResourceType(rawValue: UInt8(exactly: $0) ?? .max) }
+      case 1: type = ResourceType(rawValue: UInt8(exactly: field.value.uint64 ?? 255) ?? 255)
       case 2: name = try reader.text(field.value, in: bytes) ?? name
       case 3:
         if let text = try reader.text(field.value, in: bytes) {

@@ -103,9 +103,11 @@ extension DiscoveryClient {
   ) throws(WireError) {
     let bytes = step.message.span
     let message = try step.reader.message(range)
+    let isDelta = settings.transport == .incremental
     let received =
-      settings.transport == .incremental
-      ? try DiscoveryWire.wrapper(message, in: bytes) : try DiscoveryWire.resource(message, in: bytes)
+      isDelta
+      ? try DiscoveryWire.wrapper(message, in: bytes)
+      : try DiscoveryWire.resource(message, in: bytes)
     guard let value = received.value else { return takeHeartbeat(received, step) }
     var inner: Range<Int>?
     var fault: WireError?
@@ -120,7 +122,7 @@ extension DiscoveryClient {
     let name = ByteString(copying: bytes.extracting(range))
     guard let place = wantedPlace(name, step) else { return }
     let own = received.version.map { ByteString(copying: bytes.extracting($0)) } ?? ByteString()
-    let version = settings.transport == .incremental ? own : step.version
+    let version = isDelta ? own : step.version
     guard store[step.type, place].mark != mark else {
       return reject(name, version, "it is in the response twice")
     }
@@ -277,9 +279,8 @@ extension DiscoveryClient {
     while place > 0 {
       place -= 1
       let entry = store[step.type, place]
-      guard entry.mark != mark, entry.source != .fixed, entry.isSubscribed || wildcards[index] else {
-        continue
-      }
+      let isWanted = entry.isSubscribed || wildcards[index]
+      guard entry.mark != mark, entry.source != .fixed, isWanted else { continue }
       if entry.hasValue, entry.source == .cache || entry.server != step.server {
         // From another server, or from before the start: this one has its time to send its own.
         armFetchTimeout(step.type, place, now: step.clocks.now)

@@ -16,7 +16,8 @@ extension DiscoveryClient {
     // Another subscription may go, and its entry with it, so that what is wanted is marked first.
     wantedMark &+= 1
     for name in names {
-      guard name.count <= DiscoveryLimits.nameBytesMax, let place = store.makePlace(type, name) else {
+      guard name.count <= DiscoveryLimits.nameBytesMax, let place = store.makePlace(type, name)
+      else {
         counters.refusedNames += 1
         isWhole = false
         continue
