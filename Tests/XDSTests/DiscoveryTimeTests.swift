@@ -108,7 +108,41 @@ struct DiscoveryTimeTests {
       try harness.lose()
     }
     #expect(harness.opened.count == ServerStream.quickEndsMax)
-    #expect(harness.client.nextDeadline() != nil)
+    var last = Interval.zero
+    for _ in 0..<4 {
+      let wait = try #require(harness.client.nextDeadline()) - harness.now
+      #expect(wait > last)
+      last = wait
+      try harness.advance(wait)
+      try harness.connect()
+      try harness.receive(
+        Plane.response(.listener, version: "1", nonce: "1", [Plane.resource("a")]))
+      try harness.lose()
+    }
+  }
+
+  @Test func item22_aRefusedMessageCostsABackOff() throws {
+    let harness = Harness()
+    try harness.subscribe(.listener, ["a"])
+    try harness.connect()
+    try harness.receive(Plane.response(.listener, version: "1", nonce: "1", [Plane.resource("a")]))
+    let stream = harness.stream
+    harness.client.messageRefused(stream, now: harness.now)
+    try harness.drain()
+    #expect(harness.closed == [stream] && harness.opened == [stream])
+    #expect(harness.state(.listener, "a") == .acked)
+    try harness.advance(.milliseconds(1200))
+    #expect(harness.opened.count == 2)
+  }
+
+  @Test func item24_aStatusOfTheControlPlaneIsNotPassedOn() throws {
+    // `streamClosed` takes none; what has no value is told to be unavailable.
+    let harness = Harness()
+    try harness.subscribe(.listener, ["a"])
+    try harness.connect()
+    try harness.lose()
+    #expect(harness.takeEvents() == ["unreachable 0"])
+    #expect(harness.state(.listener, "a") == .requested)
   }
 
   @Test func item25_fallback() throws {

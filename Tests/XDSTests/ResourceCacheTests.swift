@@ -98,6 +98,15 @@ struct ResourceCacheTests {
     #expect(harness.state(.listener, "l") == .doesNotExist)
   }
 
+  @Test func aWildcardTakesAllOfTheCache() throws {
+    let file = ResourceCache.encode(try filled().client.store)
+    let harness = Harness()
+    _ = try harness.client.loadCache(file)
+    try harness.subscribe(.cluster, [], isWildcard: true)
+    #expect(harness.takeEvents() == ["available a", "available b"])
+    #expect(Self.names(ResourceCache.encode(harness.client.store)) == ["a", "b"])
+  }
+
   @Test func theCacheIsWrittenRarely() {
     var schedule = CacheSchedule()
     var now = Instant(nanoseconds: 0)

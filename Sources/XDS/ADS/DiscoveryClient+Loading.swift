@@ -93,6 +93,7 @@ extension DiscoveryClient {
     store[type, place].updated = wall
     store[type, place].fetchDeadline = nil
     if store[type, place].isSubscribed || wildcards[Int(type.rawValue)] {
+      store[type, place].isAnnounced = true
       notices.append(.available(type, name))
     }
     return true

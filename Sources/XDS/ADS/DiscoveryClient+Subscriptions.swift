@@ -49,6 +49,7 @@ extension DiscoveryClient {
 
   private mutating func announceAll(_ type: ResourceType) {
     for place in 0..<store.count(type) where store[type, place].hasValue {
+      store[type, place].isAnnounced = true
       if !store[type, place].isSubscribed {
         notices.append(.available(type, store[type, place].name))
       }

@@ -97,6 +97,14 @@ public struct DiscoveryClient: Sendable {
     lose(server, now: now)
   }
 
+  /// The stream's `MessageDeframer` refused what came: the stream is closed, and opened again after a
+  /// back-off, because the server would send the same once more.
+  public mutating func messageRefused(_ stream: UInt32, now: Instant) {
+    guard let server = server(of: stream) else { return }
+    counters.malformed += 1
+    abandon(server, now: now)
+  }
+
   /// Waits no longer: the network has changed.
   public mutating func retryNow() {
     for server in servers.indices {
@@ -173,7 +181,6 @@ public struct DiscoveryClient: Sendable {
     guard !servers[server].hasAnswered else { return }
     servers[server].hasAnswered = true
     servers[server].isUnreachable = false
-    servers[server].backOff.reset()
     for lower in servers.indices where lower > server {
       close(lower, then: .idle)
       servers[lower].isUnreachable = false
@@ -194,6 +201,7 @@ public struct DiscoveryClient: Sendable {
     let isQuick = now - servers[server].openedAt < ServerStream.quickly
     servers[server].quickEnds = wasAnswered && isQuick ? servers[server].quickEnds + 1 : 0
     forget(server)
+    if wasAnswered, !isQuick { servers[server].backOff.reset() }
     if wasAnswered, servers[server].quickEnds < ServerStream.quickEndsMax {
       servers[server].reset(to: .wanted)
       return

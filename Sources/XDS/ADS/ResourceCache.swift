@@ -45,8 +45,7 @@ public enum ResourceCache {
       guard let type = ResourceType(rawValue: raw) else { continue }
       for place in 0..<store.count(type) {
         let entry = store[type, place]
-        // What the cache brought and nobody needed is not carried on.
-        guard entry.isPersistent, entry.isSubscribed || entry.source == .server else { continue }
+        guard entry.isPersistent else { continue }
         writer.message(1) { fields in
           fields.varint(1, UInt64(raw))
           fields.text(2, entry.name)

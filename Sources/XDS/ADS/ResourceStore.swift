@@ -79,6 +79,8 @@ public struct ResourceEntry: Equatable, Sendable {
   var server = 0
   /// A bit for each server on whose stream the name was asked for.
   var asked: UInt8 = 0
+  /// The cache's value was given to the owner for a wildcard.
+  var isAnnounced = false
   /// The call of `subscribe` that named it last.
   var wanted: UInt32 = 0
   /// The response that named it last.
@@ -90,7 +92,10 @@ public struct ResourceEntry: Equatable, Sendable {
   public var hasValue: Bool { !value.isEmpty }
 
   /// It outlives the process: not with a time limit, which a restart would forget.
-  var isPersistent: Bool { hasValue && expiry == nil && source != .fixed }
+  var isPersistent: Bool { isNeeded && hasValue && expiry == nil && source != .fixed }
+
+  /// What the cache brought and nobody has asked for is not.
+  var isNeeded: Bool { isSubscribed || isAnnounced || source != .cache }
 
   var bytes: Int {
     DiscoveryLimits.entryOverheadBytes + name.count + version.count + value.count
@@ -201,10 +206,8 @@ public struct ResourceStore: Sendable {
   /// What the cache brought and nobody has asked for gives way to what is asked for.
   private mutating func evictUnused() {
     for index in types.indices {
-      for entry in types[index] where !entry.isSubscribed && entry.source == .cache {
-        bytes -= entry.bytes
-      }
-      types[index].removeAll { !$0.isSubscribed && $0.source == .cache }
+      for entry in types[index] where !entry.isNeeded { bytes -= entry.bytes }
+      types[index].removeAll { !$0.isNeeded }
     }
   }
 

@@ -148,6 +148,7 @@ public struct LoadReporter: Sendable {
 
   // MARK: Events
 
+  /// Opens the stream.
   public mutating func start() {
     if phase == .idle { phase = .wanted }
   }
