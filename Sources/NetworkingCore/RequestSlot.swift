@@ -104,7 +104,7 @@ struct RequestSlot: Sendable {
       }
     }
     body.removeAll(keepingCapacity: true)
-    body.append(contentsOf: request.body)
+    body.append(contentsOf: request.body.span)
   }
 }
 

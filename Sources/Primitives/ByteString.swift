@@ -43,9 +43,20 @@ public struct ByteString: Hashable, Sendable, ExpressibleByStringLiteral {
 
 extension Array where Element == UInt8 {
   /// Appends a borrowed span. The caller has checked the limit of whatever this array belongs to.
-  @inline(__always)
+  /// Copied as one block: the standard library's own way, optimised for size, takes octet by octet.
+  @inline(never)
   public mutating func append(contentsOf span: Span<UInt8>) {
-    unsafe span.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }
+    let count = span.count
+    unsafe span.withUnsafeBufferPointer { source in
+      guard let first = source.baseAddress else { return }
+      append(addingCapacity: count) { free in
+        unsafe free.withUnsafeMutableBufferPointer { target, filled in
+          guard let place = target.baseAddress else { return }
+          unsafe UnsafeMutableRawPointer(place).copyMemory(from: first, byteCount: count)
+          filled += count
+        }
+      }
+    }
   }
 
   /// Appends text as UTF-8.

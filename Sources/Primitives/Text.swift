@@ -12,7 +12,7 @@ extension Array where Element == UInt8 {
   /// Appends a constant's bytes.
   public mutating func append(text: StaticString) {
     let buffer = unsafe UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
-    unsafe append(contentsOf: buffer)
+    unsafe append(contentsOf: buffer.span)
   }
 }
 

@@ -21,35 +21,11 @@ from broker import Broker, Publisher, free_port  # noqa: E402
 from certificates import Authority  # noqa: E402
 from serialport import Terminal  # noqa: E402
 from spoke import Spoke, configuration, mqtt, serial, stream, tls  # noqa: E402
+from table import Table  # noqa: E402
 from waiting import wait_until  # noqa: E402
 
 QUICK = "--quick" in sys.argv
 HEADERS = {"content-type": "application/json", "ce-specversion": "1.0", "ce-type": "dev.spoke.record"}
-
-
-class Table:
-    """Rows of: what, ours, the peer's, ratio, budget."""
-
-    def __init__(self):
-        self.failed = []
-        print(f"{'what':<58} {'ours':>12} {'peer':>12} {'ratio':>6}  {'budget':>9}  peer is", flush=True)
-
-    def row(self, what, ours, peer=None, peer_name="", budget=None, unit=""):
-        ratio = f"{ours / peer:.2f}" if peer else ""
-        over = budget is not None and ours > budget
-        if over:
-            self.failed.append(what)
-        print(
-            f"{what:<58} {self.text(ours, unit):>12} {self.text(peer, unit):>12} {ratio:>6}  "
-            f"{self.text(budget, ''):>9}{'!' if over else ' '} {peer_name}", flush=True,
-        )
-
-    @staticmethod
-    def text(value, unit):
-        if value is None:
-            return ""
-        number = f"{value:,.0f}" if isinstance(value, int) or value >= 1000 else f"{value:.3g}"
-        return f"{number} {unit}".rstrip()
 
 
 # Processes
@@ -379,7 +355,7 @@ def main() -> int:
         identity = authority.server("server")
         body = work / "body"
         body.write_bytes(b"x" * 200)
-        table = Table()
+        table = Table("Tests/bench")
         measure_client(table, work, identity, authority, body)
         measure_instructions(table, work, body)
         measure_hpack(table, work)
@@ -392,6 +368,8 @@ def main() -> int:
             folder = work / str(number)
             folder.mkdir()
             measure(folder)
+        if not QUICK:
+            table.write(ROOT / "Tests/Benchmarks/RESULTS.md")
         print(f"\n{len(table.failed)} over budget" + "".join(f"\n  {what}" for what in table.failed))
         return 0
     finally:
