@@ -35,17 +35,12 @@ struct EscapedFraming: Equatable {
 
   /// `examined`: so many bytes are known to hold no delimiter.
   func scan(_ bytes: Span<UInt8>, examined: Int, discarding: Bool) -> FrameScan {
-    if discarding {
-      guard let end = firstIndex(of: delimiter, in: bytes, from: examined) else {
-        return .skip(bytes.count, .garbage)
-      }
-      return end == 0 ? .skip(1, .padding) : .skip(end + 1, .garbage)
-    }
     if bytes[0] == delimiter { return .skip(1, .padding) }
-    guard let end = firstIndex(of: delimiter, in: bytes, from: examined) else {
-      return bytes.count < bufferBytes ? .needMore : .overlong
-    }
-    return .enclosed(size: end + 1, body: 0..<end)
+    let found = firstIndex(of: delimiter, in: bytes, from: examined)
+    let end = found ?? bytes.count
+    if discarding { return .skip(end, .garbage) }
+    if end >= bufferBytes { return .overlong(end) }
+    return found == nil ? .needMore : .enclosed(size: end + 1, body: 0..<end)
   }
 
   /// Replaces `frame` by what `body` encodes; nil when it is good. An empty frame is good.

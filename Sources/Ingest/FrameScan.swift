@@ -15,8 +15,8 @@ enum FrameScan: Equatable {
   /// What looked like a frame of `extent` bytes is none. Look again behind `skip` bytes, which is
   /// the sync alone: a good frame may begin inside the bad one.
   case bad(BadFrameReason, extent: Int, skip: Int)
-  /// What has passed its greatest length: it is bad, and so is all up to the next delimiter.
-  case overlong
+  /// What has passed its greatest length: so many bytes are bad, and all up to the next delimiter.
+  case overlong(Int)
 
   enum Skipped: Equatable {
     /// Belongs between frames, such as the CR LF behind a sentence.
@@ -46,7 +46,7 @@ struct LineFraming: Equatable {
     }
     guard let end = firstIndex(of: delimiter, in: bytes, from: examined) else {
       if discarding { return .skip(bytes.count, .garbage) }
-      return bytes.count < Self.bufferBytes ? .needMore : .overlong
+      return bytes.count < Self.bufferBytes ? .needMore : .overlong(bytes.count)
     }
     if discarding { return .skip(end + 1, .garbage) }
     let length = end > 0 && bytes[end - 1] == 0x0D ? end - 1 : end

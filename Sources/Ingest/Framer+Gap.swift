@@ -34,7 +34,7 @@ extension Framer {
     let known = gaps.ready > 0 ? bytes.extracting(0..<gaps.ready) : bytes
     let goal = gaps.ready > 0 ? gaps.ready : bytes.count - FramingLimits.modbusRTUMax + 1
     guard let end = ModbusRTUFraming.firstEnd(known, reaching: goal, &gaps.origins) else {
-      return .overlong
+      return .overlong(bytes.count)
     }
     return .enclosed(size: end, body: 0..<end - 2)
   }

@@ -223,9 +223,9 @@ public struct Framer: Sendable {
         if let event = decode(size, body) { return event }
       case .bad(let reason, let extent, let skip):
         if let event = fail(reason, extent: extent, skip: skip) { return event }
-      case .overlong:
+      case .overlong(let count):
         isDiscarding = true
-        if let event = fail(.tooLong, extent: tail - head, skip: tail - head) { return event }
+        if let event = fail(.tooLong, extent: count, skip: count) { return event }
       }
     }
     return nil

@@ -50,8 +50,11 @@ enum ModbusASCIIFraming {
 
   private static func between(_ bytes: Span<UInt8>) -> FrameScan {
     var count = 0
-    while count < bytes.count && (bytes[count] == 0x0D || bytes[count] == 0x0A) { count += 1 }
+    while count < bytes.count && isLineEnd(bytes[count]) { count += 1 }
     if count > 0 { return .skip(count, .padding) }
-    return .skip(firstIndex(of: colon, in: bytes, from: 0) ?? bytes.count, .garbage)
+    while count < bytes.count && bytes[count] != colon && !isLineEnd(bytes[count]) { count += 1 }
+    return .skip(count, .garbage)
   }
+
+  private static func isLineEnd(_ byte: UInt8) -> Bool { byte == 0x0D || byte == 0x0A }
 }

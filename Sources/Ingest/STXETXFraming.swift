@@ -60,7 +60,7 @@ public struct STXETXFraming: Sendable, Equatable {
     let from = max(1, examined - checkBytes - 1)
     guard let end = firstIndex(of: 0x03, in: bytes, from: from) else {
       return bytes.count < bufferBytes
-        ? .needMore : .bad(.tooLong, extent: bytes.count, skip: 1)
+        ? .needMore : .bad(.tooLong, extent: bufferBytes, skip: 1)
     }
     return close(bytes, body: 1..<end, etx: end)
   }
@@ -69,7 +69,7 @@ public struct STXETXFraming: Sendable, Equatable {
     var index = max(2, examined - checkBytes - 3)
     // Pairs are counted from the start of a run of DLEs.
     while index > 2 && bytes[index - 1] == 0x10 { index -= 1 }
-    while index + 1 < bytes.count {
+    while index + 1 < min(bytes.count, bufferBytes) {
       guard bytes[index] == 0x10 else {
         index += 1
         continue
@@ -82,13 +82,13 @@ public struct STXETXFraming: Sendable, Equatable {
       default: return .bad(.encoding, extent: index + 2, skip: 2)
       }
     }
-    return bytes.count < bufferBytes ? .needMore : .bad(.tooLong, extent: bytes.count, skip: 2)
+    return bytes.count < bufferBytes ? .needMore : .bad(.tooLong, extent: bufferBytes, skip: 2)
   }
 
   private func close(_ bytes: Span<UInt8>, body: Range<Int>, etx: Int) -> FrameScan {
     let size = etx + 1 + checkBytes
     guard size <= bufferBytes else {
-      return .bad(.tooLong, extent: etx + 1, skip: startBytes)
+      return .bad(.tooLong, extent: bufferBytes, skip: startBytes)
     }
     guard bytes.count >= size else { return .needMore }
     if let check {

@@ -35,6 +35,10 @@ struct CursorEntry: Equatable {
   /// What is not settled of these is in no segment: after a crash it is lost.
   var lent: [LentRange] = []
 
+  /// Up to here what is neither settled nor on disk is lost. Nobody can tell when there were more
+  /// ranges than fit.
+  var wholeThrough: UInt64 { ranges.count < CursorEntry.rangesMax ? accounted : settled }
+
   static let rangesMax = 8
   static let lentMax = 2
   static let lentBytes = 25

@@ -31,11 +31,11 @@ extension Spool where Storage: ~Copyable {
       case .end:
         result.isTorn = damage > 0
         // A frame with a valid header and table was written whole: it is damaged, not torn.
-        if !pending.isEmpty { reportDamage(&damage, pending, epoch: header.epoch, &lastSeen) }
+        if !pending.isEmpty { reportDamage(&damage, pending, header, &lastSeen) }
         result.entries = segment.entries
         return result
       case .seal:
-        reportDamage(&damage, pending, epoch: header.epoch, &lastSeen)
+        reportDamage(&damage, pending, header, &lastSeen)
         pending = []
         result.isSealed = true
         result.entries = segment.entries
@@ -49,7 +49,7 @@ extension Spool where Storage: ~Copyable {
         offset = next
       case .frame(let slot, let next):
         extend(&lastSeen)
-        reportDamage(&damage, pending, epoch: header.epoch, &lastSeen)
+        reportDamage(&damage, pending, header, &lastSeen)
         pending = []
         for totals in slots[slot].table where totals.stream >= 0 {
           observe(totals, header, &lastSeen)
@@ -69,34 +69,39 @@ extension Spool where Storage: ~Copyable {
   /// A damaged stretch lies behind. Streams whose loss is not known by a table are looked at again
   /// when their next record comes.
   mutating func reportDamage(
-    _ damage: inout Int, _ known: [StreamTotals], epoch: UInt64, _ lastSeen: inout [UInt64]
+    _ damage: inout Int, _ known: [StreamTotals], _ segment: SegmentHeader,
+    _ lastSeen: inout [UInt64]
   ) {
     guard damage > 0 else { return }
     counters.corruptFrames += UInt64(damage)
     damage = 0
-    extend(&lastSeen)
     for totals in known where totals.stream >= 0 {
+      // What is missing before a table that is whole was lost with it.
+      streams[totals.stream].afterDamage = true
+      observe(totals, segment, &lastSeen)
       reportCorrupt(
-        totals.stream, totals.first, totals.last, epoch: epoch, totals: totals)
-      lastSeen[totals.stream] = max(lastSeen[totals.stream], totals.last)
+        totals.stream, totals.first, totals.last, epoch: segment.epoch, totals: totals)
     }
     for index in streams.indices { streams[index].afterDamage = true }
   }
 
   /// A valid stretch of a stream. If damage came before it, what is missing was lost there; a `sync`
-  /// stream has no numbers that were never written.
+  /// stream has no numbers that were never written, and of a `spill` stream the cursor knows up to
+  /// where every one was.
   mutating func observe(
     _ totals: StreamTotals, _ segment: SegmentHeader, _ lastSeen: inout [UInt64]
   ) {
     extend(&lastSeen)
     let last = lastSeen[totals.stream]
     let hasNoHoles = streams[totals.stream].isSync && streams[totals.stream].isConfigured
-    if streams[totals.stream].afterDamage || hasNoHoles, totals.first > last + 1,
-      streams[totals.stream].settled.unsettled(last + 1, totals.first - 1) > 0
-    {
+    var end = totals.first - 1
+    if !streams[totals.stream].afterDamage && !hasNoHoles {
+      end = min(end, streams[totals.stream].cursor?.wholeThrough ?? 0)
+    }
+    if end > last, streams[totals.stream].settled.unsettled(last + 1, end) > 0 {
       holes.append(
         SequenceHole(
-          stream: totals.stream, first: last + 1, last: totals.first - 1, segment: segment,
+          stream: totals.stream, first: last + 1, last: end, segment: segment,
           // When the epoch changed here, what is missing came before the change.
           epoch: streams[totals.stream].seenEpoch ?? segment.epoch))
     }
@@ -105,23 +110,39 @@ extension Spool where Storage: ~Copyable {
     lastSeen[totals.stream] = max(last, totals.last)
   }
 
-  /// Reports what is missing, unless another segment has it: one of the class that the stream was in
-  /// before.
+  /// Reports what is missing, less what other segments have: those of the class that the stream was
+  /// in before.
   mutating func reportHoles() {
     for hole in holes {
-      var isElsewhere = false
-      for log in logs {
-        for segment in log.segments where segment.header != hole.segment {
-          guard let index = segment.entry(of: hole.stream) else { continue }
-          let totals = segment.entries[index].totals
-          if totals.first <= hole.last, totals.last >= hole.first { isElsewhere = true }
+      var first = hole.first
+      while first <= hole.last {
+        guard let found = nextElsewhere(hole, from: first) else {
+          reportCorrupt(hole.stream, first, hole.last, epoch: hole.epoch, totals: nil)
+          break
         }
+        if found.first > first {
+          reportCorrupt(hole.stream, first, found.first - 1, epoch: hole.epoch, totals: nil)
+        }
+        first = found.last + 1
       }
-      if isElsewhere { continue }
-      reportCorrupt(
-        hole.stream, hole.first, hole.last, epoch: hole.epoch, totals: nil)
     }
     holes = []
+  }
+
+  /// The nearest stretch at or behind `first` that a segment beside the hole's own has.
+  private func nextElsewhere(_ hole: SequenceHole, from first: UInt64) -> SequenceRange? {
+    var nearest: SequenceRange?
+    for log in logs {
+      for segment in log.segments where segment.header != hole.segment {
+        guard let index = segment.entry(of: hole.stream) else { continue }
+        let totals = segment.entries[index].totals
+        guard totals.first <= hole.last, totals.last >= first else { continue }
+        let range = SequenceRange(first: max(totals.first, first), last: totals.last)
+        if let found = nearest, found.first <= range.first { continue }
+        nearest = range
+      }
+    }
+    return nearest
   }
 
   mutating func reportCorrupt(

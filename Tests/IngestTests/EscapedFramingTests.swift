@@ -78,7 +78,7 @@ struct EscapedFramingTests {
   func cobsOpening() {
     var framer = Framer(.cobs(maximum: 64), baud: 9600)
     #expect(framer.take([3, 1, 2, 0, 2, 7, 0]) == [.frame([7])])
-    #expect(framer.counters.skippedBytes == 4 && framer.counters.badFrames == 0)
+    #expect(framer.counters.skippedBytes == 3 && framer.counters.badFrames == 0)
     #expect(framer.hangUp().isEmpty)
     #expect(framer.take([2, 7, 0, 2, 8, 0]) == [.frame([8])])
     var clean = Framer(.cobs(maximum: 64), baud: 9600)

@@ -25,7 +25,7 @@ public struct FuzzTarget: Sendable {
   public static let all: [FuzzTarget] =
     [
       hpackDecoder, hpackRoundTrip, http2Client, http2Server, lengthFraming, toml, configuration,
-      json, topic, admin, filter, spoolDamage, spoolForgery,
+      json, topic, admin, filter, spoolDamage, spoolForgery, protobuf, grpcMessages,
     ] + framers
 
   /// The target of this name; nil when there is none.
