@@ -121,6 +121,21 @@ class Relay:
                     target=self._pump, args=(passed, source, target, up, left), daemon=True
                 ).start()
 
+    def _keep(self, passed, up, data):
+        with self._lock:
+            passed.pieces.append((time.monotonic(), up, data))
+
+    @staticmethod
+    def _send(target, data, up):
+        """False when the server takes nothing any more; a client that takes nothing is an error."""
+        try:
+            target.sendall(data)
+        except OSError:
+            if not up:
+                raise
+            return False
+        return True
+
     def _pump(self, passed, source, target, up, left):
         fault = passed.fault
         cut = fault.cut_up if up else fault.cut_down
@@ -138,9 +153,12 @@ class Relay:
                 count += len(data)
                 # The time that the link takes, not a wait for anything.
                 time.sleep(fault.delay + (len(data) / fault.rate if fault.rate else 0))
-                with self._lock:
-                    passed.pieces.append((time.monotonic(), up, data))
-                target.sendall(data)
+                self._keep(passed, up, data)
+                if not self._send(target, data, up):
+                    # The server has closed. What it said before, a GOAWAY maybe, is still on its way down.
+                    while data := source.recv(65536):
+                        self._keep(passed, up, data)
+                    return
             target.shutdown(socket.SHUT_WR)
         except OSError:
             self._break(source, target, fault.reset)

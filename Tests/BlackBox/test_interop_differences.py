@@ -1,5 +1,7 @@
 """What each server does in its own way, seen on an h2c link, and what the daemon makes of it."""
 
+from collections import Counter
+
 import hpack
 import pytest
 from h2.settings import SettingCodes
@@ -51,19 +53,23 @@ def most_streams_at_once(relay):
     return most
 
 
-def responses(relay):
-    """(connection, time, stream, headers) of every header block that the server sent."""
+def header_blocks(relay, upwards):
+    """(connection, time, stream, headers) of every header block that the server got, or sent."""
     found = []
     for passed in relay.connections:
         decoder, block = hpack.Decoder(), b""
         for moment, up, frame in passed.frames():
-            if up or not isinstance(frame, (HeadersFrame, ContinuationFrame)):
+            if up != upwards or not isinstance(frame, (HeadersFrame, ContinuationFrame)):
                 continue
             block += frame.data
             if "END_HEADERS" in frame.flags:
                 found.append((passed.number, moment, frame.stream_id, dict(decoder.decode(block))))
                 block = b""
     return found
+
+
+def responses(relay):
+    return header_blocks(relay, upwards=False)
 
 
 def with_status(relay, status):
@@ -101,7 +107,9 @@ def test_nginx_says_goaway_every_seven_requests_and_loses_none(make_server, make
     farewells = [f for _, _, up, f in relay.frames(GoAwayFrame) if not up]
     assert len(farewells) >= 60 // 7 - 1
     assert {f.error_code for f in farewells} == {NO_ERROR}
-    assert line.spoke.stat("spoke.stream.state.retried") == 0, "what nginx did not process was sent again at once"
+    # What nginx did not process is sent again at once, and that is no retry; the second time it is one.
+    sent = Counter(headers["ce-id"] for *_, headers in header_blocks(relay, upwards=True))
+    assert line.spoke.stat("spoke.stream.state.retried") <= sum(count - 2 for count in sent.values() if count > 2)
     if in_flight == 1:
         assert [sequence(r.id) for r in server.back.whole()] == list(range(1, 61))
 
@@ -241,6 +249,9 @@ overload_manager:
   - name: envoy.overload_actions.stop_accepting_requests
     triggers: [{{ name: envoy.resource_monitors.injected_resource, threshold: {{ value: 0.9 }} }}]
 """)
+    # Its monitors are looked at every 50 ms, the first time after that much.
+    active = "overload.envoy.overload_actions.stop_accepting_requests.active: 1"
+    wait_until(lambda: active in server.operator("/stats?filter=overload"), "envoy is pressed")
     relay = make_relay(server)
     line = make_line(relay, **PATH)
     payloads = bodies(12, 8, "state")
