@@ -135,10 +135,13 @@ static int give_up(int descriptor) {
   return failure;
 }
 
-int spoke_tcp_no_delay(int descriptor) {
-  int on = 1;
-  return setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 ? 0 : -errno;
+static int set_tcp(int descriptor, int option, int value) {
+  return setsockopt(descriptor, IPPROTO_TCP, option, &value, sizeof value) == 0 ? 0 : -errno;
 }
+
+int spoke_tcp_no_delay(int descriptor) { return set_tcp(descriptor, TCP_NODELAY, 1); }
+
+int spoke_tcp_cork(int descriptor, int on) { return set_tcp(descriptor, TCP_CORK, on); }
 
 int spoke_tcp_connect(const struct spoke_address *address) {
   union address target;

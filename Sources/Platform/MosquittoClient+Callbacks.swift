@@ -54,6 +54,7 @@ extension MosquittoClient {
 
   private func didReceive(_ message: mosquitto_message) {
     status.messages &+= 1
+    receivedBytes &+= Int(message.payloadlen)
     if message.qos > 0 { status.unacknowledged += 1 }
     let taken = messages.push(
       topic: message.topic, payload: message.payload, count: Int(message.payloadlen),

@@ -58,6 +58,8 @@ public final class MosquittoClient {
   private var attempt: UInt64 = 0
   private var random: SplitMix64
   private var attempts: UInt32 = 0
+  /// Of messages, without their topics and headers.
+  var receivedBytes = 0
   private var since = Instant(nanoseconds: 0)
   /// Of the next attempt, of the attempt under way, or of the next look at the keep-alive.
   private var deadline = Instant(nanoseconds: 0)
@@ -198,15 +200,22 @@ public final class MosquittoClient {
       if code != 0 { return lose(SystemError("connect", code).description, now: now) }
     }
     var packets = 0
+    // What the socket still holds, at least: asking the kernel after every packet would cost as much
+    // as reading one.
+    var waiting = 0
     // libmosquitto reads one packet a call, whatever number it is given.
     repeat {
       guard !messages.isFull, state == .connecting || state == .connected else { return }
       let wasHandshaking = handshakingSession != nil
+      let before = receivedBytes
       settle(mosquitto_loop_read(client, 1), now: now)
       if wasHandshaking { return }
       packets += 1
-    } while packets < packetsPerTurnMax && self.descriptor == descriptor
-      && spoke_waiting_bytes(descriptor) > 0
+      guard self.descriptor == descriptor else { return }
+      let packet = receivedBytes - before
+      waiting -= packet
+      if packet == 0 || waiting <= 0 { waiting = Int(spoke_waiting_bytes(descriptor)) }
+    } while packets < packetsPerTurnMax && waiting > 0
   }
 
   /// The event loop saw a hang-up. Reading finds it as a rule, but not during a TLS handshake, where
@@ -228,12 +237,15 @@ public final class MosquittoClient {
   /// `nextMessage` gave so far is where a crash cannot lose it, and there are none left to fetch.
   /// While anything received is not, nothing is written.
   public func transmit(everythingIsSafe: Bool, now: Instant) {
-    guard descriptor != nil else { return }
+    guard let descriptor else { return }
     let isSafe = everythingIsSafe && messages.isEmpty
     isHolding = status.unacknowledged > 0 && !isSafe
     guard !isHolding, handshakingSession == nil, mosquitto_want_write(client) else { return }
+    // libmosquitto writes each packet by itself: acknowledgements of four bytes go in one segment.
+    let isCorked = status.unacknowledged > 1 && spoke_tcp_cork(descriptor, 1) == 0
     settle(mosquitto_loop_write(client, 1), now: now)
-    if descriptor != nil, !mosquitto_want_write(client) { status.unacknowledged = 0 }
+    if isCorked, let descriptor = self.descriptor { _ = spoke_tcp_cork(descriptor, 0) }
+    if self.descriptor != nil, !mosquitto_want_write(client) { status.unacknowledged = 0 }
   }
 
   /// Hands a message to libmosquitto, which repeats a QoS 1 message until the broker has it, over

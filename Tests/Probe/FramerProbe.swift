@@ -2,30 +2,47 @@ import Configuration
 import Ingest
 import Primitives
 
-/// `probe frames --framing NAME [--delimiter N] [--deliver frame|payload] [--baud N] [--chunk N]`:
-/// NAME is what a configuration has behind `framing =`, a name or a table. The standard input is
-/// hexadecimal bytes in lines; a line `silence` lets the line be silent for a minute, `silence N` for
-/// N microseconds, a line `hang-up` ends the connection. Prints `frame HEX` and `bad REASON` in order,
-/// and the counters at the end.
-///
-/// `probe checksum NAME`: the check of each line of the standard input, in hexadecimal.
+/// `probe frames --framing NAME [--delimiter N] [--deliver frame|payload] [--baud N] [--chunk N]
+/// [--rounds N]`: NAME is what a configuration has behind `framing =`, a name or a table. The standard
+/// input is hexadecimal bytes in lines; a line `silence` lets the line be silent for a minute,
+/// `silence N` for N microseconds, a line `hang-up` ends the connection. Prints `frame HEX` and
+/// `bad REASON` in order, and the counters at the end. With `--rounds`, everything comes so many times
+/// and only the counters are printed; the caller counts the processor time.
 enum FramerProbe {
+  private enum Step {
+    case bytes([UInt8])
+    case silence(Interval)
+    case hangUp
+  }
+
   static func run(_ input: ProbeInput) {
     let baud = UInt32(input.number("--baud", or: 115_200))
     let chunk = Int(input.number("--chunk", or: 0))
     var framer = Framer(specification(input), baud: baud)
     var now = Instant(nanoseconds: 1_000_000_000)
-    for line in input.readLines() {
-      if line.hasPrefix("silence") {
-        now = now + pause(line, input)
-        while let event = framer.handleTimeout(now: now) { report(event, framer) }
-      } else if line == "hang-up" {
-        while let event = framer.receiveHangUp() { report(event, framer) }
-      } else {
-        feed(decode(line, input), chunk, to: &framer, now: &now, baud: baud)
+    let steps = input.readLines().map { step($0, input) }
+    let isReported = input.option("--rounds") == nil
+    for _ in 0..<input.number("--rounds", or: 1) {
+      for step in steps {
+        switch step {
+        case .bytes(let bytes):
+          feed(bytes, chunk, to: &framer, now: &now, baud: baud, isReported: isReported)
+        case .silence(let pause):
+          now = now + pause
+          while let event = framer.handleTimeout(now: now) {
+            if isReported { report(event, framer) }
+          }
+        case .hangUp:
+          while let event = framer.receiveHangUp() { if isReported { report(event, framer) } }
+        }
       }
     }
     report(framer.counters)
+  }
+
+  private static func step(_ line: ByteString, _ input: ProbeInput) -> Step {
+    if line.hasPrefix("silence") { return .silence(pause(line, input)) }
+    return line == "hang-up" ? .hangUp : .bytes(decode(line, input))
   }
 
   private static func specification(_ input: ProbeInput) -> FramingSpecification {
@@ -52,7 +69,8 @@ enum FramerProbe {
   }
 
   private static func feed(
-    _ bytes: [UInt8], _ chunk: Int, to framer: inout Framer, now: inout Instant, baud: UInt32
+    _ bytes: [UInt8], _ chunk: Int, to framer: inout Framer, now: inout Instant, baud: UInt32,
+    isReported: Bool
   ) {
     var start = 0
     while start < bytes.count {
@@ -60,7 +78,9 @@ enum FramerProbe {
       now = now + Interval(nanoseconds: Int64(end - start) * 10_000_000_000 / Int64(baud))
       var offset = 0
       let part = bytes.span.extracting(start..<end)
-      while let event = framer.receive(part, from: &offset, now: now) { report(event, framer) }
+      while let event = framer.receive(part, from: &offset, now: now) {
+        if isReported { report(event, framer) }
+      }
       start = end
     }
   }

@@ -43,6 +43,7 @@ int spoke_unix_connect(const char *path);
 int spoke_unix_listen(const char *path, unsigned mode, int backlog);
 int spoke_accept(int listener);
 int spoke_tcp_no_delay(int descriptor);
+int spoke_tcp_cork(int descriptor, int on); // holds small segments back while it is on
 // The result of a connect: 0, or the errno.
 int spoke_socket_error(int descriptor);
 int spoke_local_address(int descriptor, struct spoke_address *address);
