@@ -63,7 +63,7 @@ public struct PseudoTerminal: ~Copyable {
     return total
   }
 
-  /// Bytes that nobody has read yet. What was written a moment ago may not be counted yet.
+  /// Bytes that nobody has read yet, what was written a moment ago among them.
   public func unread() throws(SystemError) -> Int {
     Int(try check("FIONREAD", spoke_pty_unread(slave.raw)))
   }

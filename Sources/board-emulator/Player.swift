@@ -38,8 +38,7 @@ struct Player: ~Copyable {
   private static let settling = Interval.milliseconds(300)
   /// At most this much of the line's time is written at once.
   private static let chunk = Interval.milliseconds(5)
-  /// How long nothing may be unread before everything is: the kernel moves bytes to the reader's
-  /// side a moment after they were written.
+  /// How long a reader that has taken everything may go on before the line hangs up on it.
   private static let quiet = Interval.milliseconds(100)
 
   init(

@@ -100,26 +100,31 @@ def test_a_memory_stream_keeps_the_newest_writes_nothing_and_reports_what_it_dro
     assert {g["reason"] for g in gaps(upstream)} == {"memory"}
 
 
-def test_live_first_lets_a_new_record_pass_the_backlog(folder, spoke, make_upstream, make_broker, make_publisher):
-    upstream, broker = make_upstream(paused=True), make_broker("max_queued_messages 0")
-    text = configuration(
+def start_with_a_backlog(folder, spoke, upstream, broker, publisher, count, **keys):
+    """A daemon that has `count` records from before it started, and an upstream that is slow."""
+    spoke.start(configuration(
         folder,
         stream("state", upstream.url, path="/v1/state", content_type="application/json", durability="sync",
-               encoding="cloudevents-batch", order="live-first", batch={"records": 10}),
+               order="live-first", **keys),
         mqtt(broker.url, ("in/state", "state")),
-    )
-    spoke.start(text)
+    ))
     wait_until(lambda: spoke.stat("spoke.mqtt.connected") == 1, "MQTT is connected")
-    publisher = make_publisher(broker)
-    for number in range(1000):
+    for number in range(count):
         publisher.publish("in/state", json.dumps({"n": number}).encode())
     publisher.flush()
-    spoke.wait_for_stat("spoke.stream.state.backlog_records", 1000)
+    spoke.wait_for_stat("spoke.stream.state.backlog_records", count)
     spoke.terminate()
-    upstream.rule = lambda request: Answer(delay=0.05)
     upstream.start()
     spoke.start()
     wait_until(lambda: spoke.stat("spoke.mqtt.connected") == 1, "MQTT is connected")
+
+
+def test_live_first_lets_a_new_record_pass_the_backlog(folder, spoke, make_upstream, make_broker, make_publisher):
+    upstream, broker = make_upstream(paused=True), make_broker("max_queued_messages 0")
+    publisher = make_publisher(broker)
+    upstream.rule = lambda request: Answer(delay=0.05)
+    start_with_a_backlog(folder, spoke, upstream, broker, publisher, 1000, encoding="cloudevents-batch",
+                         batch={"records": 10})
     publisher.publish("in/state", b'{"n": 1000}')
     publisher.flush()
     spoke.wait_for_stat("spoke.stream.state.delivered", 1001, 60)
@@ -127,3 +132,22 @@ def test_live_first_lets_a_new_record_pass_the_backlog(folder, spoke, make_upstr
     assert sorted(set(whole)) == list(range(1001))
     assert whole.index(1000) < 900, "the live record waited for the backlog"
     assert [n for n in dict.fromkeys(whole) if n < 1000] == list(range(1000))
+
+
+def test_live_records_and_the_backlog_share_the_link_four_to_one(
+    folder, spoke, make_upstream, make_broker, make_publisher
+):
+    upstream, broker = make_upstream(paused=True), make_broker("max_queued_messages 0")
+    publisher = make_publisher(broker)
+    upstream.rule = lambda request: Answer(delay=0.02)
+    start_with_a_backlog(folder, spoke, upstream, broker, publisher, 200, in_flight=1)
+    for number in range(200, 240):
+        publisher.publish("in/state", json.dumps({"n": number}).encode())
+    publisher.flush()
+    spoke.wait_for_stat("spoke.stream.state.delivered", 240, 60)
+    order = [json.loads(r.body)["n"] for r in upstream.whole()]
+    assert sorted(order) == list(range(240))
+    live = [place for place, n in enumerate(order) if n >= 200]
+    between = live[-1] - live[0] + 1 - len(live)
+    # While both wait, the backlog has one turn in five.
+    assert abs(between - len(live) / 4) <= 2, f"{between} of the backlog among {len(live)} live ones"

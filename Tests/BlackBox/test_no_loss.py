@@ -5,10 +5,13 @@ stream; the same id always has the same body. Serial bytes that come while nobod
 by nature: there the loss is bounded by the time without a daemon.
 """
 
+import base64
+import json
 import os
 import random
 import threading
 import time
+from dataclasses import dataclass
 
 from spoke import configuration, mqtt, serial, stream, tls
 from upstream import Answer
@@ -16,6 +19,24 @@ from waiting import wait_until
 
 ROUNDS = 500 if os.environ.get("SPOKE_LONG") else 50
 RATE = 50
+
+
+@dataclass
+class Record:
+    path: str
+    id: str
+    body: bytes
+
+
+def records(requests):
+    """Each record by itself, also those of batches."""
+    for request in requests:
+        if request.header("content-type") != "application/cloudevents-batch+json":
+            yield Record(request.path, request.id, request.body)
+            continue
+        for event in json.loads(request.body):
+            body = event["data"].encode() if "data" in event else base64.b64decode(event["data_base64"])
+            yield Record(request.path, event["id"], body)
 
 
 class Trouble:
@@ -75,18 +96,21 @@ def test_nothing_that_was_acknowledged_is_lost(
     lines.write_text("".join(f"line {n}\n" for n in range(ROUNDS * RATE * 4)))
     link = folder / "board"
     make_emulator("--framing", "line", "--baud", "115200", "--file", str(lines), "--rate", str(RATE), "--link", str(link), "--hold")
+    counts = {"one": 0, "two": 0, "many": 0}
     keys = {"tls": "fleet", "content_type": "text/plain", "durability": "sync"}
     spoke.configure(configuration(
         folder,
         *(stream(name, upstream.url, path=f"/{name}", **keys) for name in ("one", "two", "lines")),
+        stream("many", upstream.url, path="/many", **keys, encoding="cloudevents-batch",
+               batch={"records": 7, "linger": "100ms"}),
         serial("board", link, "lines"),
-        mqtt(broker.url, ("one", "one"), ("two", "two")),
+        mqtt(broker.url, *((name, name) for name in counts)),
         tls("fleet", ca=authority.certificate),
         spool='size = "32MiB"\nsegment = "256KiB"\nfree_floor = "64KiB"', log="info",
     ))
     spoke.start()
     wait_until(lambda: spoke.stat("spoke.mqtt.connected") == 1, lambda: spoke.log[-1000:])
-    publisher, counts, stop = make_publisher(broker), {"one": 0, "two": 0}, threading.Event()
+    publisher, stop = make_publisher(broker), threading.Event()
     thread = threading.Thread(target=publish_until, args=(stop, publisher, counts, chance))
     thread.start()
     deaf = 0.0
@@ -108,19 +132,19 @@ def test_nothing_that_was_acknowledged_is_lost(
     assert len(acknowledged) == sum(counts.values()) > ROUNDS
 
     def missing():
-        return acknowledged - {r.body for r in upstream.whole()}
+        return acknowledged - {r.body for r in records(upstream.whole())}
 
     wait_until(lambda: not missing(), lambda: f"{len(missing())} of {len(acknowledged)}: {sorted(missing())[:9]}", 180, 0.2)
-    check(upstream.whole(), counts, deaf)
+    check(list(records(upstream.whole())), counts, deaf)
 
 
-def check(requests, counts, deaf):
+def check(arrived, counts, deaf):
     """Order of first occurrences, one body for each id, a bounded loss of serial lines."""
     by_id = {}
-    for request in requests:
-        assert by_id.setdefault(request.id, request.body) == request.body, request.id
+    for record in arrived:
+        assert by_id.setdefault(record.id, record.body) == record.body, record.id
     for name in (*counts, "lines"):
-        of_stream = [r for r in requests if r.path == f"/{name}"]
+        of_stream = [r for r in arrived if r.path == f"/{name}"]
         ids = list(dict.fromkeys(r.id for r in of_stream))
         sequences = [int(record_id.rsplit("-", 1)[1]) for record_id in ids]
         assert sequences == sorted(sequences), f"ids of {name} out of order"

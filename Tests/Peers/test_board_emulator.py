@@ -48,8 +48,9 @@ class Board:
         while time.monotonic() < deadline:
             try:
                 port = port or self.open()
-                part = port.read(4096)
-            except serial.SerialException:
+                # Never more than there is: pyserial forgets the part it has when the line hangs up during a read.
+                part = port.read(min(port.in_waiting, 4096) or 1)
+            except OSError:
                 if port:
                     port.close()
                 port = None

@@ -43,6 +43,9 @@ extension Gateway where Storage: ~Copyable {
   // MARK: Sharing
 
   private mutating func pump(_ share: Int, clocks: Clocks) {
+    // What is due to the backlog goes first: of few requests at once, live records would take each
+    // that becomes free.
+    sendBacklogs(share, isLiveWaiting: true, clocks: clocks)
     var isLiveWaiting = false
     for flow in shares[share].flows.indices {
       let index = shares[share].flows[flow].stream
@@ -89,14 +92,17 @@ extension Gateway where Storage: ~Copyable {
   private mutating func sendBacklogs(_ share: Int, isLiveWaiting: Bool, clocks: Clocks) {
     var onTheWay = backlogOnTheWay(share)
     var idle = 0
+    var isBlocked = false
     while idle < shares[share].flows.count, onTheWay < LinkShare.backlogBytesMax {
       let index = shares[share].flows[shares[share].turn].stream
       guard let slot = prepareBacklog(index, clocks: clocks) else {
+        if !uplinks[index].maySend(now: clocks.now) { isBlocked = true }
         shares[share].skip()
         idle += 1
         continue
       }
       idle = 0
+      isBlocked = false
       let bytes = uplinks[index].slots[slot].bodyBytes
       if isLiveWaiting, !shares[share].hasCredit(for: bytes) { return }
       guard shares[share].mayServe(bytes: bytes) else { continue }
@@ -105,6 +111,7 @@ extension Gateway where Storage: ~Copyable {
       if isLiveWaiting { shares[share].sentBesideLive(bytes: bytes) }
       onTheWay += bytes
     }
+    if idle == shares[share].flows.count, !isBlocked { shares[share].forfeit() }
   }
 
   private mutating func prepareBacklog(_ index: Int, clocks: Clocks) -> Int? {

@@ -48,6 +48,9 @@ struct LinkShare {
 
   mutating func sentBesideLive(bytes: Int) { credit -= min(bytes, credit) }
 
+  /// There is no backlog: what it might have sent is not saved for the next one.
+  mutating func forfeit() { credit = 0 }
+
   /// The flow whose turn it is has nothing to send.
   mutating func skip() {
     flows[turn].deficit = 0
