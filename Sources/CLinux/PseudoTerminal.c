@@ -43,10 +43,6 @@ int spoke_pty_open(char *path, size_t size, int *slave) {
 }
 
 int spoke_pty_unread(int slave) {
-  // A worker of the kernel moves what the master wrote to the slave's side; asking whether the slave
-  // is readable waits for it (n_tty_poll flushes the work), FIONREAD alone does not.
-  struct pollfd readable = {.fd = slave, .events = POLLIN};
-  if (poll(&readable, 1, 0) < 0 && errno != EINTR) return -errno;
   int count = 0;
   return ioctl(slave, FIONREAD, &count) == 0 ? count : -errno;
 }

@@ -65,7 +65,10 @@ public struct PseudoTerminal: ~Copyable {
 
   /// Bytes that nobody has read yet, what was written a moment ago among them.
   public func unread() throws(SystemError) -> Int {
-    Int(try check("FIONREAD", spoke_pty_unread(slave.raw)))
+    // A worker of the kernel moves what the master wrote to the slave's side. To ask whether the
+    // slave is readable waits for it (`n_tty_poll` flushes the work); FIONREAD alone does not.
+    try check("ppoll", spoke_wait_readable([slave.raw], 1, 0))
+    return Int(try check("FIONREAD", spoke_pty_unread(slave.raw)))
   }
 
   /// The board goes away: whoever has the terminal open sees it hang up, and its path is gone.
