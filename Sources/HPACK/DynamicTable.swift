@@ -87,30 +87,45 @@ struct DynamicTable: Sendable {
     name: Span<UInt8>, value: Span<UInt8>, nameHash: UInt32, fieldHash: UInt32
   ) -> (name: Int?, field: Int?) {
     var nameIndex: Int?
-    for index in 0..<min(count, Self.searchMax) {
-      let entry = entry(index)
-      guard entry.nameHash == nameHash, equals(entry.start, entry.nameCount, name) else { continue }
+    var index = next(withName: name, nameHash, from: 0)
+    while let found = index {
+      let entry = entry(found)
       let start = UInt32(wrap(Int(entry.start) + Int(entry.nameCount)))
       if entry.fieldHash == fieldHash, equals(start, entry.valueCount, value) {
-        return (index, index)
+        return (found, found)
       }
-      if nameIndex == nil { nameIndex = index }
+      if nameIndex == nil { nameIndex = found }
+      index = next(withName: name, nameHash, from: found + 1)
     }
     return (nameIndex, nil)
   }
 
   /// The newest entry with this name.
   func findName(_ name: Span<UInt8>, nameHash: UInt32) -> Int? {
-    for index in 0..<min(count, Self.searchMax) {
-      let entry = entry(index)
+    next(withName: name, nameHash, from: 0)
+  }
+
+  private func next(withName name: Span<UInt8>, _ nameHash: UInt32, from start: Int) -> Int? {
+    let end = min(count, Self.searchMax)
+    guard start < end else { return nil }
+    let entries = entries.span
+    var place = position(start)
+    for index in start..<end {
+      let entry = entries[place]
       if entry.nameHash == nameHash, equals(entry.start, entry.nameCount, name) { return index }
+      place = place == 0 ? entries.count - 1 : place - 1
     }
     return nil
   }
 
   private func entry(_ index: Int) -> Entry {
     precondition(index >= 0 && index < count, "HPACK: no such entry")
-    return entries[newest >= index ? newest - index : newest - index + entries.count]
+    return entries[position(index)]
+  }
+
+  /// Where in `entries` entry `index` is.
+  private func position(_ index: Int) -> Int {
+    newest >= index ? newest - index : newest - index + entries.count
   }
 
   private func wrap(_ position: Int) -> Int {

@@ -23,7 +23,9 @@ struct ConnectionSlot: Sendable {
   var endpoint: UInt32 = 0
   var address = SocketAddress(0, 0, 0, 0, port: 0)
   var security = Security.plain
-  var http: HTTP2Connection?
+  /// The machine, once the socket is connected; at most one. In an array because it is large: to ask
+  /// an optional value for a property copies the whole of it.
+  var http: [HTTP2Connection] = []
   var streams: [Stream] = []
   /// Streams whose request's body is not sent completely.
   var unsentBodies = 0
@@ -53,9 +55,10 @@ struct ConnectionSlot: Sendable {
   var bytesWritten: UInt64 = 0
 
   /// Whether a stream can be opened now.
+  @inline(__always)
   var isUsable: Bool {
     guard phase == .open, !isRetired else { return false }
-    return http?.canOpenStream ?? false
+    return !http.isEmpty && http[0].canOpenStream
   }
 
   /// Whether streams can be opened, now or when others have ended.
@@ -63,7 +66,7 @@ struct ConnectionSlot: Sendable {
     switch phase {
     case .connecting: return !isRetired
     case .open:
-      return !isRetired && !(http?.isDraining ?? true)
+      return !isRetired && !http.isEmpty && !http[0].isDraining
     case .closing, .free: return false
     }
   }
@@ -77,7 +80,7 @@ struct ConnectionSlot: Sendable {
   mutating func free() {
     generation &+= 1
     phase = .free
-    http = nil
+    http = []
     cluster = -1
     endpoint = 0
     streams.removeAll(keepingCapacity: true)

@@ -26,7 +26,7 @@ extension NetworkingCore {
 
   /// A peer that closes after a GOAWAY has told why: that is what an operator has to read.
   private func withGoAway(_ slot: Int, _ reason: ByteString) -> String {
-    guard let said = connections[slot].http?.goAwayReason else { return reason.description }
+    guard let said = connections[slot].http[0].goAwayReason else { return reason.description }
     return "\(reason.description), after \(said)"
   }
 
@@ -108,9 +108,8 @@ extension NetworkingCore {
   /// After anything that concerned the connection: announces output, closes what has nothing to do,
   /// arms the idle time.
   mutating func settle(_ slot: Int) {
-    guard connections[slot].phase == .open, let isClosed = connections[slot].http?.isClosed
-    else { return announceOutput(slot) }
-    if isClosed { return tellEnd(slot) }
+    guard connections[slot].phase == .open else { return announceOutput(slot) }
+    if connections[slot].http[0].isClosed { return tellEnd(slot) }
     if !connections[slot].streams.isEmpty {
       connections[slot].deadline = .never
     } else if !connections[slot].isPromising {
@@ -124,13 +123,13 @@ extension NetworkingCore {
 
   /// The machine ended by itself; it has events about that.
   private mutating func tellEnd(_ slot: Int) {
-    while connections[slot].phase == .open, let event = connections[slot].http?.nextEvent() {
+    while connections[slot].phase == .open, let event = connections[slot].http[0].nextEvent() {
       handle(event, slot)
     }
     if connections[slot].phase == .open { startLinger(slot) }
   }
 
-  func hasOutput(_ slot: Int) -> Bool { connections[slot].http?.hasOutput ?? false }
+  func hasOutput(_ slot: Int) -> Bool { !connections[slot].http.isEmpty && connections[slot].http[0].hasOutput }
 
   private mutating func announceOutput(_ slot: Int) {
     guard connections[slot].phase != .free, hasOutput(slot) else { return }
@@ -144,7 +143,7 @@ extension NetworkingCore {
   /// Says goodbye and closes; the connection has no streams.
   mutating func close(_ slot: Int) {
     precondition(connections[slot].streams.isEmpty, "NetworkingCore: closed with streams")
-    connections[slot].http?.shutDown(.noError)
+    connections[slot].http[0].shutDown(.noError)
     startLinger(slot)
   }
 
@@ -230,18 +229,18 @@ extension NetworkingCore {
 
   /// Lends what waits to be written on a connection; nothing for one that is gone.
   public func withOutput<R>(_ id: ConnectionID, _ body: (Span<UInt8>) -> R) -> R {
-    guard let slot = place(of: id), connections[slot].http != nil else {
+    guard let slot = place(of: id), !connections[slot].http.isEmpty else {
       let none: [UInt8] = []
       return body(none.span)
     }
-    return connections[slot].http!.withOutput(body)
+    return connections[slot].http[0].withOutput(body)
   }
 
   /// `count` bytes were written.
   public mutating func consumeOutput(_ id: ConnectionID, _ count: Int) {
-    guard count > 0, let slot = place(of: id), connections[slot].http != nil else { return }
+    guard count > 0, let slot = place(of: id), !connections[slot].http.isEmpty else { return }
     let cluster = connections[slot].cluster
-    connections[slot].http!.consumeOutput(count)
+    connections[slot].http[0].consumeOutput(count)
     connections[slot].bytesWritten += UInt64(count)
     connections[slot].flushDeadline = hasOutput(slot) ? now + flushPatience : .never
     clusters[cluster].statistics.bytesSent += UInt64(count)

@@ -100,8 +100,9 @@ extension NetworkingCore {
     }
     endRace(winner: slot)
     connections[slot].phase = .open
-    connections[slot].http = HTTP2Connection(
-      role: .client, configuration: http2Configuration(cluster), now: self.now)
+    connections[slot].http = [
+      HTTP2Connection(role: .client, configuration: http2Configuration(cluster), now: self.now)
+    ]
     connections[slot].lastReceived = self.now
     connections[slot].deadline = .never
     servePending(cluster)

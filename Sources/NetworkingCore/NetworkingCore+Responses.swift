@@ -53,7 +53,7 @@ extension NetworkingCore {
     clusters[cluster].statistics.charge(status: requests[request].status)
     requests[request].perTryDeadline = .never
     rearm(request)
-    let list = connections[slot].http!.receivedHeaders
+    let list = connections[slot].http[0].receivedHeaders
     let outcome = AttemptOutcome.response(
       status: requests[request].status,
       grpcStatus: endStream ? requests[request].grpcStatus : nil,
@@ -80,13 +80,13 @@ extension NetworkingCore {
 
   private mutating func readStatus(_ request: Int, _ slot: Int) {
     // HTTP2 has checked that there is one `:status` of three digits.
-    let list = connections[slot].http!.receivedHeaders
+    let list = connections[slot].http[0].receivedHeaders
     guard let index = list.firstIndex(of: ":status") else { return }
     requests[request].status = number(list, index) ?? 0
   }
 
   private mutating func readGRPCStatus(_ request: Int, _ slot: Int) {
-    let list = connections[slot].http!.receivedHeaders
+    let list = connections[slot].http[0].receivedHeaders
     guard let index = list.firstIndex(of: "grpc-status") else { return }
     // What is no number is status UNKNOWN (gRPC over HTTP/2, "Status").
     requests[request].grpcStatus = number(list, index) ?? 2
@@ -101,7 +101,7 @@ extension NetworkingCore {
   /// RFC 9110 §10.2.3: seconds, or a date. A date is measured from the response's own, which needs no
   /// clock here; without one, from the wall clock if it is trusted.
   private func retryAfter(_ slot: Int) -> Interval? {
-    let list = connections[slot].http!.receivedHeaders
+    let list = connections[slot].http[0].receivedHeaders
     guard let index = list.firstIndex(of: "retry-after") else { return nil }
     let text = list.value(index)
     if let seconds = decimal(text.bytes.span) {

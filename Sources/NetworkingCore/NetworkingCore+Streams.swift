@@ -9,7 +9,7 @@ extension NetworkingCore {
     let isBodyless = requests[request].body.isEmpty
     let stream: UInt32
     do throws(HTTP2SubmitError) {
-      stream = try connections[slot].http!.submitHeaders(
+      stream = try connections[slot].http[0].submitHeaders(
         requests[request].headers, endStream: isBodyless, now: now)
     } catch {
       return cannotOpen(request, slot, error)
@@ -69,7 +69,7 @@ extension NetworkingCore {
     let body = requests[request].body
     var taken = 0
     do throws(HTTP2SubmitError) {
-      taken = try connections[slot].http!.submitData(
+      taken = try connections[slot].http[0].submitData(
         body.span.extracting(start..<start + count), on: requests[request].stream,
         endStream: isLast, now: now)
     } catch {
@@ -124,7 +124,7 @@ extension NetworkingCore {
     if !requests[request].isSent { connections[slot].unsentBodies -= 1 }
     if let code {
       clusters[requests[request].cluster].statistics.resetsSent += 1
-      connections[slot].http?.reset(stream, code)
+      connections[slot].http[0].reset(stream, code)
     }
     requests[request].connection = -1
     if connections[slot].phase == .open { settle(slot) }
@@ -140,14 +140,14 @@ extension NetworkingCore {
   /// Bytes the peer sent on a connection, after TLS; a connection that is gone ignores them.
   public mutating func received(_ id: ConnectionID, _ bytes: Span<UInt8>, now: Instant) {
     advance(to: now)
-    guard let slot = place(of: id), connections[slot].http != nil else { return }
+    guard let slot = place(of: id), !connections[slot].http.isEmpty else { return }
     let cluster = connections[slot].cluster
     clusters[cluster].statistics.bytesReceived += UInt64(bytes.count)
     connections[slot].lastReceived = self.now
     var offset = 0
     // A connection that is being closed has said all it had to say.
     while connections[slot].phase == .open,
-      let event = connections[slot].http!.receive(bytes, from: &offset, now: self.now)
+      let event = connections[slot].http[0].receive(bytes, from: &offset, now: self.now)
     {
       handle(event, slot)
     }
@@ -158,7 +158,7 @@ extension NetworkingCore {
 
   /// Takes what the connection has to tell besides its input.
   mutating func takeEvents(_ slot: Int) {
-    while connections[slot].phase == .open, let event = connections[slot].http?.nextEvent() {
+    while connections[slot].phase == .open, let event = connections[slot].http[0].nextEvent() {
       handle(event, slot)
     }
     settle(slot)
@@ -174,7 +174,7 @@ extension NetworkingCore {
       receivedHeaders(request, slot, kind, endStream: endStream)
     case .data(let stream, let bytes, let flowControlled, let endStream):
       // Nothing is kept of a response's body: the credit goes back at once.
-      connections[slot].http!.release(flowControlled, on: stream)
+      connections[slot].http[0].release(flowControlled, on: stream)
       guard let request = request(of: stream, on: slot) else { return }
       receivedBody(request, bytes.count, endStream: endStream)
     case .writable(let stream):
@@ -221,7 +221,7 @@ extension NetworkingCore {
       brokenAttempt(request, .reset, "remote_reset", "\(address) reset the stream: \(code.name)")
     case .local:
       clusters[cluster].statistics.protocolErrors += 1
-      let cause = connections[slot].http?.lastStreamCause
+      let cause = connections[slot].http[0].lastStreamCause
       if let cause { charge(cause, to: cluster) }
       brokenAttempt(
         request, .protocolError, "protocol_error", "\(address): \(cause?.text ?? code.name)")

@@ -33,7 +33,7 @@ extension NetworkingCore {
     let isWatched =
       !connections[slot].streams.isEmpty || !connections[slot].isProven
       || clusters[connections[slot].cluster].configuration.keepAlive.withoutStreams
-    return isWatched ? connections[slot].http?.nextDeadline() ?? .never : .never
+    return isWatched ? connections[slot].http[0].nextDeadline() ?? .never : .never
   }
 
   /// Only those who wait for the answer care how long it takes.
@@ -88,7 +88,7 @@ extension NetworkingCore {
 
   private mutating func askHTTP2(_ slot: Int) {
     while connections[slot].phase == .open,
-      let event = connections[slot].http?.handleTimeout(now: now)
+      let event = connections[slot].http[0].handleTimeout(now: now)
     {
       handle(event, slot)
     }

@@ -160,6 +160,7 @@ extension HTTP2Connection {
     removeIfEnded(index)
   }
 
+  @inline(__always)
   func checkNotIdle(_ id: UInt32) throws(Fault) {
     let isIdle =
       role == .client ? id & 1 == 0 || id >= nextStream : id & 1 == 0 || id > lastPeerStream

@@ -88,6 +88,7 @@ extension HTTP2Connection {
   }
 
   /// How much of `wanted` octets goes into the next DATA frame; 0 when it has to wait.
+  @inline(__always)
   private func contentCount(_ wanted: Int, _ index: Int) -> Int {
     let window = Int(max(0, min(sendWindow.available, streams[index].sendWindow.available)))
     let allowed = min(wanted, window, Int(HTTP2Limits.frameBytesMin))

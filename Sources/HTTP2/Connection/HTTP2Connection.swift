@@ -115,6 +115,8 @@ public struct HTTP2Connection: Sendable {
 extension HTTP2Connection {
   /// Whether a client may open a stream now. False while the peer's limit is used up or the output
   /// queue is more than half full, when the connection drains, and when it is over.
+  // Inlined, as what else is asked for every frame: a call would be given a copy of the connection.
+  @inline(__always)
   public var canOpenStream: Bool {
     role == .client && !isDraining && streams.count < Int(streamLimit) && output.hasDrained
   }
@@ -167,6 +169,7 @@ extension HTTP2Connection {
 
 extension HTTP2Connection {
   /// Lends the bytes that wait to be written.
+  @inline(__always)
   public func withOutput<R>(_ body: (Span<UInt8>) -> R) -> R { output.withBytes(body) }
 
   /// Forgets the oldest `count` of them: they are written.
