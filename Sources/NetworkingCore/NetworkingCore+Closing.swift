@@ -129,7 +129,9 @@ extension NetworkingCore {
     if connections[slot].phase == .open { startLinger(slot) }
   }
 
-  func hasOutput(_ slot: Int) -> Bool { !connections[slot].http.isEmpty && connections[slot].http[0].hasOutput }
+  func hasOutput(_ slot: Int) -> Bool {
+    !connections[slot].http.isEmpty && connections[slot].http[0].hasOutput
+  }
 
   private mutating func announceOutput(_ slot: Int) {
     guard connections[slot].phase != .free, hasOutput(slot) else { return }
