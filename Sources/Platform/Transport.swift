@@ -115,6 +115,12 @@ public final class Transport {
     return transfer
   }
 
+  /// Takes bytes off the socket that nobody wants any more; TLS does not decrypt them. Nothing else
+  /// can be read afterwards.
+  public func discard(into buffer: inout [UInt8]) throws(SystemError) -> Transfer {
+    try socket.read(into: &buffer)
+  }
+
   /// Writes part or all of `bytes`. After `blocked`, the next call must begin with the same bytes.
   public func write(_ bytes: Span<UInt8>) throws(TransportError) -> Transfer {
     let transfer: Transfer

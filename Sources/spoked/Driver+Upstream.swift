@@ -15,10 +15,7 @@ extension Driver {
       if let link = link(id) { flush(link) }
     case .close(let id):
       guard let link = link(id) else { return }
-      // A GOAWAY may be waiting; what the socket takes at once still goes.
-      flush(link)
-      link.transport.shutDown()
-      forget(link)
+      close(link)
     }
   }
 
@@ -88,6 +85,7 @@ extension Driver {
 
   func upstreamReady(_ number: UInt32, _ ready: Ready) {
     guard let link = links.first(where: { $0.number == number }) else { return }
+    if link.lingerEnd != nil { return hearOutRest(link) }
     if link.transport.state == .open {
       read(link)
       if links.contains(where: { $0 === link }), link.hasOutput { flush(link) }
@@ -188,34 +186,5 @@ extension Driver {
     }
   }
 
-  // MARK: Ends
-
-  /// What is still open when the daemon ends.
-  func closeUpstreams() {
-    for link in links {
-      flush(link)
-      link.transport.shutDown()
-      forget(link)
-    }
-  }
-
-  private func fail(
-    _ link: UpstreamLink, _ reason: String, kind: ConnectFailureKind = .transport
-  ) {
-    forget(link)
-    gateway.connectionFailed(link.id, reason, kind: kind, now: clocks.now)
-  }
-
-  private func disconnect(_ link: UpstreamLink, _ reason: String) {
-    forget(link)
-    gateway.disconnected(link.id, reason, now: clocks.now)
-  }
-
-  private func forget(_ link: UpstreamLink) {
-    if let registration = link.registration { loop.deregister(registration) }
-    link.registration = nil
-    links.removeAll { $0 === link }
-  }
-
-  private func link(_ id: ConnectionID) -> UpstreamLink? { links.first { $0.id == id } }
+  func link(_ id: ConnectionID) -> UpstreamLink? { links.first { $0.id == id } }
 }

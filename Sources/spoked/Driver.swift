@@ -117,6 +117,7 @@ final class Driver {
     serveBroker()
     gateway.finishTurn(clocks: clocks)
     carryOutActions()
+    endLingering()
     flushPorts()
     releaseBroker()
     serveAdmin()
@@ -142,6 +143,7 @@ final class Driver {
       consider(port.retryAt)
       consider(port.countsAt)
     }
+    for link in links { consider(link.lingerEnd) }
     consider(broker?.client.nextDeadline())
     consider(admin.nextDeadline)
     consider(service.nextDeadline)
@@ -211,4 +213,9 @@ enum DriverLimits {
   static let readBytesMax = 16_384
   /// Reads of one connection in one turn.
   static let readsPerTurnMax = 4
+  /// How long a peer may take to end a connection that our side has ended, how much it may still say,
+  /// and how many such connections there are.
+  static let lingerMax = Interval.seconds(1)
+  static let lingerBytesMax = 262_144
+  static let lingeringMax = 4
 }

@@ -1,5 +1,6 @@
 import NetworkingCore
 import Platform
+import Primitives
 
 /// One connection to an upstream, and what the loop knows of it.
 final class UpstreamLink {
@@ -10,6 +11,9 @@ final class UpstreamLink {
   var registration: Registration?
   /// The last write left something behind.
   var hasOutput = false
+  /// Our side has ended, the peer's may still talk: how long, and how much of it was dropped.
+  var lingerEnd: Instant?
+  var bytesDiscarded = 0
 
   init(id: ConnectionID, number: UInt32, transport: Transport) {
     self.id = id
