@@ -1,3 +1,4 @@
+import Gateway
 import NetworkingCore
 import Platform
 import Primitives

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from attacks import ATTACKS
-from hostile import HostileServer
+from hostile import FRAME_SIZE, WINDOW_UPDATE, Attack, HostileServer, frame, word
 from spoke import program
 from waiting import holds_for, wait_until
 
@@ -105,3 +105,52 @@ def test_a_hostile_server_gets_its_answer_and_costs_nothing(make_hostile, make_u
     bodies = [request.body for request in sane.whole()]
     assert list(dict.fromkeys(bodies)) == attack.records
     assert spoke.stat("spoke.stream.state.backlog_records") == 0
+
+
+def test_a_peer_that_talks_on_hears_the_go_away_and_is_not_reset(make_hostile, make_line):
+    """A close with unread input resets the connection: the peer would be told nothing, or in the middle of a word."""
+    heard = []
+
+    def talk(visitor):
+        # Sixteen bytes of WINDOW_UPDATE are a FRAME_SIZE_ERROR; what follows is never looked at.
+        visitor.send(frame(WINDOW_UPDATE, 0, 0, bytes(16)) + bytes(100_000))
+        visitor.socket.settimeout(20)
+        try:
+            while chunk := visitor.socket.recv(4096):
+                heard.append(chunk)
+            # Our own side still stands: nothing that is sent now is answered by a reset.
+            visitor.send(bytes(50_000))
+            heard.append(b"END")
+        except OSError as error:
+            heard.append(repr(error).encode())
+
+    line = make_line(make_hostile(Attack(talk, at_once=True, reads=False)))
+    spoke = line.spoke
+    line.publish(b"{}")
+    wait_until(lambda: heard[-1:] == [b"END"], lambda: f"{b''.join(heard)}\n{spoke.log[-1500:]}", 20)
+    said = b"".join(heard)
+    assert (b"\x07\x00\x00\x00\x00\x00" in said) and word(FRAME_SIZE) in said, said
+
+
+def test_a_peer_that_never_ends_is_left_after_a_second(make_hostile, make_line):
+    """It has bounded patience, and takes a bounded amount."""
+    ended = []
+
+    def talk(visitor):
+        visitor.send(frame(WINDOW_UPDATE, 0, 0, bytes(16)))
+        sent = 0
+        try:
+            while visitor.alive:
+                visitor.socket.sendall(bytes(4096))
+                sent += 4096
+                visitor.wait(0.01)
+        except OSError:
+            ended.append(sent)
+            raise
+
+    line = make_line(make_hostile(Attack(talk, at_once=True, reads=False)))
+    spoke = line.spoke
+    line.publish(b"{}")
+    wait_until(lambda: ended, lambda: spoke.log[-1500:], 20)
+    assert ended[0] < 4 << 20
+    wait_until(lambda: len(os.listdir(f"/proc/{spoke.process.pid}/fd")) < 40, "no descriptor stays", 20)
