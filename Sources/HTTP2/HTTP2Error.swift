@@ -1,3 +1,5 @@
+import Primitives
+
 /// Why a connection is over.
 public struct HTTP2Error: Error, Equatable, Sendable {
   /// Who ended it.

@@ -1,3 +1,5 @@
+import Primitives
+
 /// An error code on the wire (RFC 9113 §7). A struct, because a peer may send codes that nobody has
 /// registered, and those mean nothing more than "some error".
 public struct HTTP2ErrorCode: Hashable, Sendable {

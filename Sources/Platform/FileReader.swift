@@ -57,7 +57,7 @@ public enum FileReader {
     if answer < 0 {
       throw FileError(path: directory, reason: SystemError("readdir", -answer).reason)
     }
-    names.sort { ByteString.precedes($0, $1) }
+    names.heapSort { ByteString.precedes($0, $1) }
     return names
   }
 }

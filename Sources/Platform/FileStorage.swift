@@ -196,7 +196,7 @@ public final class FileStorage {
       if let number = leadingNumber(name) { entries.append((number, name)) }
     }
     try succeed(answer)
-    entries.sort { $0.number > $1.number }
+    entries.heapSort { $0.number > $1.number }
     while entries.count > count {
       let oldest = entries.removeLast()
       try succeed(oldest.name.withCString { spoke_unlink_at(place, $0) })

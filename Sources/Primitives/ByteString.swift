@@ -5,7 +5,9 @@ public struct ByteString: Hashable, Sendable, ExpressibleByStringLiteral {
 
   public init() { bytes = [] }
   public init(_ bytes: [UInt8]) { self.bytes = bytes }
+  @inline(never)
   public init(_ text: String) { bytes = Array(text.utf8) }
+  @inline(never)
   public init(stringLiteral value: String) { bytes = Array(value.utf8) }
   /// The bytes of a constant.
   public init(_ text: StaticString) {
@@ -21,14 +23,18 @@ public struct ByteString: Hashable, Sendable, ExpressibleByStringLiteral {
   public var isEmpty: Bool { bytes.isEmpty }
 
   /// The text for a message or a log line; bytes that are not UTF-8 become U+FFFD.
-  public var description: String { String(decoding: bytes, as: UTF8.self) }
+  public var description: String {
+    @inline(never) get { String(decoding: bytes, as: UTF8.self) }
+  }
 
   /// The bytes of `left`, then those of `right`.
+  @inline(never)
   public static func + (left: ByteString, right: ByteString) -> ByteString {
     ByteString(left.bytes + right.bytes)
   }
 
   /// Byte-wise lexicographic order, for stable listings.
+  @inline(never)
   public static func precedes(_ left: ByteString, _ right: ByteString) -> Bool {
     left.bytes.lexicographicallyPrecedes(right.bytes)
   }
@@ -60,6 +66,7 @@ extension Array where Element == UInt8 {
   }
 
   /// Appends text as UTF-8.
+  @inline(never)
   public mutating func append(_ text: String) {
     append(contentsOf: text.utf8)
   }

@@ -11,6 +11,8 @@
 ///     json.endArray()
 ///     json.endObject()
 ///     send(json.bytes)          // {"name":"state","sizes":[1]}
+///
+/// Its pieces are kept out of line: pages and reports call them at hundreds of places.
 public struct JSONWriter: Sendable {
   /// What has been written: a whole text once everything that was opened is closed.
   public private(set) var bytes: [UInt8] = []
@@ -29,6 +31,7 @@ public struct JSONWriter: Sendable {
   public init() {}
 
   /// Starts a new text in the same storage.
+  @inline(never)
   public mutating func removeAll() {
     bytes.removeAll(keepingCapacity: true)
     depth = 0
@@ -40,18 +43,23 @@ public struct JSONWriter: Sendable {
   public var isComplete: Bool { depth == 0 && needsComma }
 
   /// Opens an object.
+  @inline(never)
   public mutating func beginObject() { open(UInt8(ascii: "{"), isObject: true) }
 
   /// Closes the object that was opened last.
+  @inline(never)
   public mutating func endObject() { close(UInt8(ascii: "}"), isObject: true) }
 
   /// Opens an array.
+  @inline(never)
   public mutating func beginArray() { open(UInt8(ascii: "["), isObject: false) }
 
   /// Closes the array that was opened last.
+  @inline(never)
   public mutating func endArray() { close(UInt8(ascii: "]"), isObject: false) }
 
   /// The name of the next value.
+  @inline(never)
   public mutating func key(_ name: ByteString) {
     precondition(isInObject && !hasKey, "JSONWriter: a key outside of an object")
     if needsComma { bytes.append(UInt8(ascii: ",")) }
@@ -61,21 +69,25 @@ public struct JSONWriter: Sendable {
   }
 
   /// A string; what is not UTF-8 in it becomes U+FFFD: JSON has no way to say raw bytes.
+  @inline(never)
   public mutating func string(_ value: ByteString) { string(value.bytes.span) }
 
   /// A string; what is not UTF-8 in it becomes U+FFFD: JSON has no way to say raw bytes.
+  @inline(never)
   public mutating func string(_ value: Span<UInt8>) {
     prepare()
     quote(value)
   }
 
   /// A number. One above 2⁵³ is exact here; a reader that keeps doubles rounds it.
+  @inline(never)
   public mutating func number(_ value: UInt64) {
     prepare()
     bytes.append(decimal: value)
   }
 
   /// A number, which may be negative.
+  @inline(never)
   public mutating func number(_ value: Int64) {
     prepare()
     if value < 0 { bytes.append(UInt8(ascii: "-")) }
@@ -83,36 +95,42 @@ public struct JSONWriter: Sendable {
   }
 
   /// `true` or `false`.
+  @inline(never)
   public mutating func bool(_ value: Bool) {
     prepare()
     if value { bytes.append(text: "true") } else { bytes.append(text: "false") }
   }
 
   /// `null`.
+  @inline(never)
   public mutating func null() {
     prepare()
     bytes.append(text: "null")
   }
 
   /// A value that is JSON already, for which the caller vouches.
+  @inline(never)
   public mutating func raw(_ json: Span<UInt8>) {
     prepare()
     bytes.append(contentsOf: json)
   }
 
   /// A key and a string.
+  @inline(never)
   public mutating func member(_ name: ByteString, _ value: ByteString) {
     key(name)
     string(value)
   }
 
   /// A key and a number.
+  @inline(never)
   public mutating func member(_ name: ByteString, _ value: UInt64) {
     key(name)
     number(value)
   }
 
   /// A key and a truth.
+  @inline(never)
   public mutating func member(_ name: ByteString, _ value: Bool) {
     key(name)
     bool(value)
@@ -120,6 +138,7 @@ public struct JSONWriter: Sendable {
 
   private var isInObject: Bool { objects >> UInt64(depth) & 1 == 1 && depth > 0 }
 
+  @inline(never)
   private mutating func open(_ bracket: UInt8, isObject: Bool) {
     precondition(depth < Self.depthMax, "JSONWriter: too deep")
     prepare()
@@ -130,6 +149,7 @@ public struct JSONWriter: Sendable {
     needsComma = false
   }
 
+  @inline(never)
   private mutating func close(_ bracket: UInt8, isObject: Bool) {
     precondition(
       depth > 0 && isInObject == isObject && !hasKey, "JSONWriter: a close without its open")
@@ -139,6 +159,7 @@ public struct JSONWriter: Sendable {
   }
 
   /// What stands before a value: the comma of an array. In an object the key has written it.
+  @inline(never)
   private mutating func prepare() {
     precondition(isInObject == hasKey, "JSONWriter: a value without its key")
     precondition(depth > 0 || !needsComma, "JSONWriter: a second text")

@@ -1,5 +1,6 @@
 extension Array where Element == UInt8 {
   /// Appends a number in decimal digits, without a `String` in between.
+  @inline(never)
   public mutating func append(decimal number: UInt64) {
     var divisor: UInt64 = 1
     while number / divisor >= 10 { divisor *= 10 }
@@ -10,6 +11,7 @@ extension Array where Element == UInt8 {
   }
 
   /// Appends a constant's bytes.
+  @inline(never)
   public mutating func append(text: StaticString) {
     let buffer = unsafe UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
     unsafe append(contentsOf: buffer.span)

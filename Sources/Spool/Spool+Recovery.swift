@@ -171,7 +171,7 @@ extension Spool where Storage: ~Copyable {
         numbers.append(number)
       }
     }
-    numbers.sort()
+    numbers.heapSort { $0 < $1 }
     var isTorn = false
     for number in numbers {
       logs[logClass].nextNumber = max(logs[logClass].nextNumber, number + 1)

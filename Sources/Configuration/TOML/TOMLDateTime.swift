@@ -1,3 +1,5 @@
+import Primitives
+
 extension TOMLDateTime {
   /// `1979-…` or `07:…`: decides between a date or time and a number.
   static func looksLike(_ text: [UInt8]) -> Bool {

@@ -1,3 +1,5 @@
+import Primitives
+
 /// UTF-8 (RFC 3629 §4), checked once for the whole file before anything else looks at it.
 extension TOMLParser {
   /// Reports the first wrong byte of each line; false: there was one, and nothing is parsed.

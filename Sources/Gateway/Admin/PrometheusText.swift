@@ -34,7 +34,7 @@ enum PrometheusText {
     for entry in statistics.entries {
       samples.append(sample(statistics.bytes.span.extracting(entry.name), entry))
     }
-    samples.sort { left, right in
+    samples.heapSort { left, right in
       if left.metric == right.metric { return precedes(left.labels.span, right.labels.span) }
       return precedes(left.metric.span, right.metric.span)
     }

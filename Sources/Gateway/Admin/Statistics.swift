@@ -52,7 +52,7 @@ public struct Statistics: Sendable {
   /// Byte-wise by name.
   mutating func sort() {
     let names = bytes
-    entries.sort { left, right in
+    entries.heapSort { left, right in
       precedes(names.span.extracting(left.name), names.span.extracting(right.name))
     }
   }
