@@ -6,6 +6,7 @@ extension DefaultStringInterpolation {
   @inline(never)
   public mutating func appendLiteral(_ literal: String) { write(literal) }
 
+  /// The text as it is.
   @inline(never)
   public mutating func appendInterpolation(_ text: String) { write(text) }
 
@@ -13,6 +14,7 @@ extension DefaultStringInterpolation {
   @inline(never)
   public mutating func appendInterpolation(_ text: ByteString) { write(text.description) }
 
+  /// In decimal, as every number below.
   @inline(never)
   public mutating func appendInterpolation(_ number: UInt64) {
     var digits: [UInt8] = []
@@ -20,15 +22,21 @@ extension DefaultStringInterpolation {
     write(String(decoding: digits, as: UTF8.self))
   }
 
+  /// In decimal, with a minus sign before a negative number.
   @inline(never)
   public mutating func appendInterpolation(_ number: Int64) {
     if number < 0 { write("-") }
     appendInterpolation(number.magnitude)
   }
 
+  /// In decimal.
   public mutating func appendInterpolation(_ number: Int) { appendInterpolation(Int64(number)) }
+  /// In decimal.
   public mutating func appendInterpolation(_ number: Int32) { appendInterpolation(Int64(number)) }
+  /// In decimal.
   public mutating func appendInterpolation(_ number: UInt8) { appendInterpolation(UInt64(number)) }
+  /// In decimal.
   public mutating func appendInterpolation(_ number: UInt16) { appendInterpolation(UInt64(number)) }
+  /// In decimal.
   public mutating func appendInterpolation(_ number: UInt32) { appendInterpolation(UInt64(number)) }
 }
