@@ -68,6 +68,7 @@ def test_a_stopped_daemons_spool_is_listed_dumped_and_whole(full):
 
 
 def test_a_running_daemons_spool_is_looked_at_and_left_alone(full):
+    wait_until(lambda: len(dumped(tool(full, "dump", "state"))) == len(RECORDS), "the last ones are on disk")
     assert [payload(r) for r in dumped(tool(full, "dump", "state"))] == RECORDS
     tool(full, "verify")
     for arguments in (("repair",), ("drain", "--export")):
