@@ -6,21 +6,33 @@ import Spool
 
 /// How the configuration becomes what each room wants to know.
 extension Configuration {
+  /// The hosts that streams name, in the streams' order.
   var directTargets: [DirectTarget] {
-    streams.map { stream in
-      let target = stream.target
-      let context = target.tls.map { UInt16($0) }
-      return DirectTarget(
-        host: target.host, port: target.port,
-        security: target.isTLS ? .tls(context: context, serverName: target.host) : .plain)
+    var targets: [DirectTarget] = []
+    for stream in streams {
+      if case .host(let host) = stream.target { targets.append(host.directTarget) }
     }
+    return targets
   }
 
-  /// A static target is a policy with one cluster: a control plane only replaces the snapshot.
+  /// A static target is a policy with one cluster: a control plane adds to the snapshot.
   var directSnapshot: PolicySnapshot { PolicySnapshot.direct(targets: directTargets) }
 
   /// The listener of each stream, in the streams' order.
-  var listenerNames: [ByteString] { PolicySnapshot.directNames(targets: directTargets) }
+  var listenerNames: [ByteString] {
+    let direct = PolicySnapshot.directNames(targets: directTargets)
+    var next = 0
+    var names: [ByteString] = []
+    for stream in streams {
+      switch stream.target {
+      case .listener(let name): names.append(name)
+      case .host:
+        names.append(direct[next])
+        next += 1
+      }
+    }
+    return names
+  }
 
   var spoolStreams: [SpoolStream] {
     streams.map { stream in
@@ -29,6 +41,15 @@ extension Configuration {
         durability: stream.durability == .sync ? .sync : .spill, ttl: stream.ttl,
         isLiveFirst: stream.order == .liveFirst && stream.durability != .memory)
     }
+  }
+}
+
+extension HostConfiguration {
+  var directTarget: DirectTarget {
+    let context = tls.map { UInt16($0) }
+    return DirectTarget(
+      host: host, port: port,
+      security: isTLS ? .tls(context: context, serverName: host) : .plain)
   }
 }
 
