@@ -6,6 +6,8 @@ struct Options {
     case status
     case get(ByteString)
     case check(ByteString)
+    case resources
+    case route(RouteQuestion)
     case help
     case version
   }
@@ -18,6 +20,7 @@ struct Options {
   var json = false
 
   private var file: ByteString?
+  private var question = RouteQuestion()
 
   /// `arguments` without the program's own name. Options may stand anywhere.
   init(_ arguments: [ByteString]) throws(UsageError) {
@@ -38,6 +41,8 @@ struct Options {
         socket = value
       } else if let value = try Self.value("--config", argument, arguments, &index) {
         file = value
+      } else if try question.take(argument, arguments, &index) {
+        continue
       } else if argument.hasPrefix("-"), argument.count > 1 {
         throw UsageError("unknown option '\(argument.description)'")
       } else {
@@ -49,12 +54,12 @@ struct Options {
     } else if isVersion {
       command = .version
     } else {
-      command = try Self.command(words, json: json, file: file)
+      command = try Self.command(words, json: json, file: file, question)
     }
   }
 
   /// The value of `--name VALUE` or `--name=VALUE`; nil when `argument` is another one.
-  private static func value(
+  static func value(
     _ name: ByteString, _ argument: ByteString, _ arguments: [ByteString], _ index: inout Int
   ) throws(UsageError) -> ByteString? {
     var value = ByteString()
@@ -71,9 +76,12 @@ struct Options {
   }
 
   private static func command(
-    _ words: [ByteString], json: Bool, file: ByteString?
+    _ words: [ByteString], json: Bool, file: ByteString?, _ question: RouteQuestion
   ) throws(UsageError) -> Command {
     guard let name = words.first else { throw UsageError("a command is missing") }
+    if question != RouteQuestion(), name != "route" {
+      throw UsageError("--authority, --path, --header, --method and --listener belong to 'route'")
+    }
     let isStats = name == "stats"
     let isGet = name == "get"
     let isCheck = name == "check"
@@ -82,6 +90,8 @@ struct Options {
     }
     if file != nil, name != "check" { throw UsageError("--config belongs to 'check'") }
     if name == "status" { return .status }
+    if name == "xds" { return .resources }
+    if name == "route" { return .route(try question.checked()) }
     if name == "memory" { return .get("/memory") }
     if isCheck {
       return .check(file ?? (words.count == 2 ? words[1] : defaultFile))
@@ -104,7 +114,7 @@ struct Options {
   }
 
   /// RFC 3986 §2.3: all but the unreserved characters.
-  private static func percentEncoded(_ text: ByteString) -> ByteString {
+  static func percentEncoded(_ text: ByteString) -> ByteString {
     var bytes: [UInt8] = []
     for byte in text.bytes {
       switch byte {
@@ -123,6 +133,9 @@ struct Options {
   static let help = """
     Usage: spokectl [--socket PATH] [--json] status
            spokectl [--socket PATH] [--json] stats [FILTER]
+           spokectl [--socket PATH] [--json] xds
+           spokectl [--socket PATH] [--json] route --authority NAME --path PATH [--method NAME]
+                    [--header NAME=VALUE]... [--listener NAME]
            spokectl [--socket PATH] memory
            spokectl [--socket PATH] get PATH
            spokectl check [--config FILE]
@@ -130,6 +143,9 @@ struct Options {
 
       status         what the daemon does: ports, broker, streams, spool
       stats          all statistics, or those in whose names FILTER is found (. .* ^ $ |)
+      xds            every resource of the control plane: version, state, source, last error
+      route          which listener, route, cluster and endpoints a request takes now, and why
+                     others do not match
       memory         every pool of memory: its limit, its use, its highest use
       get            any page of the admin endpoint, such as /ready
       check          validate a configuration as the daemon would
