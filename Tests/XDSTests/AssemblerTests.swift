@@ -147,7 +147,10 @@ struct AssemblerTests {
     var random = SplitMix64(seed: 1)
     let decision = world.assembler.snapshot.route(
       listener: "l", head: PlainHead(path: "/b"), using: &random)
-    #expect(decision == .noCluster(status: 503, name: "b"))
+    guard case .noCluster(503, _) = decision else {
+      Issue.record("\(decision)")
+      return
+    }
   }
 
   @Test("31: while the control plane is away, what works is not given up for what is not whole")
@@ -160,7 +163,8 @@ struct AssemblerTests {
     #expect(world.routed() == ["a"] && world.ports("a") == [1])
   }
 
-  @Test("32: a cluster that is deleted is gone at once, and its endpoints are not asked for any more")
+  @Test(
+    "32: a cluster that is deleted is gone at once, and its endpoints are not asked for any more")
   func deletedCluster() throws {
     let world = AssemblerWorld()
     try world.begin()

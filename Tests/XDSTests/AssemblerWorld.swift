@@ -19,7 +19,8 @@ final class AssemblerWorld {
 
   init(
     listeners: [String] = ["l"], layers: [String] = [], hasServers: Bool = true,
-    transport: DiscoveryTransport = .stateOfTheWorld, _ change: (inout AssemblerSettings) -> Void = { _ in },
+    transport: DiscoveryTransport = .stateOfTheWorld,
+    _ change: (inout AssemblerSettings) -> Void = { _ in },
     client changeClient: (inout DiscoverySettings) -> Void = { _ in }
   ) {
     var discovery = DiscoverySettings()

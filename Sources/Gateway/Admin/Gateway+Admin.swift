@@ -42,6 +42,8 @@ extension Gateway where Storage: ~Copyable {
     if path == "/serial" { return serialPage() }
     if path == "/mqtt" { return mqttPage() }
     if path == "/spool" { return spoolPage() }
+    if path == "/config_dump" { return configDumpPage() }
+    if path == "/runtime" { return runtimePage() }
     return nil
   }
 }

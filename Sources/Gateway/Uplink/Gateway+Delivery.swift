@@ -7,6 +7,7 @@ import Spool
 
 extension Gateway where Storage: ~Copyable {
   mutating func finish(_ result: RequestResult, clocks: Clocks) {
+    guard result.token & Self.callToken == 0 else { return finishCall(result, clocks: clocks) }
     let index = Int(result.token)
     guard index < uplinks.count, let slot = uplinks[index].slot(of: result.id) else { return }
     let isCall = configuration.streams[index].encoding == .grpc

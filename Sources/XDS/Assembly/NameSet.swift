@@ -15,6 +15,10 @@ struct NameSet: Equatable, Sendable {
     names.insert(name, at: place)
   }
 
+  mutating func insert(_ name: ByteString?) {
+    if let name { insert(name) }
+  }
+
   mutating func insert(_ list: [ByteString]) {
     for name in list { insert(name) }
   }

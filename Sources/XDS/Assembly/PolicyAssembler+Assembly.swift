@@ -12,11 +12,13 @@ extension PolicyAssembler {
     case absent
   }
 
-  /// A listener with the routes that belong to it, as they came last.
+  /// A listener as it came last.
   private struct Candidate {
     let resource: ListenerResource
-    let routes: RouteConfiguration
+    /// Nil: the routes stand in the listener.
     let routesName: ByteString?
+    /// Nil: they are not there.
+    let routes: RouteConfiguration?
     let clusters: [ByteString]
   }
 
@@ -24,63 +26,62 @@ extension PolicyAssembler {
   mutating func assemble(now: Instant) {
     isStale = false
     decoded.keep { client.store.entry($0, $1)?.hasValue == true }
-    var wanted = WantedNames()
-    wanted[.listener].insert(settings.listeners)
-    wanted[.runtime].insert(settings.runtimeLayers)
+    listeners.removeAll { !settings.listeners.contains($0.listener.name) }
     var candidates: [Candidate] = []
-    for name in wanted[.listener].names {
-      if let candidate = candidate(name, &wanted) { candidates.append(candidate) }
-      if let held = listenerInForce(name) { wanted.insert(listeners[held]) }
+    for name in settings.listeners {
+      if let candidate = candidate(name) { candidates.append(candidate) }
     }
-    listeners.removeAll { !wanted[.listener].contains($0.listener.name) }
-    for name in wanted[.cluster].names { refresh(name) }
+    for name in clusterNames(candidates).names { refresh(name) }
     for candidate in candidates { promote(candidate, now: now) }
     forgetBeginnings(candidates)
-    forgetClusters(candidates)
+    let needed = clusterNames(candidates)
+    clusters.removeAll { !needed.contains($0.cluster.name) }
     expected = NameSet()
     for candidate in candidates { expected.insert(candidate.clusters) }
-    subscribe(&wanted)
+    subscribe(candidates, needed)
     publish()
+  }
+
+  /// The clusters of what is in force and of what came last.
+  private func clusterNames(_ candidates: [Candidate]) -> NameSet {
+    var names = NameSet()
+    for listener in listeners { names.insert(listener.clusters) }
+    for candidate in candidates { names.insert(candidate.clusters) }
+    return names
   }
 
   // MARK: Listeners
 
-  /// The newest form of a listener; nil: it, or its routes, are not there. One that does not exist goes
-  /// out of force.
-  private mutating func candidate(_ name: ByteString, _ wanted: inout WantedNames) -> Candidate? {
+  /// The newest form of a listener; nil: there is none. One that does not exist, or whose routes do
+  /// not, goes out of force.
+  private mutating func candidate(_ name: ByteString) -> Candidate? {
     guard let resource = decoded.listener(name) else {
       if doesNotExist(.listener, name) { dropListener(name) }
       return nil
     }
-    let routes: RouteConfiguration
     var routesName: ByteString?
+    var routes: RouteConfiguration?
     switch resource.source {
     case .inline(let own): routes = own
-    case .named(let name):
-      wanted[.routeConfiguration].insert(name)
-      guard let found = decoded.routeConfiguration(name) else {
-        if doesNotExist(.routeConfiguration, name) { dropListener(resource.name) }
-        return nil
-      }
-      routes = found
-      routesName = name
+    case .named(let named):
+      routesName = named
+      routes = decoded.routeConfiguration(named)
+      if routes == nil, doesNotExist(.routeConfiguration, named) { dropListener(name) }
     }
     var clusters = NameSet()
-    clusters.insert(routes.clusterNames)
-    for header in routes.clusterHeaders {
+    clusters.insert(routes?.clusterNames ?? [])
+    for header in routes?.clusterHeaders ?? [] {
       for known in settings.headerClusters
       where known.listener == name && known.header == header {
         clusters.insert(known.value)
       }
     }
-    for cluster in clusters.names where !settings.reservedClusters.contains(cluster) {
-      wanted[.cluster].insert(cluster)
-    }
     return Candidate(
-      resource: resource, routes: routes, routesName: routesName, clusters: clusters.names)
+      resource: resource, routesName: routesName, routes: routes, clusters: clusters.names)
   }
 
   private mutating func promote(_ candidate: Candidate, now: Instant) {
+    guard let routes = candidate.routes else { return }
     let name = candidate.resource.name
     let held = listenerInForce(name)
     var isComplete = true
@@ -94,7 +95,7 @@ extension PolicyAssembler {
       counters.incomplete += 1
     }
     let inForce = ListenerInForce(
-      listener: candidate.resource.listener(routes: candidate.routes),
+      listener: candidate.resource.listener(routes: routes),
       routesName: candidate.routesName, clusters: candidate.clusters)
     if let held {
       listeners[held] = inForce
@@ -116,7 +117,7 @@ extension PolicyAssembler {
 
   private mutating func forgetBeginnings(_ candidates: [Candidate]) {
     beginnings.removeAll { beginning in
-      !candidates.contains { $0.resource.name == beginning.name }
+      !candidates.contains { $0.resource.name == beginning.name && $0.routes != nil }
     }
   }
 
@@ -170,14 +171,6 @@ extension PolicyAssembler {
     return state == .ready ? .awaited : state
   }
 
-  /// Clusters that neither what is in force nor what is on its way refers to.
-  private mutating func forgetClusters(_ candidates: [Candidate]) {
-    var needed = NameSet()
-    for listener in listeners { needed.insert(listener.clusters) }
-    for candidate in candidates { needed.insert(candidate.clusters) }
-    clusters.removeAll { !needed.contains($0.cluster.name) }
-  }
-
   // MARK: Resources
 
   private func state(_ type: ResourceType, _ name: ByteString) -> Readiness {
@@ -193,15 +186,21 @@ extension PolicyAssembler {
     client.store.entry(type, name)?.state == .doesNotExist
   }
 
-  /// Endpoints and secrets of what is in force and of what is to come.
-  private mutating func subscribe(_ wanted: inout WantedNames) {
-    for name in wanted[.cluster].names {
+  /// Subscribes to what is in force and to what came last, with all that they refer to.
+  private mutating func subscribe(_ candidates: [Candidate], _ needed: NameSet) {
+    var wanted = WantedNames()
+    wanted[.listener].insert(settings.listeners)
+    wanted[.runtime].insert(settings.runtimeLayers)
+    for listener in listeners { wanted[.routeConfiguration].insert(listener.routesName) }
+    for candidate in candidates { wanted[.routeConfiguration].insert(candidate.routesName) }
+    for name in needed.names where !settings.reservedClusters.contains(name) {
+      wanted[.cluster].insert(name)
       guard let resource = decoded.cluster(name) else { continue }
-      if let endpoints = resource.endpointsName { wanted[.endpoints].insert(endpoints) }
+      wanted[.endpoints].insert(resource.endpointsName)
       wanted[.secret].insert(resource.secretNames)
     }
     for cluster in clusters {
-      if let endpoints = cluster.endpointsName { wanted[.endpoints].insert(endpoints) }
+      wanted[.endpoints].insert(cluster.endpointsName)
       wanted[.secret].insert(cluster.secretNames)
     }
     for raw in 0..<UInt8(ResourceType.count) {
@@ -226,12 +225,5 @@ extension PolicyAssembler {
     snapshot = next
     counters.snapshots += 1
     notices.append(.apply)
-  }
-}
-
-extension WantedNames {
-  mutating func insert(_ listener: PolicyAssembler.ListenerInForce) {
-    if let routes = listener.routesName { self[.routeConfiguration].insert(routes) }
-    self[.cluster].insert(listener.clusters)
   }
 }

@@ -61,11 +61,22 @@ public struct PolicyAssembler: Sendable {
     if hasServers { client.start() }
   }
 
+  /// Waits no longer for a server: the network has changed.
+  public mutating func retryNow() { client.retryNow() }
+
   /// Other listeners, layers or reserved names.
   public mutating func change(_ settings: AssemblerSettings) {
     guard settings != self.settings else { return }
     self.settings = settings
     isStale = true
+  }
+
+  /// Begins with what another one had in force, until there is something newer.
+  public mutating func inherit(_ other: PolicyAssembler) {
+    listeners = other.listeners
+    clusters = other.clusters
+    snapshot = other.snapshot
+    counters = other.counters
   }
 
   /// When `handleTimeout` has something to do.
@@ -98,8 +109,7 @@ public struct PolicyAssembler: Sendable {
       while let action = client.nextAction(now: now) {
         if let action = take(action, now: now) { return action }
       }
-      guard isStale else { return nil }
-      assemble(now: now)
+      if isStale { assemble(now: now) } else if notices.isEmpty { return nil }
     }
   }
 
