@@ -13,7 +13,8 @@ public struct NetworkingCore: Sendable {
   var snapshot = PolicySnapshot()
   /// The slot of each cluster of the snapshot; -1: there was no room for it.
   var clusterSlots: [Int] = []
-  var clusters: [ClusterSlot]
+  /// At most `CoreLimits.clustersMax`.
+  var clusters: [ClusterSlot] = []
   var connections: [ConnectionSlot]
   var requests: [RequestSlot]
 
@@ -31,7 +32,10 @@ public struct NetworkingCore: Sendable {
   var wall: WallTime?
   var wallRead = Instant(nanoseconds: 0)
   var lastEndpoint: UInt32 = 0
+  var lastResolution: UInt32 = 0
   var hasActions = false
+  /// A lookup waits for the driver.
+  var wantsLookups = false
   /// A request waits for a place in the table of connections.
   var wantsConnectionSlot = false
 
@@ -47,9 +51,9 @@ public struct NetworkingCore: Sendable {
   public init(limits: CoreLimits = CoreLimits(), seed: UInt64) {
     precondition(
       limits.connectionsMax > 0 && limits.requestsMax > 0 && limits.clustersMax > 0
-        && limits.addressesMax > 0, "NetworkingCore: a limit of 0 would serve nobody")
+        && limits.addressesMax > 0 && limits.endpointsMax > 0,
+      "NetworkingCore: a limit of 0 would serve nobody")
     self.limits = limits
-    clusters = [ClusterSlot](repeating: ClusterSlot(), count: limits.clustersMax)
     connections = [ConnectionSlot](repeating: ConnectionSlot(), count: limits.connectionsMax)
     requests = [RequestSlot](repeating: RequestSlot(), count: limits.requestsMax)
     deadlines = [Instant](repeating: .never, count: limits.requestsMax)
@@ -112,6 +116,10 @@ public struct NetworkingCore: Sendable {
       guard cluster >= 0 else {
         let name = snapshot.clusters[routed.cluster].name
         end(slot, .noCluster, "cluster_not_found: no room for \(name.description)")
+        return
+      }
+      if let category = drawDrop(cluster) {
+        end(slot, .dropped, "drop_overload: \(category.description)")
         return
       }
       requests[slot].fill(

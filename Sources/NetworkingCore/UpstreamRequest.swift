@@ -77,6 +77,9 @@ public enum FailureReason: UInt8, Equatable, Sendable {
   case noCluster
   /// The cluster has no endpoint: the control plane gave none.
   case noHealthyUpstream
+  /// The control plane wants a share of the requests dropped (Envoy: 503 with
+  /// `x-envoy-drop-overload`). Not retried.
+  case dropped
   /// The cluster's name could not be resolved, now or before.
   case resolutionFailed
   /// A circuit breaker, or a limit of the core.
