@@ -9,6 +9,7 @@ extension Gateway where Storage: ~Copyable {
   ) -> AdminPage {
     let path = request.path
     if path == "/ready" { return readyPage() }
+    if path == "/clusters" { return clustersPage(request) }
     if path == "/stats" || path == "/stats/prometheus" { return statisticsPage(request) }
     if path == "/certs" {
       let body = CertificatesPage.body(certificates(), wall: clocks.wall)
