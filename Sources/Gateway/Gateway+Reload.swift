@@ -4,6 +4,7 @@ import NetworkingCore
 import Policy
 import Primitives
 import Spool
+import XDS
 
 /// SIGHUP: another configuration, while everything that is stored stays what it is.
 extension Gateway where Storage: ~Copyable {

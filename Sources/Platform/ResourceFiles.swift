@@ -6,9 +6,9 @@ public enum ResourceFiles {
   /// One file of an operator, and all of them together at most this often.
   static let bytesMax = 1 << 20
   static let filesMax = 64
-  static let cacheName = "resources"
-  static let newName = "resources.new"
-  static let corruptName = "resources.corrupt"
+  static let cacheName: ByteString = "resources"
+  static let newName: ByteString = "resources.new"
+  static let corruptName: ByteString = "resources.corrupt"
 
   /// The `*.pb` files of a directory in the order of their names.
   public static func read(
@@ -26,8 +26,8 @@ public enum ResourceFiles {
   public static func readCache(
     in directory: ByteString, limit: Int
   ) throws(FileError) -> [UInt8]? {
-    let path = directory + "/" + ByteString(cacheName)
-    let isThere = try FileReader.names(in: directory, suffix: "s").contains(ByteString(cacheName))
+    let path = directory + "/" + cacheName
+    let isThere = try FileReader.names(in: directory, suffix: "s").contains(cacheName)
     return isThere ? try FileReader.contents(of: path, limit: limit) : nil
   }
 
@@ -36,7 +36,7 @@ public enum ResourceFiles {
   public static func writeCache(_ bytes: [UInt8], in directory: ByteString) throws(FileError) {
     _ = directory.withCString { spoke_create_directory($0, 0o700) }
     let folder = try open(directory)
-    let opened = spoke_open_at(folder.raw, newName, 1, 0)
+    let opened = newName.withCString { spoke_open_at(folder.raw, $0, 1, 0) }
     try check(opened, directory, "open")
     let file = FileDescriptor(owning: opened)
     try check(spoke_truncate(file.raw, 0), directory, "truncate")
@@ -45,17 +45,23 @@ public enum ResourceFiles {
     }
     try check(written, directory, "write")
     try check(spoke_sync(file.raw), directory, "sync")
-    try check(
-      spoke_rename_at(folder.raw, newName, folder.raw, cacheName), directory, "rename")
-    try check(spoke_sync(folder.raw), directory, "sync")
+    try rename(newName, cacheName, folder.raw, directory)
   }
 
   /// Keeps a file that cannot be used out of the way, for whoever wants to look at it.
   public static func setCacheAside(in directory: ByteString) throws(FileError) {
     let folder = try open(directory)
-    try check(
-      spoke_rename_at(folder.raw, cacheName, folder.raw, corruptName), directory, "rename")
-    try check(spoke_sync(folder.raw), directory, "sync")
+    try rename(cacheName, corruptName, folder.raw, directory)
+  }
+
+  private static func rename(
+    _ from: ByteString, _ to: ByteString, _ folder: Int32, _ directory: ByteString
+  ) throws(FileError) {
+    let answer = from.withCString { from in
+      to.withCString { spoke_rename_at(folder, from, folder, $0) }
+    }
+    try check(answer, directory, "rename")
+    try check(spoke_sync(folder), directory, "sync")
   }
 
   private static func open(_ directory: ByteString) throws(FileError) -> FileDescriptor {

@@ -72,7 +72,7 @@ extension SchemaReader {
         "'target' in [[stream]] must be xds:/// and the listener's name, 1 to \(limit) visible "
           + "ASCII characters, found \(quoted(text))")
     }
-    listenerTargets.append((name, node))
+    listenerTargets.append((name: name, node: node))
     return .listener(name)
   }
 
@@ -177,7 +177,7 @@ extension SchemaReader {
       reportKind(table, key, node, "an array of strings")
       return nil
     }
-    var found: [(ByteString, Int)] = []
+    var found: [(text: ByteString, node: Int)] = []
     for element in tree.children(of: node) {
       guard case .string(let text) = tree[element].value, !text.isEmpty,
         text.count <= ConfigurationLimits.listenerNameBytesMax
@@ -189,7 +189,7 @@ extension SchemaReader {
         report(element, "more than \(limit) in \(quoted(key)) of \(table.label)")
         break
       }
-      found.append((text, element))
+      found.append((text: text, node: element))
     }
     return found
   }

@@ -1,4 +1,5 @@
 import Configuration
+import GRPC
 import NetworkingCore
 import Policy
 import Primitives

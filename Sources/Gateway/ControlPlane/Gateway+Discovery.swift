@@ -1,5 +1,6 @@
 import Configuration
 import NetworkingCore
+import Policy
 import Primitives
 import XDS
 

@@ -1,6 +1,7 @@
 import NetworkingCore
 import Policy
 import Primitives
+import XDS
 
 /// `/clusters`: Envoy's text, `CLUSTER::HOST::NAME::VALUE` a line, or with `format=json` its
 /// `envoy.admin.v3.Clusters`. `filter=NAME` asks for the clusters whose names have NAME in them.
@@ -120,7 +121,8 @@ private struct ClusterText {
 
   @inline(never)
   mutating func add(_ name: ByteString, _ value: ByteString) {
-    bytes.append(contentsOf: cluster.bytes.span)
+    let cluster = cluster.bytes
+    bytes.append(contentsOf: cluster.span)
     bytes.append(text: "::")
     bytes.append(contentsOf: name.bytes.span)
     bytes.append(text: "::")

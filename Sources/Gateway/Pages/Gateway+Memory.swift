@@ -60,6 +60,9 @@ extension Gateway where Storage: ~Copyable {
   }
 
   func pools() -> [Pool] {
-    [ledger.spool, ledger.serial, ledger.uplinks, ledger.memory, ledger.resources, core.requestPool]
+    [
+      ledger.spool, ledger.serial, ledger.uplinks, ledger.memory, ledger.resources,
+      core.requestPool,
+    ]
   }
 }

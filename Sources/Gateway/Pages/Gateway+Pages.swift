@@ -3,6 +3,7 @@ import Ingest
 import Policy
 import Primitives
 import Spool
+import XDS
 
 /// The bodies of the admin endpoint's pages.
 extension Gateway where Storage: ~Copyable {

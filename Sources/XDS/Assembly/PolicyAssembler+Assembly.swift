@@ -111,7 +111,7 @@ extension PolicyAssembler {
     if let known = beginnings.first(where: { $0.name == name }) {
       return isOverdue(known, now: now)
     }
-    beginnings.append((name, now))
+    beginnings.append((name: name, since: now))
     return false
   }
 

@@ -13,7 +13,8 @@ import Primitives
 /// former one stays, and both are subscribed to. What is needed is computed from scratch each time;
 /// nothing is counted up and down.
 public struct PolicyAssembler: Sendable {
-  public internal(set) var client: DiscoveryClient
+  /// Events of streams go straight to it; what it asks for comes out of `nextAction` here.
+  public var client: DiscoveryClient
   public internal(set) var settings: AssemblerSettings
   /// What is in force.
   public internal(set) var snapshot = PolicySnapshot()
