@@ -28,7 +28,11 @@ extension ClusterDecoder {
       try Self.checkOutliers(outliers)
       note("HttpProtocolOptions.outlier_detection")
     }
-    try readRetryPolicy(options)
+    if let policy = try options.message(11, "retry_policy") {
+      var notes = Notes()
+      resource.cluster.retryPolicy = try RetryPolicy.decode(policy, notes: &notes)
+      resource.cluster.notApplied += notes.all
+    }
   }
 
   /// The oneof of 3 explicit_http_config (1 http_protocol_options, 2 http2_protocol_options,

@@ -103,8 +103,9 @@ extension ClusterDecoder {
     }
     try readCommonTLS(common, &template, identityFault)
     let isNamed = !name.isEmpty || template.policy.usesHostAsServerName
-    guard isNamed || !template.policy.validatesServerName
-      || !template.validation.subjectNames.isEmpty || template.validationSecret != nil
+    guard
+      isNamed || !template.policy.validatesServerName
+        || !template.validation.subjectNames.isEmpty || template.validationSecret != nil
     else {
       throw context.rejection("auto_sni_san_validation", "there is no SNI to validate")
     }

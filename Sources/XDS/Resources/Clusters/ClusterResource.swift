@@ -106,8 +106,11 @@ struct ClusterDecoder {
   /// What changes where requests go is refused if it cannot be done; what makes them better or worse
   /// served is noted.
   private mutating func readRest() throws(ResourceRejection) {
-    guard try !message.has(43) else {
-      throw message.rejection("transport_socket_matches", "not supported")
+    let refused: [(UInt32, StaticString)] = [
+      (43, "transport_socket_matches"), (59, "transport_socket_matcher"), (48, "upstream_config"),
+    ]
+    for (number, name) in refused where try message.has(number) {
+      throw message.rejection(name, "not supported")
     }
     if let subset = try message.message(22, "lb_subset_config"), try subset.has(3) {
       throw message.rejection("lb_subset_config.subset_selectors", "not supported")
@@ -127,6 +130,13 @@ struct ClusterDecoder {
     }
     if try message.bool(31) { note("close_connections_on_host_health_failure") }
     if try message.has(50) { note("preconnect_policy") }
+    let resolvers: [UInt32] = [18, 53, 55]
+    if try message.member(resolvers) != nil { note("dns_resolvers") }
+    if let requests = try message.wrappedUInt32(9, "max_requests_per_connection"),
+      resource.cluster.http.maxRequestsPerConnection == 0
+    {
+      resource.cluster.http.maxRequestsPerConnection = requests
+    }
     if try message.has(40) { note("filters") }
     let buffer = try message.wrappedUInt32(5, "per_connection_buffer_limit_bytes")
     resource.cluster.http.outputBytesMax = clamp(

@@ -161,24 +161,25 @@ extension ResourceReader {
 
   private func readNames(_ validation: inout TLSValidation) throws(ResourceRejection) {
     let most = ClusterLimits.subjectNamesMax
+    // It counts the instructions of the regular expressions.
+    var decoder = RouteDecoder()
     for typed in try messages(15, "match_typed_subject_alt_names", limit: most) {
       let kinds: [SubjectName.Kind] = [.email, .dns, .uri, .address]
       let kind = try typed.int32(1)
       guard kind >= 1, kind <= kinds.count else {
         throw typed.rejection("san_type", "\(kind) is not supported")
       }
-      guard let text = try typed.stringMatcher(2, "matcher") else {
+      guard let matcher = try typed.message(2, "matcher") else {
         throw typed.rejection("matcher", "missing")
       }
+      let text = try decoder.stringMatcher(matcher)
       validation.subjectNames.append(
         SubjectNameMatcher(kind: kinds[Int(kind) - 1], text: text))
     }
     // A typed list replaces the one without types.
     guard validation.subjectNames.isEmpty else { return }
-    for place in try messages(9, "match_subject_alt_names", limit: most).indices {
-      guard let text = try stringMatcher(9, "match_subject_alt_names", element: place) else {
-        continue
-      }
+    for matcher in try messages(9, "match_subject_alt_names", limit: most) {
+      let text = try decoder.stringMatcher(matcher)
       validation.subjectNames.append(SubjectNameMatcher(kind: nil, text: text))
     }
   }
