@@ -42,7 +42,7 @@ struct ClusterSlot: Sendable {
   var isUsed = false
   /// Part of the present snapshot.
   var isCurrent = false
-  var configuration = Cluster(name: "", discovery: .endpoints([]))
+  var configuration = Cluster(name: "", discovery: .endpoints(Assignment()))
   var endpoints: [EndpointState] = []
   var balancer = SmoothRoundRobin()
   var resolution = ResolutionState()

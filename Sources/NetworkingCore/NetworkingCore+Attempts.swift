@@ -40,7 +40,8 @@ extension NetworkingCore {
   }
 
   private func unresolvedText(_ cluster: Int) -> String {
-    "no_healthy_upstream: \(clusters[cluster].dns?.host.description ?? "") could not be resolved"
+    let host = clusters[cluster].dns?.hosts.first?.host ?? ByteString()
+    return "no_healthy_upstream: \(host.description) could not be resolved"
   }
 
   /// All endpoints failed a moment ago: no use in another attempt at once.

@@ -208,7 +208,7 @@ extension NetworkingCore {
       guard let dns = clusters[cluster].dns else { continue }
       let id = ResolutionID(
         slot: cluster, generation: clusters[cluster].resolution.generation)
-      return .resolve(id, host: dns.host, port: dns.port)
+      return .resolve(id, host: dns.hosts[0].host, port: dns.hosts[0].port)
     }
     for slot in connections.indices where connections[slot].phase != .free {
       let id = ConnectionID(slot: slot, generation: connections[slot].generation)

@@ -36,7 +36,7 @@ extension NetworkingCore {
     clusters[slot].isUsed = true
     clusters[slot].isCurrent = true
     clusters[slot].configuration = cluster
-    if case .endpoints(let members) = cluster.discovery { setEndpoints(slot, members) }
+    if case .endpoints(let members) = cluster.discovery { setEndpoints(slot, members.endpoints) }
     return slot
   }
 
@@ -47,7 +47,7 @@ extension NetworkingCore {
     clusters[slot].configuration = cluster
     switch cluster.discovery {
     case .endpoints(let members):
-      setEndpoints(slot, members)
+      setEndpoints(slot, members.endpoints)
     case .dns:
       if old.discovery != cluster.discovery { forgetName(slot) }
     }

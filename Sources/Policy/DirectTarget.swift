@@ -70,7 +70,8 @@ extension PolicySnapshot {
     let host = target.bareHost
     if let address = SocketAddress(literal: host, port: target.port) {
       return Cluster(
-        name: name, discovery: .endpoints([Endpoint(address: address)]), security: target.security)
+        name: name, discovery: .endpoints(Assignment(endpoints: [Endpoint(address: address)])),
+        security: target.security)
     }
     // An answer of the system's resolver carries no TTL; a minute is short beside a DNS change and
     // long beside the price of a lookup on a metered link.

@@ -52,6 +52,9 @@ extension Driver {
   // MARK: Connections
 
   private func connect(_ id: ConnectionID, to address: SocketAddress, _ security: Policy.Security) {
+    if case .policy = security {
+      return gateway.connectionFailed(id, "the control plane's TLS is not to be had", kind: .tls, now: clocks.now)
+    }
     do throws(TransportError) {
       let transport = try Transport(
         connectingTo: address, security: tls(security))
@@ -72,7 +75,7 @@ extension Driver {
 
   private func tls(_ security: Policy.Security) -> Transport.Security? {
     switch security {
-    case .plain: return nil
+    case .plain, .policy: return nil
     case .tls(let context, let serverName):
       // A board without a battery starts in 1970: a certificate is judged by the floor until the
       // clock has been set, so that the connection that may set it can come about.

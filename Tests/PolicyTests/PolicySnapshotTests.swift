@@ -20,7 +20,7 @@ struct PolicySnapshotTests {
         Listener(name: "up", routes: RouteConfiguration(name: "r", virtualHosts: hosts))
       ],
       clusters: domains.indices.map {
-        Cluster(name: ByteString("c\($0)"), discovery: .endpoints([]))
+        Cluster(name: ByteString("c\($0)"), discovery: .endpoints(Assignment()))
       })
   }
 
@@ -168,7 +168,8 @@ struct PolicySnapshotTests {
           DNSDiscovery(
             host: "ingest.example.com", port: 443, kind: .logical, refresh: .seconds(60))))
     let literal = SocketAddress(literal: "2001:db8::1", port: 80)!
-    #expect(snapshot.clusters[1].discovery == .endpoints([Endpoint(address: literal)]))
+    let expected = Assignment(endpoints: [Endpoint(address: literal)])
+    #expect(snapshot.clusters[1].discovery == .endpoints(expected))
     var random = SplitMix64(seed: 1)
     let decision = snapshot.route(
       listener: "2001:db8::1_80", authority: "anything", path: "/x", using: &random)

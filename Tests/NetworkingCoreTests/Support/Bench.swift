@@ -61,7 +61,8 @@ final class Bench {
     change: (inout Cluster) -> Void = { _ in }
   ) -> PolicySnapshot {
     var cluster = Cluster(
-      name: name, discovery: .endpoints(addresses.map { Endpoint(address: $0) }))
+      name: name,
+      discovery: .endpoints(Assignment(endpoints: addresses.map { Endpoint(address: $0) })))
     change(&cluster)
     let action = ForwardAction(
       clusters: [WeightedCluster(cluster: 0)], timeout: timeout,

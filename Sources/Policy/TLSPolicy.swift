@@ -1,0 +1,85 @@
+import Primitives
+
+/// `UpstreamTlsContext` with everything it refers to: what a connection presents and what it demands.
+/// A server that shows no certificate of these roots is never talked to.
+public struct TLSPolicy: Hashable, Sendable {
+  /// The SNI; empty: none is sent.
+  public var serverName = ByteString()
+  /// `auto_host_sni`: the endpoint's host name is the SNI, if it has one.
+  public var usesHostAsServerName = false
+  /// `auto_sni_san_validation`: the certificate must be for the SNI; `subjectNames` do not count.
+  public var validatesServerName = false
+  public var roots = TLSRoots.system
+  /// Nil: no client certificate.
+  public var identity: TLSIdentity?
+  /// One of them must match one of the certificate's names; empty: any name will do.
+  public var subjectNames: [SubjectNameMatcher] = []
+  /// `verify_certificate_hash`: SHA-256 of the certificate, 32 octets each. Together with
+  /// `publicKeyHashes`: one must match; both empty: none is needed.
+  public var certificateHashes: [ByteString] = []
+  /// `verify_certificate_spki`: SHA-256 of the public key's SubjectPublicKeyInfo.
+  public var publicKeyHashes: [ByteString] = []
+  public var minimum = TLSVersion.tls12
+  public var maximum = TLSVersion.tls13
+  /// `allow_expired_certificate`.
+  public var allowsExpired = false
+  /// `max_verify_depth`; nil: the library's.
+  public var depthMax: UInt32?
+  /// `max_session_keys` is above 0.
+  public var resumes = true
+
+  public init() {}
+}
+
+/// Which authorities a server's certificate may come from.
+public enum TLSRoots: Hashable, Sendable {
+  /// The board's own.
+  case system
+  case source(TLSSource)
+}
+
+/// A certificate of our own, with its key.
+public struct TLSIdentity: Hashable, Sendable {
+  /// The certificate and its intermediates, PEM.
+  public var chain: TLSSource
+  public var key: TLSSource
+  /// Of an encrypted key.
+  public var password: TLSSource?
+
+  public init(chain: TLSSource, key: TLSSource, password: TLSSource? = nil) {
+    self.chain = chain
+    self.key = key
+    self.password = password
+  }
+}
+
+/// `envoy.config.core.v3.DataSource`.
+public enum TLSSource: Hashable, Sendable {
+  case inline(ByteString)
+  case file(ByteString)
+}
+
+/// The versions that there are; older ones are never spoken.
+public enum TLSVersion: UInt8, Sendable {
+  case tls12
+  case tls13
+}
+
+/// `SubjectAltNameMatcher`: matched against each of the certificate's names of its kind.
+public struct SubjectNameMatcher: Hashable, Sendable {
+  /// `SanType`.
+  public enum Kind: UInt8, Sendable {
+    case email
+    /// An exact one is compared as RFC 6125 §6.4 says, wildcards of the certificate included.
+    case dns
+    case uri
+    case address
+  }
+  public var kind: Kind
+  public var name: ByteString
+
+  public init(kind: Kind, name: ByteString) {
+    self.kind = kind
+    self.name = name
+  }
+}
