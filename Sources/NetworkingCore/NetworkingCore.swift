@@ -85,8 +85,7 @@ public struct NetworkingCore: Sendable {
       return id
     }
     let decision = snapshot.route(
-      listener: request.listener, authority: request.authority, path: request.path,
-      using: &random)
+      listener: request.listener, head: RoutingHead(request), using: &random)
     begin(slot, request, decision)
     return id
   }
@@ -103,8 +102,11 @@ public struct NetworkingCore: Sendable {
         "route_not_found: no virtual host for \(request.authority.description)")
     case .noRoute:
       end(slot, .noRoute, "route_not_found: no route for \(request.path.description)")
-    case .noCluster:
-      end(slot, .noCluster, "cluster_not_found: the route has no cluster")
+    case .noCluster(_, let name):
+      end(slot, .noCluster, "cluster_not_found: \(name)")
+    case .respond(let response):
+      requests[slot].details = directResponseDetails(response)
+      end(slot, .response(status: response.status, grpcStatus: nil, retryAfter: nil))
     case .forward(let routed):
       let cluster = clusterSlots[routed.cluster]
       guard cluster >= 0 else {
@@ -113,7 +115,8 @@ public struct NetworkingCore: Sendable {
         return
       }
       requests[slot].fill(
-        request, isTLS: clusters[cluster].configuration.security != .plain)
+        request, isTLS: clusters[cluster].configuration.security != .plain,
+        rewrite: routed.rewrite)
       requests[slot].cluster = cluster
       requests[slot].timeout = request.timeout ?? routed.timeout
       requests[slot].idleTimeout = routed.idleTimeout
@@ -121,6 +124,12 @@ public struct NetworkingCore: Sendable {
       clusters[cluster].requests += 1
       startAttempt(slot)
     }
+  }
+
+  /// Where a redirect leads is for a person: it ends the request.
+  private func directResponseDetails(_ response: DirectResponse) -> ByteString {
+    response.location.isEmpty
+      ? "direct_response" : ByteString("direct_response: redirect to \(response.location)")
   }
 
   /// Ends the request; its result is `.failure(.cancelled)` unless it had one already.

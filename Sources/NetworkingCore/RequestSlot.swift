@@ -91,17 +91,25 @@ struct RequestSlot: Sendable {
   }
 
   /// Builds what goes on the wire: pseudo-header fields first (RFC 9113 §8.3).
-  mutating func fill(_ request: borrowing UpstreamRequest, isTLS: Bool) {
+  mutating func fill(
+    _ request: borrowing UpstreamRequest, isTLS: Bool, rewrite: RequestRewrite
+  ) {
     headers.removeAll()
     headers.append(name: ":method", value: request.method.bytes.span)
     headers.append(name: ":scheme", value: (isTLS ? https : http).bytes.span)
-    headers.append(name: ":authority", value: request.authority.bytes.span)
-    headers.append(name: ":path", value: request.path.bytes.span)
-    for index in 0..<request.headers.count {
-      let indexing = request.headers.fields[index].indexing
-      request.headers.withField(index) { name, value in
-        headers.append(name: name, value: value, indexing: indexing)
+    let authority = rewrite.authority ?? request.authority
+    headers.append(name: ":authority", value: authority.bytes.span)
+    let path = rewrite.path ?? request.path
+    headers.append(name: ":path", value: path.bytes.span)
+    if rewrite.mutations.isEmpty {
+      for index in 0..<request.headers.count {
+        let indexing = request.headers.fields[index].indexing
+        request.headers.withField(index) { name, value in
+          headers.append(name: name, value: value, indexing: indexing)
+        }
       }
+    } else {
+      headers.append(request.headers, mutations: rewrite.mutations)
     }
     body.removeAll(keepingCapacity: true)
     body.append(contentsOf: request.body.span)

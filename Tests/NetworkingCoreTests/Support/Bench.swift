@@ -65,7 +65,7 @@ final class Bench {
       discovery: .endpoints(Assignment(endpoints: addresses.map { Endpoint(address: $0) })))
     change(&cluster)
     let action = ForwardAction(
-      clusters: [WeightedCluster(cluster: 0)], timeout: timeout,
+      clusters: [WeightedCluster(name: name)], timeout: timeout,
       idleTimeout: idleTimeout, retryPolicy: retry)
     let host = VirtualHost(
       name: name, domains: [.any],

@@ -55,33 +55,6 @@ public enum DomainPattern: Equatable, Sendable {
   }
 }
 
-/// How a route's path is compared with a request's, which ends before its query and fragment.
-public enum PathMatcher: Equatable, Sendable {
-  case prefix(ByteString, caseSensitive: Bool = true)
-  case path(ByteString, caseSensitive: Bool = true)
-
-  /// Whether the path, compared up to its first `?` or `#`, is or begins with the expected one.
-  public func matches(_ path: ByteString) -> Bool {
-    let bytes = path.bytes
-    let end =
-      bytes.firstIndex { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") } ?? bytes.count
-    switch self {
-    case .prefix(let prefix, let caseSensitive):
-      return end >= prefix.count && same(bytes, prefix.bytes, caseSensitive)
-    case .path(let whole, let caseSensitive):
-      return end == whole.count && same(bytes, whole.bytes, caseSensitive)
-    }
-  }
-
-  /// Whether `bytes` begins with `expected`, which is not longer.
-  private func same(_ bytes: [UInt8], _ expected: [UInt8], _ caseSensitive: Bool) -> Bool {
-    for index in expected.indices where bytes[index] != expected[index] {
-      if caseSensitive || lowercased(bytes[index]) != lowercased(expected[index]) { return false }
-    }
-    return true
-  }
-}
-
 /// Whether `host`, in lower case, has `name` at `offset`; `name` is in lower case and fits.
 private func matches(_ host: [UInt8], at offset: Int, _ name: [UInt8]) -> Bool {
   for index in name.indices where lowercased(host[offset + index]) != name[index] { return false }
