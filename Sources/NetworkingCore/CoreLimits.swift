@@ -6,6 +6,8 @@ public struct CoreLimits: Equatable, Sendable {
   public var connectionsMax = 8
   /// Requests from `submit` until their result was taken.
   public var requestsMax = 64
+  /// Hedges and mirrors of requests at once. Those beyond it are left out.
+  public var spareAttemptsMax = 16
   public var clustersMax = 16
   /// Addresses kept of one cluster; further ones of a resolution are left out.
   public var addressesMax = 16

@@ -16,6 +16,21 @@ extension NetworkingCore {
     case allFailing
   }
 
+  /// Picks an endpoint. One of those in `tried` is passed over, up to `picks` times: then the last one
+  /// is taken all the same (`previous_hosts`, `host_selection_retry_max_attempts`).
+  mutating func chooseEndpoint(
+    _ cluster: Int, avoiding tried: [UInt32], picks: Int
+  ) -> EndpointChoice {
+    var choice = chooseEndpoint(cluster)
+    for _ in 0..<picks {
+      guard case .endpoint(let index) = choice,
+        tried.contains(clusters[cluster].endpoints[index].id)
+      else { break }
+      choice = chooseEndpoint(cluster)
+    }
+    return choice
+  }
+
   mutating func chooseEndpoint(_ cluster: Int) -> EndpointChoice {
     if clusters[cluster].dns != nil, let choice = refreshName(cluster) { return choice }
     guard !clusters[cluster].endpoints.isEmpty else { return .none }
