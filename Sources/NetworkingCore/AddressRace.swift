@@ -57,15 +57,18 @@ extension NetworkingCore {
   mutating func startRace(
     _ slot: Int, _ cluster: Int, _ endpoint: Int, _ priority: RoutingPriority
   ) {
-    let state = clusters[cluster].endpoints[endpoint]
-    clusters[cluster].endpoints[endpoint].race = AddressRace(
-      state.addresses, from: state.preferred, priority: priority)
+    let preferred = Int(clusters[cluster].endpoints[endpoint].preferred)
+    clusters[cluster].endpoints[endpoint].races = [
+      AddressRace(clusters[cluster].addresses(endpoint), from: preferred, priority: priority)
+    ]
     startRacer(slot, cluster, endpoint)
   }
 
   private mutating func startRacer(_ slot: Int, _ cluster: Int, _ endpoint: Int) {
-    guard let address = clusters[cluster].endpoints[endpoint].race?.next() else { return }
-    let priority = clusters[cluster].endpoints[endpoint].race?.priority ?? .default
+    guard !clusters[cluster].endpoints[endpoint].races.isEmpty,
+      let address = clusters[cluster].endpoints[endpoint].races[0].next()
+    else { return }
+    let priority = clusters[cluster].endpoints[endpoint].races[0].priority
     let id = clusters[cluster].endpoints[endpoint].id
     // Only the newest one counts the pause.
     for other in connections.indices where isRacer(other, cluster, id) {
@@ -76,10 +79,10 @@ extension NetworkingCore {
     connections[slot].endpoint = id
     connections[slot].priority = priority
     connections[slot].address = address
-    connections[slot].security = clusters[cluster].configuration.security
+    connections[slot].security = security(cluster, endpoint)
     connections[slot].wantsConnect = true
     connections[slot].deadline = now.after(clusters[cluster].configuration.connectTimeout)
-    let isLast = clusters[cluster].endpoints[endpoint].race?.isExhausted ?? true
+    let isLast = clusters[cluster].endpoints[endpoint].races.first?.isExhausted ?? true
     connections[slot].nextRacer = isLast ? .never : now + connectionAttemptDelay
     clusters[cluster].load[priority].connections += 1
     clusters[cluster].statistics.connections += 1
@@ -116,7 +119,7 @@ extension NetworkingCore {
   /// One address has failed: the next starts at once (RFC 8305 §5). False: there is none left, and
   /// none under way.
   mutating func continueRace(_ cluster: Int, _ endpoint: Int) -> Bool {
-    let isExhausted = clusters[cluster].endpoints[endpoint].race?.isExhausted ?? true
+    let isExhausted = clusters[cluster].endpoints[endpoint].races.first?.isExhausted ?? true
     if !isExhausted, let place = freePlace() {
       startRacer(place, cluster, endpoint)
       return true
@@ -135,9 +138,9 @@ extension NetworkingCore {
     }
     guard let endpoint = clusters[cluster].endpoint(id) else { return }
     let address = connections[winner].address
-    clusters[cluster].endpoints[endpoint].race = nil
-    if let place = clusters[cluster].endpoints[endpoint].addresses.firstIndex(of: address) {
-      clusters[cluster].endpoints[endpoint].preferred = place
+    clusters[cluster].endpoints[endpoint].races = []
+    if let place = clusters[cluster].addresses(endpoint).firstIndex(of: address) {
+      clusters[cluster].endpoints[endpoint].preferred = UInt32(place)
     }
   }
 
@@ -146,7 +149,7 @@ extension NetworkingCore {
     let cluster = connections[slot].cluster
     connections[slot].nextRacer = .never
     guard let endpoint = clusters[cluster].endpoint(connections[slot].endpoint) else { return }
-    clusters[cluster].endpoints[endpoint].race = nil
+    clusters[cluster].endpoints[endpoint].races = []
   }
 }
 

@@ -43,6 +43,7 @@ struct ClusterStatistics: Sendable {
   var bytesSent: UInt64 = 0
   var resolutions: UInt64 = 0
   var resolutionFailures: UInt64 = 0
+  var drops: UInt64 = 0
   var tls = TLSStatistics()
 
   mutating func charge(status: UInt16) {
@@ -92,9 +93,7 @@ extension NetworkingCore {
       visit(name, "upstream_rq_pending_active", UInt64(load.pending), true)
       visit(name, "upstream_cx_active", UInt64(load.connections), true)
       visitBreakers(slot) { visit(name, $0, $1, true) }
-      visit(name, "membership_total", UInt64(slot.endpoints.count), true)
-      let healthy = slot.endpoints.count { $0.failures == 0 }
-      visit(name, "membership_healthy", UInt64(healthy), true)
+      visitMembers(slot) { visit(name, $0, $1, true) }
     }
   }
 
@@ -114,6 +113,21 @@ extension NetworkingCore {
     visit("circuit_breakers.high.rq_pending_open", high.allowsPending(highLoad) ? 0 : 1)
     visit("circuit_breakers.high.rq_open", high.allowsRequest(highLoad) ? 0 : 1)
     visit("circuit_breakers.high.rq_retry_open", high.allowsRetry(highLoad) ? 0 : 1)
+  }
+
+  /// Healthy is what the control plane calls so and what has not failed since.
+  private func visitMembers(
+    _ slot: ClusterSlot, _ visit: (_ name: StaticString, _ value: UInt64) -> Void
+  ) {
+    let members = slot.members.endpoints
+    var healthy = members.count { $0.health == .healthy }
+    for state in slot.endpoints
+    where state.failures > 0 && members[Int(state.member)].health == .healthy {
+      healthy -= 1
+    }
+    visit("membership_total", UInt64(members.count))
+    visit("membership_healthy", UInt64(healthy))
+    visit("membership_degraded", UInt64(members.count { $0.health == .degraded }))
   }
 
   private func visitTLS(
@@ -158,6 +172,7 @@ extension NetworkingCore {
     visit("upstream_rq_pending_total", statistics.pendingTotal)
     visit("upstream_rq_pending_overflow", statistics.pendingOverflows)
     visit("upstream_rq_pending_failure_eject", statistics.pendingFailures)
+    visit("upstream_rq_drop_overload", statistics.drops)
     visit("upstream_rq_cancelled", statistics.cancelled)
     visit("upstream_rq_rx_reset", statistics.resetsReceived)
     visit("upstream_rq_tx_reset", statistics.resetsSent)

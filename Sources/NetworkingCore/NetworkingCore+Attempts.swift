@@ -35,7 +35,7 @@ extension NetworkingCore {
       wait(request)
     case .unresolved:
       clusters[cluster].statistics.noHealthyUpstream += 1
-      requests[request].reconnectAfter = clusters[cluster].resolution.notBefore - now
+      requests[request].reconnectAfter = lookupDelay(cluster)
       abandon(request, .noEndpoint, .resolutionFailed, unresolvedText(cluster))
     case .none:
       clusters[cluster].statistics.noHealthyUpstream += 1
@@ -65,6 +65,13 @@ extension NetworkingCore {
     requests[lead].tried.append(endpoint)
   }
 
+  /// When one of the cluster's names will be looked up again.
+  private func lookupDelay(_ cluster: Int) -> Interval {
+    var earliest = Instant.never
+    for name in clusters[cluster].resolutions { earliest = min(earliest, name.notBefore) }
+    return max(earliest - now, .zero)
+  }
+
   private func unresolvedText(_ cluster: Int) -> String {
     let host = clusters[cluster].dns?.hosts.first?.host ?? ByteString()
     return "no_healthy_upstream: \(host.description) could not be resolved"
@@ -75,11 +82,12 @@ extension NetworkingCore {
     let cluster = requests[request].cluster
     var earliest = Instant.never
     var reason = ByteString()
-    for endpoint in clusters[cluster].endpoints where endpoint.notBefore < earliest {
+    for endpoint in clusters[cluster].endpoints
+    where endpoint.notBefore > now && endpoint.notBefore < earliest {
       earliest = endpoint.notBefore
       reason = endpoint.reason
     }
-    requests[request].reconnectAfter = earliest - now
+    requests[request].reconnectAfter = earliest == .never ? .zero : earliest - now
     endAttempt(request, .connectFailure, .connectFailure, connectText(reason))
   }
 

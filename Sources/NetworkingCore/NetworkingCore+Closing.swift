@@ -45,9 +45,9 @@ extension NetworkingCore {
       // come back at once.
       clusters[cluster].endpoints[place].reason = ByteString("connect \(address): \(reason)")
       // Nor to begin there again when it has other addresses.
-      let count = clusters[cluster].endpoints[place].addresses.count
+      let count = clusters[cluster].addresses(place).count
       clusters[cluster].endpoints[place].preferred =
-        (clusters[cluster].endpoints[place].preferred + 1) % count
+        (clusters[cluster].endpoints[place].preferred + 1) % UInt32(count)
       endpointFailed(cluster, place, isAtFault: isAtFault)
     }
     let bytesWritten = connections[slot].bytesWritten
@@ -167,13 +167,7 @@ extension NetworkingCore {
   }
 
   private mutating func findAction() -> TransportAction? {
-    for cluster in clusters.indices where clusters[cluster].resolution.wantsAction {
-      clusters[cluster].resolution.wantsAction = false
-      guard let dns = clusters[cluster].dns else { continue }
-      let id = ResolutionID(
-        slot: cluster, generation: clusters[cluster].resolution.generation)
-      return .resolve(id, host: dns.hosts[0].host, port: dns.hosts[0].port)
-    }
+    if let lookup = nextLookup() { return lookup }
     for slot in connections.indices where connections[slot].phase != .free {
       let id = ConnectionID(slot: slot, generation: connections[slot].generation)
       if connections[slot].wantsConnect {

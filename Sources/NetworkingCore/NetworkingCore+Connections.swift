@@ -172,10 +172,12 @@ extension NetworkingCore {
     guard !wasRetired, let endpoint = clusters[cluster].endpoint(endpointID) else {
       return servePending(cluster)
     }
-    clusters[cluster].endpoints[endpoint].race?.note(text)
+    if !clusters[cluster].endpoints[endpoint].races.isEmpty {
+      clusters[cluster].endpoints[endpoint].races[0].note(text)
+    }
     if continueRace(cluster, endpoint) { return }
-    let all = clusters[cluster].endpoints[endpoint].race?.failures ?? text
-    clusters[cluster].endpoints[endpoint].race = nil
+    let all = clusters[cluster].endpoints[endpoint].races.first?.failures ?? text
+    clusters[cluster].endpoints[endpoint].races = []
     clusters[cluster].endpoints[endpoint].reason = ByteString(all)
     endpointFailed(cluster, endpoint)
     failPending(cluster, endpointID, connectText(ByteString(all)))

@@ -59,13 +59,7 @@ extension NetworkingCore {
       end(slot, .tooLarge, .overflow, "no memory for the header fields that the route adds")
       return
     }
-    if clusters[cluster].maintenance.perMillion > 0,
-      clusters[cluster].maintenance.draw(using: &random)
-    {
-      clusters[cluster].statistics.maintenance += 1
-      end(slot, .maintenance, .overflow, "maintenance_mode: \(clusters[cluster].nameText)")
-      return
-    }
+    guard !isTurnedAway(slot) else { return }
     limitTime(slot, request, routed)
     limitRetries(slot, request, routed)
     nameAttemptFields(slot, routed)
@@ -73,6 +67,23 @@ extension NetworkingCore {
     let mirrors = makeMirrors(of: slot, routed)
     startAttempt(slot)
     for mirror in mirrors { startAttempt(mirror) }
+  }
+
+  /// Maintenance, and `drop_overloads`, which comes before any breaker (XDS: the request has had no attempt).
+  private mutating func isTurnedAway(_ slot: Int) -> Bool {
+    let cluster = requests[slot].cluster
+    if clusters[cluster].maintenance.numerator > 0,
+      clusters[cluster].maintenance.draw(using: &random)
+    {
+      clusters[cluster].statistics.maintenance += 1
+      end(slot, .maintenance, .overflow, "maintenance_mode: \(clusters[cluster].nameText)")
+      return true
+    }
+    if let category = drawDrop(cluster) {
+      end(slot, .dropped, .dropped, "drop_overload: \(category.description)")
+      return true
+    }
+    return false
   }
 
   /// False: there is no memory for what the route adds.

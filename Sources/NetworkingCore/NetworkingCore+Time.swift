@@ -38,10 +38,8 @@ extension NetworkingCore {
 
   /// Only those who wait for the answer care how long it takes.
   private func resolutionDeadline(_ cluster: Int) -> Instant {
-    guard clusters[cluster].resolution.isUnderWay, clusters[cluster].pending.count > 0,
-      !clusters[cluster].resolution.isOverdue
-    else { return .never }
-    return clusters[cluster].resolution.patience
+    guard clusters[cluster].pending.count > 0, !clusters[cluster].isOverdue else { return .never }
+    return clusters[cluster].patience
   }
 
   /// Does what the time demands. Call it at `nextDeadline()`; earlier does no harm.

@@ -13,7 +13,8 @@ public struct NetworkingCore: Sendable {
   var snapshot = PolicySnapshot()
   /// The slot of each cluster of the snapshot; -1: there was no room for it.
   var clusterSlots: [Int] = []
-  var clusters: [ClusterSlot]
+  /// At most `CoreLimits.clustersMax`.
+  var clusters: [ClusterSlot] = []
   var connections: [ConnectionSlot]
   var requests: [RequestSlot]
 
@@ -38,7 +39,10 @@ public struct NetworkingCore: Sendable {
   var retryShare = FractionalPercent(numerator: 100)
   var defaultBackOff = BackOff()
   var lastEndpoint: UInt32 = 0
+  var lastResolution: UInt32 = 0
   var hasActions = false
+  /// A lookup waits for the driver.
+  var wantsLookups = false
   /// A request waits for a place in the table of connections.
   var wantsConnectionSlot = false
 
@@ -54,9 +58,9 @@ public struct NetworkingCore: Sendable {
   public init(limits: CoreLimits = CoreLimits(), seed: UInt64) {
     precondition(
       limits.connectionsMax > 0 && limits.requestsMax > 0 && limits.clustersMax > 0
-        && limits.addressesMax > 0, "NetworkingCore: a limit of 0 would serve nobody")
+        && limits.addressesMax > 0 && limits.endpointsMax > 0,
+      "NetworkingCore: a limit of 0 would serve nobody")
     self.limits = limits
-    clusters = [ClusterSlot](repeating: ClusterSlot(), count: limits.clustersMax)
     connections = [ConnectionSlot](repeating: ConnectionSlot(), count: limits.connectionsMax)
     let slots = limits.requestsMax + limits.spareAttemptsMax
     requests = [RequestSlot](repeating: RequestSlot(), count: slots)

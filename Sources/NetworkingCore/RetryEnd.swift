@@ -32,6 +32,8 @@ public enum RetryEnd: UInt8, Equatable, Sendable {
   case noEndpoint
   /// `upstream.maintenance_mode` in the runtime.
   case maintenance
+  /// The control plane wants a share of the requests dropped.
+  case dropped
   /// It does not fit through any connection.
   case tooLarge
   case cancelled
@@ -54,6 +56,7 @@ public enum RetryEnd: UInt8, Equatable, Sendable {
     case .circuitBreaker: "circuit_breaker"
     case .noEndpoint: "no_endpoint"
     case .maintenance: "maintenance"
+    case .dropped: "dropped"
     case .tooLarge: "too_large"
     case .cancelled: "cancelled"
     }

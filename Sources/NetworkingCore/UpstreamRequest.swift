@@ -81,7 +81,7 @@ extension NetworkingCore {
     case .timeout, .perTryTimeout: return 504
     case .protocolError, .responseTooLarge: return 502
     case .requestTooLarge: return 413
-    case .noHealthyUpstream, .resolutionFailed, .overflow, .connectFailure, .reset, .refused,
+    case .noHealthyUpstream, .resolutionFailed, .dropped, .overflow, .connectFailure, .reset, .refused,
       .cancelled:
       return 503
     }
@@ -98,6 +98,9 @@ public enum FailureReason: UInt8, Equatable, Sendable {
   case noCluster
   /// The cluster has no endpoint: the control plane gave none.
   case noHealthyUpstream
+  /// The control plane wants a share of the requests dropped (Envoy: 503 with
+  /// `x-envoy-drop-overload`). Not retried.
+  case dropped
   /// The cluster's name could not be resolved, now or before.
   case resolutionFailed
   /// A circuit breaker, a limit of the core, or maintenance.

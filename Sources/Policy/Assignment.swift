@@ -56,6 +56,32 @@ public struct Assignment: Equatable, Sendable {
     details(of: endpoint)?.hostname ?? ByteString()
   }
 
+  /// Where an endpoint can be reached, in the order in which that is tried.
+  public func addresses(of endpoint: Int) -> [SocketAddress] {
+    [endpoints[endpoint].address] + (details(of: endpoint)?.additionalAddresses ?? [])
+  }
+
+  /// The place that each endpoint had in an earlier assignment: the same address is the same endpoint,
+  /// whatever else became of it, unless its name has to be the same too.
+  public func places(in old: Assignment, comparingNames: Bool) -> [Int?] {
+    var places: [Int?] = []
+    places.reserveCapacity(endpoints.count)
+    // Both mostly have the same order.
+    var hint = 0
+    for index in endpoints.indices {
+      var found: Int?
+      for step in old.endpoints.indices {
+        let place = (hint + step) % old.endpoints.count
+        guard old.endpoints[place].address == endpoints[index].address else { continue }
+        if !comparingNames || old.hostname(of: place) == hostname(of: index) { found = place }
+        break
+      }
+      if let found { hint = found + 1 }
+      places.append(found)
+    }
+    return places
+  }
+
   /// The locality of an endpoint.
   public func locality(of endpoint: Int) -> Int? {
     localities.firstIndex { $0.endpoints.contains(endpoint) }

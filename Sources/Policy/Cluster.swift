@@ -88,6 +88,16 @@ public enum Security: Hashable, Sendable {
   case tls(context: UInt16?, serverName: ByteString)
   /// TLS with ALPN `h2` as a control plane wants it.
   indirect case policy(TLSPolicy)
+
+  /// Whether connections of the one may carry requests that want the other. New contents of a secret
+  /// concern new connections only (XDS "SDS": rotation does not reset connections); anything else that
+  /// differs is another peer or another identity.
+  public func continues(_ other: Security) -> Bool {
+    if case .policy(let policy) = self, case .policy(let other) = other {
+      return policy == other || policy.origin != 0 && policy.origin == other.origin
+    }
+    return self == other
+  }
 }
 
 /// `envoy.config.core.v3.KeepaliveSettings`.

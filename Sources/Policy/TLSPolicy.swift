@@ -27,6 +27,9 @@ public struct TLSPolicy: Hashable, Sendable {
   public var depthMax: UInt32?
   /// `max_session_keys` is above 0.
   public var resumes = true
+  /// A number for what the cluster itself says of TLS, without the secrets that it names: policies of the
+  /// same origin differ in a secret's contents.
+  public var origin: UInt64 = 0
 
   public init() {}
 }

@@ -53,7 +53,8 @@ extension Driver {
 
   private func connect(_ id: ConnectionID, to address: SocketAddress, _ security: Policy.Security) {
     if case .policy = security {
-      return gateway.connectionFailed(id, "the control plane's TLS is not to be had", kind: .tls, now: clocks.now)
+      return gateway.connectionFailed(
+        id, "the control plane's TLS is not to be had", kind: .tls, now: clocks.now)
     }
     do throws(TransportError) {
       let transport = try Transport(

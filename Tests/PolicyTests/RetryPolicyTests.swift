@@ -147,37 +147,4 @@ struct RetryPolicyTests {
     load.active = .max
     #expect(RetryBudget(basisPoints: 10_000).retries(for: load) == .max)
   }
-
-  @Test("smooth weighted round robin spreads 5, 1, 1 as a a b a c a a")
-  func smooth() {
-    var random = SplitMix64(seed: 3)
-    var balancer = SmoothRoundRobin()
-    #expect(balancer.next { _ in true } == nil)
-    balancer.replace(weights: [5, 1, 1], previous: [nil, nil, nil], using: &random)
-    var picks: [Int] = []
-    for _ in 0..<14 { picks.append(balancer.next { _ in true }!) }
-    // The start is drawn, so the cycle is some rotation of the sequence.
-    let cycle = [0, 0, 1, 0, 2, 0, 0]
-    let rotations = (0..<7).map { Array(cycle[$0...] + cycle[..<$0]) }
-    #expect(rotations.contains(Array(picks[..<7])))
-    #expect(picks[..<7] == picks[7...])
-  }
-
-  @Test("weights are kept exactly, whoever is not eligible is left out, and updates keep the turn")
-  func shares() {
-    var random = SplitMix64(seed: 9)
-    var balancer = SmoothRoundRobin()
-    balancer.replace(weights: [1, 2, 7], previous: [nil, nil, nil], using: &random)
-    var counts = [0, 0, 0]
-    for _ in 0..<1_000 { counts[balancer.next { _ in true }!] += 1 }
-    #expect(counts == [100, 200, 700])
-    counts = [0, 0, 0]
-    for _ in 0..<300 { counts[balancer.next { $0 != 2 }!] += 1 }
-    #expect(abs(counts[0] - 100) <= 1 && abs(counts[1] - 200) <= 1)
-    #expect(balancer.next { _ in false } == nil)
-    balancer.replace(weights: [1, 1, 1, 1], previous: [0, 1, 2, nil], using: &random)
-    counts = [0, 0, 0, 0]
-    for _ in 0..<400 { counts[balancer.next { _ in true }!] += 1 }
-    for count in counts { #expect(abs(count - 100) <= 2) }
-  }
 }
