@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Retry policies, breakers, balancing")
 struct RetryPolicyTests {
-  @Test("§3 item 59: retry_on, words between commas, unknown ones ignored")
+  @Test("item 59: retry_on, words between commas, unknown ones ignored")
   func words() {
     #expect(RetryConditions(parsing: "5xx") == .serverError)
     #expect(
@@ -43,7 +43,7 @@ struct RetryPolicyTests {
   ]
 
   @Test(
-    "§3 items 59, 60: each word retries exactly its outcomes",
+    "items 59, 60: each word retries exactly its outcomes",
     arguments: [
       ("5xx", [3, 4, 7, 8, 9, 10, 11]), ("gateway-error", [4, 7, 8, 9, 10, 11]),
       ("reset", [7, 8, 9, 10, 11]), ("reset-before-request", [8, 9]), ("connect-failure", [9]),
@@ -79,7 +79,7 @@ struct RetryPolicyTests {
     #expect(MemoryLayout<RetryPolicy>.size <= 48)
   }
 
-  @Test("§3 item 63: a rate-limited delay is the interval and up to half of it more")
+  @Test("item 63: a rate-limited delay is the interval and up to half of it more")
   func rateLimited() {
     var random = SplitMix64(seed: 12)
     let policy = RateLimitedBackOff(resetHeaders: [])
@@ -111,7 +111,7 @@ struct RetryPolicyTests {
     #expect(none.delay(3, using: &random) == .zero)
   }
 
-  @Test("§3 items 79, 80: at a breaker's maximum the next one is rejected; 0 blocks all")
+  @Test("items 79, 80: at a breaker's maximum the next one is rejected; 0 blocks all")
   func breakers() {
     var load = ClusterLoad()
     let breakers = CircuitBreakers(
@@ -130,7 +130,7 @@ struct RetryPolicyTests {
     #expect(standard.maxRequests == 1024 && standard.maxRetries == 3)
   }
 
-  @Test("§3 item 64: a budget counts requests in back-off and the proposed retry; it replaces max_retries")
+  @Test("item 64: a budget counts requests in back-off and the proposed retry; it replaces max_retries")
   func budget() {
     let budget = RetryBudget(basisPoints: 2_000, minimumConcurrency: 3)
     var load = ClusterLoad()
