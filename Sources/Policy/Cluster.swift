@@ -113,6 +113,11 @@ public struct KeepAlive: Equatable, Sendable {
   /// Also while the connection has no streams. Off by default: on a metered radio link an idle
   /// connection should cost nothing.
   public var withoutStreams: Bool
+  /// `interval_jitter`: the interval is longer by up to this share of it.
+  public var jitterPercent: UInt32 = 0
+  /// `connection_idle_interval`: a connection without streams for so long is asked with the next one.
+  /// Zero: the interval decides alone.
+  public var idleInterval = Interval.zero
 
   public init(
     interval: Interval = .seconds(45), timeout: Interval = .seconds(15),
