@@ -47,7 +47,7 @@ let package = Package(
     .target(name: "HTTP2", dependencies: ["HPACK", "Primitives"], swiftSettings: pure),
     .target(name: "Policy", dependencies: ["Primitives"], swiftSettings: pure),
     .target(
-      name: "NetworkingCore", dependencies: ["Policy", "HTTP2", "HPACK", "Primitives"],
+      name: "NetworkingCore", dependencies: ["Policy", "GRPC", "HTTP2", "HPACK", "Primitives"],
       swiftSettings: pure),
     .target(name: "Protobuf", dependencies: ["Primitives"], swiftSettings: pure),
     .target(name: "GRPC", dependencies: ["Primitives"], swiftSettings: pure),

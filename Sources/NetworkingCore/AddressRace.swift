@@ -12,9 +12,12 @@ struct AddressRace: Sendable {
   /// Why those that failed did, for a person.
   private(set) var failures = ""
   private var failureCount = 0
+  /// Whose breakers count its connections.
+  let priority: RoutingPriority
 
   /// Every address once, beginning with the one that worked last.
-  init(_ addresses: [SocketAddress], from preferred: Int) {
+  init(_ addresses: [SocketAddress], from preferred: Int, priority: RoutingPriority) {
+    self.priority = priority
     waiting = (addresses[preferred...] + addresses[..<preferred])[...]
   }
 
@@ -51,10 +54,12 @@ struct AddressRace: Sendable {
 
 extension NetworkingCore {
   /// Starts to connect to an endpoint that no connection is being opened to.
-  mutating func startRace(_ slot: Int, _ cluster: Int, _ endpoint: Int) {
+  mutating func startRace(
+    _ slot: Int, _ cluster: Int, _ endpoint: Int, _ priority: RoutingPriority
+  ) {
     let preferred = Int(clusters[cluster].endpoints[endpoint].preferred)
     clusters[cluster].endpoints[endpoint].races = [
-      AddressRace(clusters[cluster].addresses(endpoint), from: preferred)
+      AddressRace(clusters[cluster].addresses(endpoint), from: preferred, priority: priority)
     ]
     startRacer(slot, cluster, endpoint)
   }
@@ -63,6 +68,7 @@ extension NetworkingCore {
     guard !clusters[cluster].endpoints[endpoint].races.isEmpty,
       let address = clusters[cluster].endpoints[endpoint].races[0].next()
     else { return }
+    let priority = clusters[cluster].endpoints[endpoint].races[0].priority
     let id = clusters[cluster].endpoints[endpoint].id
     // Only the newest one counts the pause.
     for other in connections.indices where isRacer(other, cluster, id) {
@@ -71,13 +77,14 @@ extension NetworkingCore {
     connections[slot].phase = .connecting
     connections[slot].cluster = cluster
     connections[slot].endpoint = id
+    connections[slot].priority = priority
     connections[slot].address = address
     connections[slot].security = security(cluster, endpoint)
     connections[slot].wantsConnect = true
     connections[slot].deadline = now.after(clusters[cluster].configuration.connectTimeout)
     let isLast = clusters[cluster].endpoints[endpoint].races.first?.isExhausted ?? true
     connections[slot].nextRacer = isLast ? .never : now + connectionAttemptDelay
-    clusters[cluster].load.connections += 1
+    clusters[cluster].load[priority].connections += 1
     clusters[cluster].statistics.connections += 1
     hasActions = true
   }

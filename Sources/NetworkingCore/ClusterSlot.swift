@@ -68,15 +68,32 @@ struct ClusterSlot: Sendable {
   var hasSettled = false
   /// Requests that wait for a connection or a stream.
   var pending = SlotList()
-  var load = ClusterLoad()
+  var load = ClusterLoads()
   /// Requests that were routed here and have not ended.
   var requests = 0
   var drops: [DropCount] = []
   var statistics = ClusterStatistics()
+  var failed = FailedRequests()
+  /// `upstream.maintenance_mode`
+  var maintenance = FractionalPercent(numerator: 0)
+  /// How often a server said that it hears too many PINGs: each doubles the time between them.
+  var keepAliveDoublings: UInt8 = 0
+
+  func breakers(_ priority: RoutingPriority) -> CircuitBreakers {
+    priority == .high ? configuration.highPriorityBreakers : configuration.circuitBreakers
+  }
 
   var dns: DNSDiscovery? {
     if case .dns(let dns) = configuration.discovery { return dns }
     return nil
+  }
+
+  var nameText: String { configuration.name.description }
+
+  /// The name of an endpoint for `auto_host_rewrite`; empty: none.
+  func hostname(of endpoint: UInt32) -> ByteString {
+    guard let place = self.endpoint(endpoint) else { return ByteString() }
+    return members.hostname(of: Int(endpoints[place].member))
   }
 
   func endpoint(_ id: UInt32) -> Int? { endpoints.firstIndex { $0.id == id } }

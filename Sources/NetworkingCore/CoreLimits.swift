@@ -6,6 +6,8 @@ public struct CoreLimits: Equatable, Sendable {
   public var connectionsMax = 8
   /// Requests from `submit` until their result was taken.
   public var requestsMax = 64
+  /// Hedges and mirrors of requests at once. Those beyond it are left out.
+  public var spareAttemptsMax = 16
   /// 64 of a control plane, and those of static targets and of the control plane's own servers.
   public var clustersMax = 80
   /// Endpoints of one cluster that its names are resolved to; further addresses are left out.

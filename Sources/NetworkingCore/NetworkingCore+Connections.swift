@@ -34,7 +34,9 @@ extension NetworkingCore {
   }
 
   /// Opens a connection to the endpoint unless there are as many as there may be.
-  mutating func ensureConnection(_ cluster: Int, _ endpoint: UInt32) -> OnEnsureConnection {
+  mutating func ensureConnection(
+    _ cluster: Int, _ endpoint: UInt32, _ priority: RoutingPriority
+  ) -> OnEnsureConnection {
     var promising: UInt32 = 0
     var isConnecting = false
     for slot in connections.indices
@@ -46,7 +48,7 @@ extension NetworkingCore {
     let most = max(clusters[cluster].configuration.connectionsPerEndpoint, 1)
     if isConnecting || promising >= most { return .underWay }
     guard
-      clusters[cluster].configuration.circuitBreakers.allowsConnection(clusters[cluster].load)
+      clusters[cluster].breakers(priority).allowsConnection(clusters[cluster].load[priority])
     else {
       return promising > 0 ? .underWay : .refused("max_connections")
     }
@@ -59,7 +61,7 @@ extension NetworkingCore {
       if promising > 0 || reclaimConnection() { return .underWay }
       return .refused("every connection of the core is in use")
     }
-    startRace(slot, cluster, index)
+    startRace(slot, cluster, index, priority)
     return .underWay
   }
 
@@ -105,11 +107,13 @@ extension NetworkingCore {
     ]
     connections[slot].lastReceived = self.now
     connections[slot].deadline = .never
+    connections[slot].expiry = self.now.after(
+      clusters[cluster].configuration.http.maxConnectionDuration)
     servePending(cluster)
     settle(slot)
   }
 
-  private func http2Configuration(_ cluster: Int) -> HTTP2Configuration {
+  private mutating func http2Configuration(_ cluster: Int) -> HTTP2Configuration {
     let keepAlive = clusters[cluster].configuration.keepAlive
     var configuration = HTTP2Configuration()
     configuration.initialWindowSize = limits.streamWindowBytes
@@ -117,9 +121,31 @@ extension NetworkingCore {
     configuration.maxConcurrentStreams = UInt32(clamping: limits.requestsMax)
     configuration.outputLimit = limits.outputBytesMax
     configuration.keepAliveInterval =
-      keepAlive.interval > .zero ? keepAlive.interval : nil
+      keepAlive.interval > .zero ? keepAliveInterval(cluster) : nil
     configuration.keepAliveTimeout = keepAlive.timeout
     return configuration
+  }
+
+  /// Longer by chance, so that the PINGs of a fleet do not come together, and twice as long for each time
+  /// that a server has complained (gRFC A8).
+  private mutating func keepAliveInterval(_ cluster: Int) -> Interval {
+    let keepAlive = clusters[cluster].configuration.keepAlive
+    let doublings = Int64(1) << Int64(clusters[cluster].keepAliveDoublings)
+    let interval = max(
+      min(keepAlive.interval.nanoseconds, keepAliveMax.nanoseconds / doublings) * doublings,
+      keepAlive.interval.nanoseconds)
+    let spread = interval / 100 * Int64(keepAlive.jitterPercent)
+    guard spread > 0 else { return Interval(nanoseconds: interval) }
+    return Interval(nanoseconds: interval + Int64(random.below(UInt64(spread))))
+  }
+
+  /// The server hears too many PINGs: later connections send fewer.
+  mutating func heedComplaint(_ slot: Int, _ code: HTTP2ErrorCode) {
+    guard code == .enhanceYourCalm,
+      connections[slot].http[0].goAwayDebugData == tooManyPings
+    else { return }
+    let cluster = connections[slot].cluster
+    clusters[cluster].keepAliveDoublings = min(clusters[cluster].keepAliveDoublings + 1, 16)
   }
 
   /// Answers `.connect`; the driver has closed the socket.
@@ -182,7 +208,7 @@ extension NetworkingCore {
         clusters[cluster].pending.append(request, &links)
         continue
       }
-      clusters[cluster].load.pending -= 1
+      clusters[cluster].load[requests[request].priority].pending -= 1
       clusters[cluster].statistics.pendingFailures += 1
       requests[request].phase = .free
       if let place = clusters[cluster].endpoint(endpoint) {
@@ -212,3 +238,8 @@ extension NetworkingCore {
     }
   }
 }
+
+/// What gRPC servers say to one who sends more PINGs than they permit.
+private let tooManyPings: ByteString = "too_many_pings"
+/// Complaints raise the time between PINGs no further.
+private let keepAliveMax = Interval.seconds(2 * 3600)

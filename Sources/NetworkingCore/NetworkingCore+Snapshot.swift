@@ -25,7 +25,23 @@ extension NetworkingCore {
       clusterSlots[index] = add(snapshot.clusters[index]) ?? -1
       if clusterSlots[index] < 0 { clustersLeftOut += 1 }
     }
+    applyRuntime()
     for slot in clusters.indices where clusters[slot].isUsed { servePending(slot) }
+  }
+
+  /// Looked up once: a request asks no table of keys.
+  private mutating func applyRuntime() {
+    let runtime = snapshot.runtime
+    retryShare = runtime.share(
+      RuntimeFraction(FractionalPercent(numerator: 100), key: "upstream.use_retry"))
+    let base = runtime.integer("upstream.base_retry_backoff_ms", otherwise: 25)
+    let kept = Interval.milliseconds(Int64(min(base, baseBackOffMillisecondsMax)))
+    defaultBackOff = BackOff(base: kept, maximum: Interval(nanoseconds: kept.nanoseconds * 10))
+    for slot in clusters.indices where clusters[slot].isCurrent {
+      let key = "upstream.maintenance_mode." + clusters[slot].configuration.name
+      clusters[slot].maintenance = runtime.share(
+        RuntimeFraction(FractionalPercent(numerator: 0), key: key))
+    }
   }
 
   private mutating func add(_ cluster: Cluster) -> Int? {
@@ -60,6 +76,7 @@ extension NetworkingCore {
     if old.discovery != cluster.discovery || old.balancing != cluster.balancing {
       updateMembers(slot, cluster, from: old)
     }
+    if old.keepAlive != cluster.keepAlive { clusters[slot].keepAliveDoublings = 0 }
     // A connection that was made under another identity must not carry later requests.
     if !cluster.security.continues(old.security) {
       retireConnections(slot, endpointsOutside: [])
@@ -117,3 +134,6 @@ extension NetworkingCore {
     }
   }
 }
+
+/// Longer than any sensible `upstream.base_retry_backoff_ms`, and far from what an interval holds.
+private let baseBackOffMillisecondsMax: UInt64 = 86_400_000

@@ -23,6 +23,8 @@ public struct NetworkingCore: Sendable {
   var links: SlotLinks
   /// A stack: few requests at once use few slots, whose buffers stay warm.
   var freeRequests: [Int]
+  /// Places behind those of the requests: for hedges and mirrors.
+  var freeSpares: [Int]
   var finished = SlotList()
 
   var random: SplitMix64
@@ -31,6 +33,11 @@ public struct NetworkingCore: Sendable {
   /// The wall clock, if it is known: `wall` was the time at `wallRead`.
   var wall: WallTime?
   var wallRead = Instant(nanoseconds: 0)
+  /// The header fields of one attempt, if they are not its request's own.
+  var composed = HeaderList()
+  // What the runtime says of retries.
+  var retryShare = FractionalPercent(numerator: 100)
+  var defaultBackOff = BackOff()
   var lastEndpoint: UInt32 = 0
   var lastResolution: UInt32 = 0
   var hasActions = false
@@ -55,10 +62,12 @@ public struct NetworkingCore: Sendable {
       "NetworkingCore: a limit of 0 would serve nobody")
     self.limits = limits
     connections = [ConnectionSlot](repeating: ConnectionSlot(), count: limits.connectionsMax)
-    requests = [RequestSlot](repeating: RequestSlot(), count: limits.requestsMax)
-    deadlines = [Instant](repeating: .never, count: limits.requestsMax)
-    links = SlotLinks(count: limits.requestsMax)
+    let slots = limits.requestsMax + limits.spareAttemptsMax
+    requests = [RequestSlot](repeating: RequestSlot(), count: slots)
+    deadlines = [Instant](repeating: .never, count: slots)
+    links = SlotLinks(count: slots)
     freeRequests = Array((0..<limits.requestsMax).reversed())
+    freeSpares = Array((limits.requestsMax..<slots).reversed())
     random = SplitMix64(seed: seed)
     requestPool = Pool(name: "requests", limit: limits.requestBytesMax)
   }
@@ -85,59 +94,15 @@ public struct NetworkingCore: Sendable {
     requests[slot].reset(token: request.token)
     let id = RequestID(slot: slot, generation: requests[slot].generation)
     guard !isTooLarge else {
-      end(slot, .requestTooLarge, "a request of \(bytes) bytes, the limit is \(requestPool.limit)")
+      end(
+        slot, .tooLarge, .requestTooLarge,
+        "a request of \(bytes) bytes, the limit is \(requestPool.limit)")
       return id
     }
     let decision = snapshot.route(
       listener: request.listener, head: RoutingHead(request), using: &random)
     begin(slot, request, decision)
     return id
-  }
-
-  private mutating func begin(
-    _ slot: Int, _ request: borrowing UpstreamRequest, _ decision: RouteDecision
-  ) {
-    switch decision {
-    case .noListener:
-      end(slot, .noListener, "route_not_found: no listener \(request.listener.description)")
-    case .noVirtualHost:
-      end(
-        slot, .noRoute,
-        "route_not_found: no virtual host for \(request.authority.description)")
-    case .noRoute:
-      end(slot, .noRoute, "route_not_found: no route for \(request.path.description)")
-    case .noCluster(_, let name):
-      end(slot, .noCluster, "cluster_not_found: \(name)")
-    case .respond(let response):
-      requests[slot].details = directResponseDetails(response)
-      end(slot, .response(status: response.status, grpcStatus: nil, retryAfter: nil))
-    case .forward(let routed):
-      let cluster = clusterSlots[routed.cluster]
-      guard cluster >= 0 else {
-        let name = snapshot.clusters[routed.cluster].name
-        end(slot, .noCluster, "cluster_not_found: no room for \(name.description)")
-        return
-      }
-      if let category = drawDrop(cluster) {
-        end(slot, .dropped, "drop_overload: \(category.description)")
-        return
-      }
-      requests[slot].fill(
-        request, isTLS: clusters[cluster].configuration.security != .plain,
-        rewrite: routed.rewrite)
-      requests[slot].cluster = cluster
-      requests[slot].timeout = request.timeout ?? routed.timeout
-      requests[slot].idleTimeout = routed.idleTimeout
-      requests[slot].policy = routed.retryPolicy
-      clusters[cluster].requests += 1
-      startAttempt(slot)
-    }
-  }
-
-  /// Where a redirect leads is for a person: it ends the request.
-  private func directResponseDetails(_ response: DirectResponse) -> ByteString {
-    response.location.isEmpty
-      ? "direct_response" : ByteString("direct_response: redirect to \(response.location)")
   }
 
   /// Ends the request; its result is `.failure(.cancelled)` unless it had one already.
@@ -150,7 +115,7 @@ public struct NetworkingCore: Sendable {
     case .pending, .streaming, .waiting:
       clusters[requests[id.slot].cluster].statistics.cancelled += 1
       leaveAttempt(id.slot, resetting: .cancel)
-      end(id.slot, .cancelled, "downstream_remote_disconnect: cancelled")
+      end(id.slot, .cancelled, .cancelled, "downstream_remote_disconnect: cancelled")
       serveEverywhere()
     }
   }
@@ -162,7 +127,8 @@ public struct NetworkingCore: Sendable {
       id: RequestID(slot: slot, generation: requests[slot].generation),
       token: requests[slot].token, outcome: requests[slot].outcome,
       attempts: requests[slot].attempts, details: requests[slot].details,
-      reconnectAfter: requests[slot].reconnectAfter)
+      reconnectAfter: requests[slot].reconnectAfter, retryEnd: requests[slot].retryEnd,
+      localStatus: localStatus(slot))
     requests[slot].phase = .free
     requests[slot].generation &+= 1
     freeRequests.append(slot)

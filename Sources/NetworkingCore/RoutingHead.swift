@@ -24,10 +24,16 @@ struct RoutingHead: RequestHead {
     }
     // HTTP/2 has no `host` field of its own; a policy that was written for HTTP/1.1 may name it.
     if name == "host" { return authority }
+    return headers.joinedValue(of: name)
+  }
+}
+
+extension HeaderList {
+  /// All values of the field, joined with `,`; nil: absent.
+  func joinedValue(of name: ByteString) -> ByteString? {
     var joined: ByteString?
-    for field in headers.fields
-    where equal(headers.bytes.span.extracting(field.name), name.bytes.span) {
-      let value = headers.bytes.span.extracting(field.value)
+    for field in fields where equal(bytes.span.extracting(field.name), name.bytes.span) {
+      let value = bytes.span.extracting(field.value)
       if joined == nil {
         joined = ByteString(copying: value)
       } else {
@@ -37,9 +43,7 @@ struct RoutingHead: RequestHead {
     }
     return joined
   }
-}
 
-extension HeaderList {
   /// The fields of `other`, changed in the order of the mutations, at the end of this list.
   mutating func append(_ other: HeaderList, mutations: [HeaderMutation]) {
     var fields: [(name: ByteString, value: ByteString, indexing: Indexing)] = []

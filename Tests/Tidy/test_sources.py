@@ -15,7 +15,7 @@ ALLOWED_IMPORTS = {
     "HPACK": {"Primitives"},
     "HTTP2": {"HPACK", "Primitives"},
     "Policy": {"Primitives"},
-    "NetworkingCore": {"Policy", "HTTP2", "HPACK", "Primitives"},
+    "NetworkingCore": {"Policy", "GRPC", "HTTP2", "HPACK", "Primitives"},
     "Configuration": {"Ingest", "Primitives"},
     "Protobuf": {"Primitives"},
     "GRPC": {"Primitives"},

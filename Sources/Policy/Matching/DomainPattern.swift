@@ -23,42 +23,6 @@ public enum DomainPattern: Equatable, Sendable {
     default: return nil
     }
   }
-
-  /// How well the pattern matches; nil: it does not. Exact beats every suffix, the longer suffix the
-  /// shorter, every suffix beats every prefix, `*` comes last. An asterisk stands for one character
-  /// or more.
-  func rank(of authority: ByteString) -> Rank? {
-    let host = authority.bytes
-    switch self {
-    case .exact(let name):
-      guard host.count == name.count, matches(host, at: 0, name.bytes) else { return nil }
-      return Rank(kind: 3, length: host.count)
-    case .suffix(let name):
-      guard host.count > name.count, matches(host, at: host.count - name.count, name.bytes)
-      else { return nil }
-      return Rank(kind: 2, length: name.count)
-    case .prefix(let name):
-      guard host.count > name.count, matches(host, at: 0, name.bytes) else { return nil }
-      return Rank(kind: 1, length: name.count)
-    case .any:
-      return Rank(kind: 0, length: 0)
-    }
-  }
-
-  struct Rank: Comparable {
-    var kind: UInt8
-    var length: Int
-
-    static func < (left: Rank, right: Rank) -> Bool {
-      left.kind == right.kind ? left.length < right.length : left.kind < right.kind
-    }
-  }
-}
-
-/// Whether `host`, in lower case, has `name` at `offset`; `name` is in lower case and fits.
-private func matches(_ host: [UInt8], at offset: Int, _ name: [UInt8]) -> Bool {
-  for index in name.indices where lowercased(host[offset + index]) != name[index] { return false }
-  return true
 }
 
 /// ASCII alone, as host names and schemes are compared.

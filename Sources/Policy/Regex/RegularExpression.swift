@@ -3,6 +3,8 @@ import Primitives
 /// A regular expression in the syntax of RE2.
 public struct RegularExpression: Equatable, Sendable {
   public let pattern: ByteString
+  public var instructionCount: Int { pattern.count }
+  var literalPrefix: ByteString { pattern }
 
   public init(_ pattern: ByteString) throws(RegexError) {
     for byte in pattern.bytes where special.contains(byte) {
@@ -22,6 +24,7 @@ public struct RegexError: Error, Equatable, Sendable {
   public var reason: ByteString
   /// Where in the text.
   public var offset: Int
+  public var text: ByteString { reason }
 }
 
 /// `envoy.type.matcher.v3.RegexMatchAndSubstitute`.
@@ -29,8 +32,10 @@ public struct RegexSubstitution: Equatable, Sendable {
   public let expression: RegularExpression
   public let substitution: ByteString
 
-  public init(_ expression: RegularExpression, substitution: ByteString) {
+  public init(_ expression: RegularExpression, substitution: ByteString) throws(RegexError) {
     self.expression = expression
     self.substitution = substitution
   }
+
+  func replaceAll(_ text: Span<UInt8>) -> ByteString { ByteString(copying: text) }
 }

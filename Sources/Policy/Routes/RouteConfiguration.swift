@@ -3,7 +3,10 @@ import Primitives
 /// `envoy.config.route.v3.RouteConfiguration`.
 public struct RouteConfiguration: Equatable, Sendable {
   public var name: ByteString
-  public var virtualHosts: [VirtualHost]
+  public var virtualHosts: [VirtualHost] {
+    didSet { domains = DomainIndex(virtualHosts) }
+  }
+  private(set) var domains: DomainIndex
   /// The port of a request's authority is not compared: domains do not have one then.
   public var ignoresPort = false
   /// Paths are compared up to their first `;`.
@@ -21,6 +24,13 @@ public struct RouteConfiguration: Equatable, Sendable {
   public init(name: ByteString, virtualHosts: [VirtualHost]) {
     self.name = name
     self.virtualHosts = virtualHosts
+    domains = DomainIndex(virtualHosts)
+  }
+
+  /// A domain that stands there more than once, in one virtual host or in two: the later of them.
+  public var duplicateDomain: (host: Int, domain: ByteString)? {
+    guard let place = domains.duplicate else { return nil }
+    return (place.host, virtualHosts[place.host].domains[place.domain].text)
   }
 
   /// The clusters that it names, mirrors too, each once. Those that a header of the request names are
@@ -48,7 +58,10 @@ public struct VirtualHost: Equatable, Sendable {
   public var name: ByteString
   public var domains: [DomainPattern]
   /// The first that matches wins.
-  public var routes: [Route]
+  public var routes: [Route] {
+    didSet { paths = PathTable(routes) }
+  }
+  private(set) var paths: PathTable
   /// For the routes that have none of their own; a route's policy replaces it entirely.
   public var retryPolicy: RetryPolicy?
   /// `hedge_policy.hedge_on_per_try_timeout`, for routes without a hedge policy.
@@ -69,6 +82,7 @@ public struct VirtualHost: Equatable, Sendable {
     self.name = name
     self.domains = domains
     self.routes = routes
+    paths = PathTable(routes)
     self.retryPolicy = retryPolicy
   }
 }
