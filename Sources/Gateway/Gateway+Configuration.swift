@@ -6,17 +6,27 @@ import Spool
 
 /// How the configuration becomes what each room wants to know.
 extension Configuration {
-  /// The hosts that streams name, in the streams' order.
+  /// The hosts that streams name, in the streams' order, then the management servers.
   var directTargets: [DirectTarget] {
     var targets: [DirectTarget] = []
     for stream in streams {
       if case .host(let host) = stream.target { targets.append(host.directTarget) }
     }
+    for server in xds?.servers ?? [] { targets.append(server.directTarget) }
     return targets
   }
 
   /// A static target is a policy with one cluster: a control plane adds to the snapshot.
-  var directSnapshot: PolicySnapshot { PolicySnapshot.direct(targets: directTargets) }
+  var directSnapshot: PolicySnapshot {
+    var snapshot = PolicySnapshot.direct(targets: directTargets)
+    for server in managementServers {
+      guard let cluster = snapshot.cluster(named: server.listener) else { continue }
+      // gRPC servers take a PING every five minutes from a client that they have nothing to say to,
+      // and close the connection of one that sends more (gRPC A8).
+      snapshot.clusters[cluster].keepAlive.interval = .seconds(330)
+    }
+    return snapshot
+  }
 
   /// The listener of each stream, in the streams' order.
   var listenerNames: [ByteString] {

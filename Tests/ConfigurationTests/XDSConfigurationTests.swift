@@ -137,8 +137,8 @@ struct XDSConfigurationTests {
     for name in ["h_80", "h_80_2"] {
       #expect(
         problems(Self.listener(name, second + "[xds]\n" + Self.server)) == [
-          "6:10: 'target' in [[stream]]: the name '\(name)' is that of a target of another stream, "
-            + "'h'"
+          "6:10: 'target' in [[stream]]: the name '\(name)' is that of another target, 'h'"
+            + ""
         ])
     }
     let slash = Self.listener("a/b", "authority = 'c.example'\n[xds]\n" + Self.server)

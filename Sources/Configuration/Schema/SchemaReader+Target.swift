@@ -97,13 +97,16 @@ extension SchemaReader {
             + "'servers' or 'resources'")
       }
     }
+    var hosts = configuration.xds?.servers ?? []
     for stream in configuration.streams {
-      guard case .host(let host) = stream.target, !host.host.isEmpty else { continue }
+      if case .host(let host) = stream.target { hosts.append(host) }
+    }
+    for host in hosts where !host.host.isEmpty {
       let taken = host.host + ByteString("_\(host.port)")
       for (name, node) in listenerTargets where name == taken || name.hasPrefix(taken + "_") {
         report(
           node,
-          "'target' in [[stream]]: the name \(quoted(name)) is that of a target of another stream, "
+          "'target' in [[stream]]: the name \(quoted(name)) is that of another target, "
             + quoted(host.authority))
       }
     }

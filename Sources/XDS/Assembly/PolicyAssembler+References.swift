@@ -22,11 +22,3 @@ extension RouteConfiguration {
     return headers.names
   }
 }
-
-extension ListenerResource {
-  /// The listener as requests see it, with the routes that belong to it.
-  func listener(routes: RouteConfiguration) -> Listener {
-    Listener(
-      name: name, routes: routes, idleTimeout: idleTimeout, maxStreamDuration: maxStreamDuration)
-  }
-}
