@@ -56,6 +56,8 @@ public struct HTTPOptions: Equatable, Sendable {
   public var connectionWindow: UInt32?
   public var headerTableSize: UInt32?
   public var maxResponseHeadersBytes: UInt32?
+  /// What a connection holds before bodies wait in their requests.
+  public var outputBytesMax: UInt32?
   /// Of one connection; then it drains. Zero: no limit.
   public var maxRequestsPerConnection: UInt32 = 0
   /// A connection drains when it is this old. Zero: never.
@@ -79,7 +81,7 @@ public struct Balancing: Equatable, Sendable {
 }
 
 /// How a connection is protected.
-public enum Security: Hashable, Sendable {
+public enum Security: Equatable, Sendable {
   /// HTTP/2 by prior knowledge over TCP.
   case plain
   /// TLS with ALPN `h2`. `context` is an index into the configuration's `[tls.NAME]` tables; nil: the
@@ -88,6 +90,8 @@ public enum Security: Hashable, Sendable {
   case tls(context: UInt16?, serverName: ByteString)
   /// TLS with ALPN `h2` as a control plane wants it.
   indirect case policy(TLSPolicy)
+  /// TLS that cannot be had, and why: a secret did not come. Nothing is sent.
+  case unavailable(ByteString)
 
   /// Whether connections of the one may carry requests that want the other. New contents of a secret
   /// concern new connections only (XDS "SDS": rotation does not reset connections); anything else that

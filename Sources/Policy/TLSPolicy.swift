@@ -2,12 +2,13 @@ import Primitives
 
 /// `UpstreamTlsContext` with everything it refers to: what a connection presents and what it demands.
 /// A server that shows no certificate of these roots is never talked to.
-public struct TLSPolicy: Hashable, Sendable {
+public struct TLSPolicy: Equatable, Sendable {
   /// The SNI; empty: none is sent.
   public var serverName = ByteString()
   /// `auto_host_sni`: the endpoint's host name is the SNI, if it has one.
   public var usesHostAsServerName = false
-  /// `auto_sni_san_validation`: the certificate must be for the SNI; `subjectNames` do not count.
+  /// `auto_sni_san_validation`: the certificate must be for the SNI; `subjectNames` count only when none
+  /// is sent.
   public var validatesServerName = false
   public var roots = TLSRoots.system
   /// Nil: no client certificate.
@@ -66,23 +67,4 @@ public enum TLSSource: Hashable, Sendable {
 public enum TLSVersion: UInt8, Sendable {
   case tls12
   case tls13
-}
-
-/// `SubjectAltNameMatcher`: matched against each of the certificate's names of its kind.
-public struct SubjectNameMatcher: Hashable, Sendable {
-  /// `SanType`.
-  public enum Kind: UInt8, Sendable {
-    case email
-    /// An exact one is compared as RFC 6125 §6.4 says, wildcards of the certificate included.
-    case dns
-    case uri
-    case address
-  }
-  public var kind: Kind
-  public var name: ByteString
-
-  public init(kind: Kind, name: ByteString) {
-    self.kind = kind
-    self.name = name
-  }
 }

@@ -159,6 +159,13 @@ struct ResourceReader: Sendable {
 
   // MARK: Messages
 
+  /// FNV-1a over the last occurrence of the field: whether two resources say the same in it.
+  func fingerprint(_ number: UInt32) throws(ResourceRejection) -> UInt64 {
+    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+    for byte in try data(number).bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+    return hash
+  }
+
   /// A message; nil when absent. Of the member of a oneof, whose numbers are `members`, what came
   /// before another member does not count.
   func message(

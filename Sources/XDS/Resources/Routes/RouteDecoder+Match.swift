@@ -145,6 +145,13 @@ extension RouteDecoder {
     guard let matcher = try reader.message(number, "string_match", among: members) else {
       return nil
     }
+    return try stringMatcher(matcher)
+  }
+
+  /// The message itself.
+  mutating func stringMatcher(
+    _ matcher: ResourceReader
+  ) throws(ResourceRejection) -> StringMatcher {
     let arms: [UInt32] = [1, 2, 3, 5, 7, 8]
     let pattern: StringMatcher.Pattern
     switch try matcher.member(arms) {
