@@ -177,7 +177,7 @@ struct BalancingTests {
       snapshot.clusters.append(one.clusters[0])
       var listener = one.listeners[0]
       listener.routes.virtualHosts[0].routes[0].action = .forward(
-        ForwardAction(clusters: [WeightedCluster(cluster: number)]))
+        ForwardAction(clusters: [WeightedCluster(name: ByteString("c\(number)"))]))
       snapshot.listeners.append(listener)
     }
     let bench = Bench(snapshot)
