@@ -115,11 +115,18 @@ extension NetworkingCore {
 
   private mutating func http2Configuration(_ cluster: Int) -> HTTP2Configuration {
     let keepAlive = clusters[cluster].configuration.keepAlive
+    let options = clusters[cluster].configuration.http
     var configuration = HTTP2Configuration()
-    configuration.initialWindowSize = limits.streamWindowBytes
-    configuration.maxHeaderListSize = 16_384
-    configuration.maxConcurrentStreams = UInt32(clamping: limits.requestsMax)
-    configuration.outputLimit = limits.outputBytesMax
+    configuration.initialWindowSize =
+      min(options.streamWindow ?? .max, limits.streamWindowBytes)
+    configuration.maxHeaderListSize = min(options.maxResponseHeadersBytes ?? .max, 16_384)
+    configuration.maxConcurrentStreams =
+      min(options.maxConcurrentStreams ?? .max, UInt32(clamping: limits.requestsMax))
+    configuration.headerTableSize =
+      min(options.headerTableSize ?? .max, configuration.headerTableSize)
+    // Less would not hold a header block and a part of a body.
+    let output = max(Int(options.outputBytesMax ?? .max), 32 * 1024)
+    configuration.outputLimit = min(output, limits.outputBytesMax)
     configuration.keepAliveInterval =
       keepAlive.interval > .zero ? keepAliveInterval(cluster) : nil
     configuration.keepAliveTimeout = keepAlive.timeout

@@ -16,11 +16,19 @@ extension PolicySnapshot {
       let route = listeners[listener].routes.virtualHosts[host].route(
         of: head, path, runtime, using: &random)
     else { return .noRoute }
-    let place = RoutePlace(listener: listener, host: host, route: route)
-    switch self.route(place).action {
+    return decide(
+      RoutePlace(listener: listener, host: host, route: route), head, path, using: &random)
+  }
+
+  /// What the route that was found makes of the request.
+  func decide(
+    _ place: RoutePlace, _ head: borrowing some RequestHead, _ path: borrowing RequestPath,
+    using random: inout SplitMix64
+  ) -> RouteDecision {
+    switch route(place).action {
     case .respond(let status): return .respond(DirectResponse(status: status))
     case .redirect(let action):
-      return .respond(action.response(to: head, path, matched: self.route(place).path))
+      return .respond(action.response(to: head, path, matched: route(place).path))
     case .forward(let action):
       return forward(place, action, head, path, using: &random)
     }

@@ -29,11 +29,14 @@ extension RouteDecoder {
   ) throws(ResourceRejection) -> ForwardAction? {
     guard var action = try clusters(reader) else { return nil }
     action.notFoundStatus = try notFoundStatus(reader)
-    action.timeout = try reader.duration(8, "timeout") ?? .seconds(15)
+    // Beside `max_stream_duration` there is no timeout by default. Envoy passes over one that is set,
+    // too; here it holds.
+    let otherwise: Interval = try reader.has(36) ? .zero : .seconds(15)
+    action.timeout = try reader.duration(8, "timeout") ?? otherwise
     action.idleTimeout = try reader.duration(24, "idle_timeout")
     action.streamDuration = try streamDuration(reader)
     if let policy = try reader.message(9, "retry_policy") {
-      action.retryPolicy = try RetryPolicy.decode(policy, notes: &notes)
+      action.retryPolicy = try retryPolicy(policy)
     }
     action.hedgesOnPerTryTimeout = try hedgePolicy(reader, 27)
     switch try reader.int32(11) {

@@ -102,7 +102,7 @@ extension RouteDecoder {
     host.addsAttemptCount = try reader.bool(14)
     host.addsTimeoutRetryHeader = try reader.bool(23)
     if let policy = try reader.message(16, "retry_policy") {
-      host.retryPolicy = try RetryPolicy.decode(policy, notes: &notes)
+      host.retryPolicy = try retryPolicy(policy)
     }
     host.hedgesOnPerTryTimeout = try hedgePolicy(reader, 17) ?? false
     host.bodyLimit = try bodyLimit(reader, limit: 25, deprecated: 18)
