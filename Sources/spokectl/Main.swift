@@ -33,6 +33,10 @@ struct Main {
       return Daemon(socket: options.socket).run { daemon throws(DaemonError) in
         try Resources.report(daemon, json: options.json)
       }
+    case .failures:
+      return Daemon(socket: options.socket).run { daemon throws(DaemonError) in
+        try Failures.report(daemon, json: options.json)
+      }
     case .route(let question):
       return Daemon(socket: options.socket).run { daemon throws(DaemonError) in
         try daemon.get(question.target(json: options.json))

@@ -7,6 +7,7 @@ struct Options {
     case get(ByteString)
     case check(ByteString)
     case resources
+    case failures
     case route(RouteQuestion)
     case help
     case version
@@ -91,6 +92,7 @@ struct Options {
     if file != nil, name != "check" { throw UsageError("--config belongs to 'check'") }
     if name == "status" { return .status }
     if name == "xds" { return .resources }
+    if name == "failures" { return .failures }
     if name == "route" { return .route(try question.checked()) }
     if name == "memory" { return .get("/memory") }
     if isCheck {
@@ -134,6 +136,7 @@ struct Options {
     Usage: spokectl [--socket PATH] [--json] status
            spokectl [--socket PATH] [--json] stats [FILTER]
            spokectl [--socket PATH] [--json] xds
+           spokectl [--socket PATH] [--json] failures
            spokectl [--socket PATH] [--json] route --authority NAME --path PATH [--method NAME]
                     [--header NAME=VALUE]... [--listener NAME]
            spokectl [--socket PATH] memory
@@ -144,6 +147,7 @@ struct Options {
       status         what the daemon does: ports, broker, streams, spool
       stats          all statistics, or those in whose names FILTER is found (. .* ^ $ |)
       xds            every resource of the control plane: version, state, source, last error
+      failures       the last requests that failed, and why they were not retried
       route          which listener, route, cluster and endpoints a request takes now, and why
                      others do not match
       memory         every pool of memory: its limit, its use, its highest use

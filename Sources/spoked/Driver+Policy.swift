@@ -1,6 +1,7 @@
 import Configuration
 import Gateway
 import Platform
+import Policy
 import Primitives
 import XDS
 
@@ -30,6 +31,7 @@ extension Driver {
     _ configuration: Configuration, withCache: Bool
   ) -> (files: PolicyFiles, complaints: [String]) {
     var files = PolicyFiles()
+    files.tlsFault = { PolicyTLS.fault($0) }
     var complaints: [String] = []
     guard let xds = configuration.xds else { return (files, []) }
     if !xds.resources.isEmpty {

@@ -38,7 +38,7 @@ def test_records_wait_for_the_first_policy_without_a_request(steered, make_plane
     steered.start(steered.text(table=xds(plane.url)))
     steered.publish(b"1", b"2")
     wait_until(lambda: steered.spoke.stat("spoke.stream.state.backlog_records") == 2, "both wait")
-    holds_for(1, lambda: steered.spoke.stat("spoke.stream.state.retried") == 0, "nothing is tried")
+    holds_for(lambda: steered.spoke.stat("spoke.stream.state.retried") == 0, "nothing is tried", 1)
     plane.set(*graph(upstream.port))
     steered.wait_for_records(upstream, b"1", b"2")
     assert steered.spoke.stat("spoke.stream.state.retried") == 0

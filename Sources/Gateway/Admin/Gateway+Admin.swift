@@ -10,6 +10,7 @@ extension Gateway where Storage: ~Copyable {
     let path = request.path
     if path == "/ready" { return readyPage() }
     if path == "/clusters" { return clustersPage(request) }
+    if path == "/route" { return routePage(request) }
     if path == "/stats" || path == "/stats/prometheus" { return statisticsPage(request) }
     if path == "/certs" {
       let body = CertificatesPage.body(certificates(), wall: clocks.wall)
@@ -45,6 +46,7 @@ extension Gateway where Storage: ~Copyable {
     if path == "/spool" { return spoolPage() }
     if path == "/config_dump" { return configDumpPage() }
     if path == "/runtime" { return runtimePage() }
+    if path == "/failed_requests" { return failedRequestsPage(clocks: clocks) }
     return nil
   }
 }

@@ -11,6 +11,8 @@ public struct PolicyFiles: Sendable {
   public var cache: [UInt8]?
   /// `[xds] resources`, in the order of their names.
   public var resources: [(name: ByteString, bytes: [UInt8])] = []
+  /// What is wrong with a certificate, a key or roots: for whoever has a TLS library.
+  public var tlsFault: PolicyAssembler.TLSFault = { _ in nil }
 
   public init() {}
 }
@@ -68,7 +70,8 @@ struct ControlPlane: Sendable {
 
   init(
     _ configuration: XDSConfiguration, node: NodeConfiguration, settings: AssemblerSettings,
-    servers: [(listener: ByteString, authority: ByteString)], seed: UInt64
+    servers: [(listener: ByteString, authority: ByteString)], seed: UInt64,
+    tlsFault: @escaping PolicyAssembler.TLSFault
   ) {
     var discovery = DiscoverySettings()
     discovery.transport =
@@ -78,7 +81,7 @@ struct ControlPlane: Sendable {
     discovery.keepDeleted = configuration.keepDeleted
     assembler = PolicyAssembler(
       client: DiscoveryClient(discovery, node: NodeIdentity(node), seed: seed),
-      settings: settings, hasServers: !configuration.servers.isEmpty)
+      settings: settings, hasServers: !configuration.servers.isEmpty, tlsFault: tlsFault)
     self.servers = servers
     failures = servers.map { _ in 0 }
     keepsCache = configuration.keepsCache

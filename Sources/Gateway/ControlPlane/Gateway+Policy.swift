@@ -15,7 +15,7 @@ extension Gateway where Storage: ~Copyable {
     guard let xds = configuration.xds else { return nil }
     var plane = ControlPlane(
       xds, node: configuration.node, settings: configuration.assemblerSettings,
-      servers: configuration.managementServers, seed: random.next())
+      servers: configuration.managementServers, seed: random.next(), tlsFault: files.tlsFault)
     for (name, bytes) in files.resources {
       load(name, bytes, into: &plane, clocks: clocks)
     }

@@ -53,12 +53,12 @@ extension PolicyAssembler {
           field: ByteString(),
           reason: ByteString("there are \(AssemblerLimits.clustersMax) clusters already"))
       }
-      return .cluster(try ClusterResource.decode(bytes, identityFault: identityFault))
+      return .cluster(try ClusterResource.decode(bytes, fault: tlsFault))
     case .endpoints:
       let resource = try AssignmentResource.decode(bytes)
       staleAfter = resource.staleAfter
       return .endpoints(resource.assignment)
-    case .secret: return .secret(try SecretResource.decode(bytes, identityFault: identityFault))
+    case .secret: return .secret(try SecretResource.decode(bytes, fault: tlsFault))
     case .runtime: return .runtime(try RuntimeResource.decode(bytes).layer)
     }
   }

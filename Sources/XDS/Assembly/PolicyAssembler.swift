@@ -49,20 +49,20 @@ public struct PolicyAssembler: Sendable {
   var notices: [AssemblerAction] = []
   /// No server is asked: what no file has will never come.
   let hasServers: Bool
-  let identityFault: IdentityFault
+  let tlsFault: TLSFault
 
-  /// What is wrong with a certificate and its key, which only a TLS library can tell; nil: nothing.
-  public typealias IdentityFault = @Sendable (TLSIdentity) -> ByteString?
+  /// What is wrong with a certificate, its key or roots, which only a TLS library can tell; nil: nothing.
+  public typealias TLSFault = @Sendable (TLSPart) -> ByteString?
 
   /// `hasServers`: false when all resources are in files.
   public init(
     client: DiscoveryClient, settings: AssemblerSettings, hasServers: Bool,
-    identityFault: @escaping IdentityFault = { _ in nil }
+    tlsFault: @escaping TLSFault = { _ in nil }
   ) {
     self.client = client
     self.settings = settings
     self.hasServers = hasServers
-    self.identityFault = identityFault
+    self.tlsFault = tlsFault
   }
 
   /// Connects to the control plane.
