@@ -125,7 +125,7 @@ extension NetworkingCore {
       clusters[cluster].load.waiting -= 1
     case .streaming:
       leaveStream(request, resetting: code)
-    case .free, .finished:
+    case .free, .draining, .finished:
       break
     }
     requests[request].phase = .free
@@ -202,6 +202,7 @@ extension NetworkingCore {
       retireCluster(cluster)
     }
     retainBuffers(request)
+    if requests[request].duplex >= 0 { endStream(request) }
     finished.append(request, &links)
   }
 

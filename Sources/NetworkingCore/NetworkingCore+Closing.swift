@@ -71,7 +71,7 @@ extension NetworkingCore {
 
   /// Nothing of the request had left: another connection may take it, once without asking the policy.
   private mutating func unsentAttempt(_ request: Int, _ address: String, _ reason: String) {
-    guard requests[request].wasReplayed else { return replay(request) }
+    guard !mayReplay(request) else { return replay(request) }
     endAttempt(
       request, .resetBeforeRequest, .reset,
       "upstream_reset_before_response_started{connection_termination}: \(address): \(reason)")

@@ -6,7 +6,8 @@ import Primitives
 extension NetworkingCore {
   /// Sends the request's headers, and what goes of its body. False: not here, not now.
   mutating func openStream(_ request: Int, _ slot: Int) -> Bool {
-    let isBodyless = requests[request].body.isEmpty
+    let isDuplex = requests[request].duplex >= 0
+    let isBodyless = !isDuplex && requests[request].body.isEmpty
     let stream: UInt32
     do throws(HTTP2SubmitError) {
       stream = try connections[slot].http[0].submitHeaders(
@@ -25,7 +26,9 @@ extension NetworkingCore {
     connections[slot].streams.append(ConnectionSlot.Stream(stream: stream, request: request))
     connections[slot].deadline = .never
     noteProgress(request)
-    if isBodyless {
+    if isDuplex {
+      streamOpened(request)
+    } else if isBodyless {
       requestSent(request)
     } else {
       connections[slot].unsentBodies += 1
@@ -62,6 +65,7 @@ extension NetworkingCore {
 
   /// Sends at most one turn of the request's body. Answers how much went.
   private mutating func sendBody(_ request: Int, _ slot: Int) -> Int {
+    guard requests[request].duplex < 0 else { return sendQueued(request, slot) }
     let start = requests[request].bodySent
     let count = min(requests[request].body.count - start, contentPerTurn)
     let isLast = start + count == requests[request].body.count
@@ -130,7 +134,7 @@ extension NetworkingCore {
     if connections[slot].phase == .open { settle(slot) }
   }
 
-  private func request(of stream: UInt32, on slot: Int) -> Int? {
+  func request(of stream: UInt32, on slot: Int) -> Int? {
     connections[slot].place(of: stream).map { connections[slot].streams[$0].request }
   }
 }
@@ -149,6 +153,7 @@ extension NetworkingCore {
     while connections[slot].phase == .open,
       let event = connections[slot].http[0].receive(bytes, from: &offset, now: self.now)
     {
+      if streamsInUse > 0, receivedContent(event, bytes, slot) { continue }
       handle(event, slot)
     }
     guard connections[slot].generation == id.generation else { return }
@@ -230,7 +235,7 @@ extension NetworkingCore {
 
   /// Not processed by the peer: once again at once, as gRPC does it; then it is for the policy.
   private mutating func refused(_ request: Int, _ slot: Int) {
-    guard requests[request].wasReplayed else { return replay(request) }
+    guard !mayReplay(request) else { return replay(request) }
     let address = connections[slot].address.description
     endAttempt(
       request, .refused, .refused,

@@ -7,12 +7,16 @@ import Primitives
 ///     free ─submit→ pending ⇄ streaming → finished ─nextResult→ free
 ///                      ↑  ↘      ↓            ↑
 ///                      └── waiting ───────────┘        (waiting: the back-off before a retry)
+///
+/// A long-lived stream whose response is complete is `draining` until its body was taken.
 struct RequestSlot: Sendable {
-  enum Phase: UInt8 { case free, pending, streaming, waiting, finished }
+  enum Phase: UInt8 { case free, pending, streaming, waiting, draining, finished }
 
   var generation: UInt32 = 1
   var phase: Phase = .free
   var token: UInt64 = 0
+  /// The place in the table of long-lived streams; -1: an ordinary request.
+  var duplex = -1
 
   // What is sent, kept for retries. Its bytes are accounted for in the core's pool.
   var headers = HeaderList()
@@ -88,6 +92,14 @@ struct RequestSlot: Sendable {
     routeDeadline = .never
     idleDeadline = .never
     reconnectAfter = nil
+  }
+
+  /// A stream goes on until one of its ends has enough of it.
+  mutating func makeEndless() {
+    body.removeAll(keepingCapacity: true)
+    timeout = .zero
+    idleTimeout = .zero
+    policy = .none
   }
 
   /// Builds what goes on the wire: pseudo-header fields first (RFC 9113 §8.3).

@@ -25,6 +25,8 @@ final class ScriptedPeer {
   /// Bytes to the client are lost from here on, and so are those from it.
   var isSilent = false
   var events: [HTTP2Event] = []
+  /// By stream: content that waits for windows.
+  private var unsaid: [UInt32: [UInt8]] = [:]
 
   init(
     _ id: ConnectionID, _ address: SocketAddress, _ configuration: HTTP2Configuration, now: Instant
@@ -66,7 +68,21 @@ final class ScriptedPeer {
         break
       }
     }
+    for stream in unsaid.keys.sorted() { say(stream, []) }
   }
+
+  /// Sends content, as windows permit.
+  func say(_ stream: UInt32, _ bytes: [UInt8]) {
+    var waiting = unsaid.removeValue(forKey: stream) ?? []
+    waiting += bytes
+    guard let taken = try? http.submitData(waiting.span, on: stream, endStream: false, now: .zero),
+      taken < waiting.count
+    else { return }
+    unsaid[stream] = Array(waiting[taken...])
+  }
+
+  /// Content that windows have kept back.
+  func unsaidCount(_ stream: UInt32) -> Int { unsaid[stream]?.count ?? 0 }
 
   private func complete(_ stream: UInt32, _ onRequest: (ScriptedPeer, UInt32) -> Void) {
     requests[stream]?.isComplete = true
