@@ -44,7 +44,8 @@ extension Configuration {
     return names
   }
 
-  var spoolStreams: [SpoolStream] {
+  /// The streams as the spool sees them.
+  package var spoolStreams: [SpoolStream] {
     streams.map { stream in
       SpoolStream(
         name: stream.name, logClass: stream.priority.rawValue,
@@ -64,7 +65,8 @@ extension HostConfiguration {
 }
 
 extension SpoolLimits {
-  init(_ configuration: Configuration) {
+  /// The bounds that the configuration sets.
+  package init(_ configuration: Configuration) {
     let spool = configuration.spool
     self.init()
     totalBytes = spool.size

@@ -22,7 +22,11 @@ extension NetworkingCore {
       if let lead = commit(request), endStream { completed(lead) }
       return
     }
-    if endStream { completed(request) }
+    if endStream {
+      completed(request)
+    } else if requests[request].duplex >= 0 {
+      streams[requests[request].duplex].tellsHeaders = true
+    }
   }
 
   mutating func receivedBody(_ request: Int, _ count: Int, endStream: Bool) {
@@ -38,11 +42,12 @@ extension NetworkingCore {
   }
 
   /// The response has its end. A body that is still being sent has lost its reader.
-  private mutating func completed(_ request: Int) {
+  mutating func completed(_ request: Int) {
     served(requests[request].connection)
     let outcome = RequestResult.Outcome.response(
       status: requests[request].status, grpcStatus: requests[request].grpcStatus,
       retryAfter: requests[request].retryAfter)
+    guard requests[request].duplex < 0 else { return streamCompleted(request, outcome) }
     leaveAttempt(request, resetting: requests[request].isSent ? nil : .cancel)
     if isSuccess(request) { requests[request].retryEnd = .none }
     end(request, outcome)

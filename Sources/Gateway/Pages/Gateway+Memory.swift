@@ -62,7 +62,7 @@ extension Gateway where Storage: ~Copyable {
   func pools() -> [Pool] {
     [
       ledger.spool, ledger.serial, ledger.uplinks, ledger.memory, ledger.resources,
-      core.requestPool,
+      core.requestPool, core.streamPool,
     ]
   }
 }
