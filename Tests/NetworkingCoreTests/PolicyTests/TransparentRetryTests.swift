@@ -1,8 +1,8 @@
-import HTTP2
 import Policy
 import Primitives
 import Testing
 
+@testable import HTTP2
 @testable import NetworkingCore
 
 @Suite("Retries that nobody counts, and connections")
@@ -377,5 +377,58 @@ struct TransparentRetryTests {
     #expect(bench.results.map { $0.status } == [200, 200, 200])
     #expect(bench.peers[busy.id] == nil)
     bench.expectAtRest()
+  }
+
+  @Test("item 77: one that becomes unhealthy too; the busy are cut where the cluster wants it")
+  func unhealthy() {
+    let second = SocketAddress(192, 0, 2, 2, port: 443)
+    func snapshot(_ isHealthy: Bool, cuts: Bool) -> PolicySnapshot {
+      Bench.fixed(
+        [], retry: RetryPolicy(conditions: [.reset], retries: 1, backOff: atOnce)
+      ) {
+        var first = Endpoint(address: Bench.address)
+        first.health = isHealthy ? .healthy : .unhealthy
+        $0.discovery = .endpoints(Assignment(endpoints: [first, Endpoint(address: second)]))
+        $0.balancing.cutsUnhealthy = cuts
+      }
+    }
+    for cuts in [false, true] {
+      let bench = Bench(snapshot(true, cuts: cuts))
+      for token in UInt64(1)...2 { bench.submit(token) }
+      let first = bench.allPeers.first { $0.address == Bench.address }!
+      bench.onRequest = { peer, stream in if peer !== first { peer.respond(stream, 200) } }
+      for token in UInt64(3)...4 { bench.submit(token) }
+      #expect(bench.results.count == 3)
+      bench.core.apply(snapshot(false, cuts: cuts), now: bench.now)
+      bench.run()
+      #expect(bench.results.count == (cuts ? 4 : 3))
+      bench.submit(5)
+      #expect(bench.results.last?.status == 200)
+      if !cuts {
+        first.respond(first.order.last!, 200)
+        bench.run()
+      }
+      #expect(bench.results.count == 5)
+      #expect(bench.results.contains { $0.attempts == 2 } == cuts)
+      #expect(bench.peers[first.id] == nil)
+      #expect(bench.connects.count == 2)
+      bench.expectAtRest()
+    }
+  }
+
+  @Test("what a control plane says of HTTP/2 is what a connection is opened with")
+  func options() {
+    let bench = bare {
+      $0.http.streamWindow = 65_535
+      $0.http.headerTableSize = 1_024
+      $0.http.maxResponseHeadersBytes = 8_192
+      $0.http.maxConcurrentStreams = 2
+    }
+    bench.onRequest = { _, _ in }
+    for token in UInt64(1)...3 { bench.submit(token) }
+    #expect(bench.statistic("upstream_rq_active") == 2)
+    let http = bench.core.connections[0].http[0].configuration
+    #expect(http.initialWindowSize == 65_535 && http.headerTableSize == 1_024)
+    #expect(http.maxHeaderListSize == 8_192)
   }
 }
