@@ -81,7 +81,8 @@ let package = Package(
       ],
       swiftSettings: impure, linkerSettings: link),
     .executableTarget(
-      name: "spokectl", dependencies: ["Configuration", "Platform", "Primitives"],
+      name: "spokectl",
+      dependencies: ["Configuration", "Gateway", "Spool", "Platform", "Primitives"],
       swiftSettings: impure, linkerSettings: link),
     .executableTarget(
       name: "board-emulator", dependencies: ["Ingest", "Platform", "Primitives"],
@@ -110,7 +111,7 @@ let package = Package(
       swiftSettings: tests),
     .testTarget(
       name: "NetworkingCoreTests",
-      dependencies: ["NetworkingCore", "Policy", "HTTP2", "HPACK", "Primitives"],
+      dependencies: ["NetworkingCore", "Policy", "GRPC", "HTTP2", "HPACK", "Primitives"],
       swiftSettings: tests),
     .testTarget(
       name: "ConfigurationTests", dependencies: ["Configuration", "Ingest", "Primitives"],
