@@ -138,8 +138,8 @@ let package = Package(
     .target(
       name: "FuzzTargets",
       dependencies: [
-        "Gateway", "Configuration", "Ingest", "Spool", "GRPC", "Protobuf", "HTTP2", "HPACK",
-        "TestSupport", "Primitives",
+        "Gateway", "Configuration", "Ingest", "Spool", "XDS", "Policy", "GRPC", "Protobuf", "HTTP2",
+        "HPACK", "TestSupport", "Primitives",
       ], path: "Tests/Fuzz/Targets", swiftSettings: tests),
     .testTarget(
       name: "FuzzTests", dependencies: ["FuzzTargets", "Primitives"], swiftSettings: tests),

@@ -117,7 +117,9 @@ extension NetworkingCore {
     guard refusal == nil, let pause else { return refusal }
     // The upstream's own answer now is worth more than a timeout later.
     let lead = lead(of: request)
-    let end = min(requests[lead].routeDeadline, requests[lead].durationDeadline)
+    let end = min(
+      requests[lead].idleDeadline,
+      min(requests[lead].routeDeadline, requests[lead].durationDeadline))
     return now + pause >= end ? .tooLate : nil
   }
 

@@ -24,7 +24,8 @@ extension NetworkingCore {
 
   /// The attempt of a spare slot was left; nobody waits for its end.
   mutating func freeSpare(_ slot: Int) {
-    precondition(requests[slot].phase == .free, "NetworkingCore: a spare attempt is still under way")
+    precondition(
+      requests[slot].phase == .free, "NetworkingCore: a spare attempt is still under way")
     deadlines[slot] = .never
     requestPool.giveBack(requests[slot].accountedBytes)
     requests[slot].accountedBytes = 0

@@ -81,7 +81,8 @@ extension NetworkingCore {
     case .timeout, .perTryTimeout: return 504
     case .protocolError, .responseTooLarge: return 502
     case .requestTooLarge: return 413
-    case .noHealthyUpstream, .resolutionFailed, .dropped, .overflow, .connectFailure, .reset, .refused,
+    case .noHealthyUpstream, .resolutionFailed, .dropped, .overflow, .connectFailure, .reset,
+      .refused,
       .cancelled:
       return 503
     }

@@ -53,7 +53,8 @@ public struct RetryConditions: OptionSet, Hashable, Sendable {
     ("reset-before-request", .resetBeforeRequest), ("connect-failure", .connectFailure),
     ("envoy-ratelimited", .envoyRateLimited), ("retriable-4xx", .retriable4xx),
     ("refused-stream", .refusedStream), ("retriable-status-codes", .retriableStatusCodes),
-    ("retriable-headers", .retriableHeaders), ("cancelled", .cancelled), ("deadline-exceeded", .deadlineExceeded),
+    ("retriable-headers", .retriableHeaders), ("cancelled", .cancelled),
+    ("deadline-exceeded", .deadlineExceeded),
     ("internal", .internal), ("resource-exhausted", .resourceExhausted),
     ("unavailable", .unavailable),
   ]

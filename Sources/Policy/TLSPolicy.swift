@@ -57,6 +57,13 @@ public struct TLSIdentity: Hashable, Sendable {
   }
 }
 
+/// What was pushed and can be wrong in itself: a key that is another certificate's, roots without a
+/// certificate. Whoever has a TLS library can tell.
+public enum TLSPart: Equatable, Sendable {
+  case identity(TLSIdentity)
+  case roots(TLSSource)
+}
+
 /// `envoy.config.core.v3.DataSource`.
 public enum TLSSource: Hashable, Sendable {
   case inline(ByteString)

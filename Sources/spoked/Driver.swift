@@ -15,6 +15,7 @@ final class Driver {
   let signals: SignalDescriptor
   var service = Service()
   var contexts: TLSContexts
+  var policyTLS = PolicyTLS()
   var time: SystemClocks
   /// Both clocks as read at the start of this turn.
   var clocks: Clocks

@@ -70,10 +70,16 @@ struct TLSContexts {
   /// For `/certs`.
   func described() -> [TLSCertificates] {
     zip(tables, named).map { table, context in
-      TLSCertificates(
-        authorities: context.authorities().map { Self.described($0, table.ca) },
-        chain: context.chain().map { Self.described($0, table.certificate) })
+      Self.described(context, authorities: table.ca, chain: table.certificate)
     }
+  }
+
+  static func described(
+    _ context: TLSContext, authorities: ByteString, chain: ByteString
+  ) -> TLSCertificates {
+    TLSCertificates(
+      authorities: context.authorities().map { described($0, authorities) },
+      chain: context.chain().map { described($0, chain) })
   }
 
   private static func described(
@@ -86,6 +92,7 @@ struct TLSContexts {
       switch name {
       case .dns(let value): certificate.names.append(.init(kind: "dns", value: value))
       case .uri(let value): certificate.names.append(.init(kind: "uri", value: value))
+      case .email(let value): certificate.names.append(.init(kind: "email", value: value))
       case .address(let value): certificate.names.append(.init(kind: "ip_address", value: value))
       }
     }

@@ -130,7 +130,8 @@ struct RetryPolicyTests {
     #expect(standard.maxRequests == 1024 && standard.maxRetries == 3)
   }
 
-  @Test("item 64: a budget counts requests in back-off and the proposed retry; it replaces max_retries")
+  @Test(
+    "item 64: a budget counts requests in back-off and the proposed retry; it replaces max_retries")
   func budget() {
     let budget = RetryBudget(basisPoints: 2_000, minimumConcurrency: 3)
     var load = ClusterLoad()

@@ -192,9 +192,9 @@ struct ResourceReader: Sendable {
   /// this message.
   func content(_ number: UInt32) throws(ResourceRejection) -> ResourceReader? {
     var last: WireReader?
-    try visit { (field, part) throws(WireError) in
+    try visit { (field, part) in
       guard field.number == number, let range = field.value.range else { return }
-      last = try part.message(range)
+      last = part.content(range)
     }
     guard let last else { return nil }
     let message = ResourceReader(bytes, last, [], path)

@@ -47,7 +47,7 @@ struct TLSTemplate: Equatable, Sendable {
 extension ClusterDecoder {
   /// 24 transport_socket: `raw_buffer` or TLS; without one, the former.
   mutating func readSecurity(
-    _ identityFault: (TLSIdentity) -> ByteString?
+    _ fault: (TLSPart) -> ByteString?
   ) throws(ResourceRejection) {
     guard let socket = try message.extensionConfig(24, "transport_socket", config: 3) else {
       return try refuseAuthorityWithoutTLS()
@@ -67,7 +67,7 @@ extension ClusterDecoder {
     }
     var template = TLSTemplate()
     template.policy.origin = try message.fingerprint(24)
-    try readUpstreamTLS(config.message, &template, identityFault)
+    try readUpstreamTLS(config.message, &template, fault)
     if !template.secretNames.isEmpty {
       resource.tls = template
     }
@@ -86,7 +86,7 @@ extension ClusterDecoder {
   /// 7 auto_sni_san_validation.
   private mutating func readUpstreamTLS(
     _ context: ResourceReader, _ template: inout TLSTemplate,
-    _ identityFault: (TLSIdentity) -> ByteString?
+    _ fault: (TLSPart) -> ByteString?
   ) throws(ResourceRejection) {
     let name = try context.text(2, "sni")
     guard name.count <= ClusterLimits.hostBytesMax else {
@@ -101,7 +101,7 @@ extension ClusterDecoder {
     guard let common = try context.message(1, "common_tls_context") else {
       throw context.rejection("common_tls_context", "missing: a server is never left unverified")
     }
-    try readCommonTLS(common, &template, identityFault)
+    try readCommonTLS(common, &template, fault)
     let isNamed = !name.isEmpty || template.policy.usesHostAsServerName
     guard
       isNamed || !template.policy.validatesServerName
@@ -115,7 +115,7 @@ extension ClusterDecoder {
   /// verify a server, or to show who it is.
   private mutating func readCommonTLS(
     _ common: ResourceReader, _ template: inout TLSTemplate,
-    _ identityFault: (TLSIdentity) -> ByteString?
+    _ fault: (TLSPart) -> ByteString?
   ) throws(ResourceRejection) {
     let refused: [(UInt32, StaticString)] = [
       (9, "tls_certificate_certificate_provider"),
@@ -132,8 +132,8 @@ extension ClusterDecoder {
     }
     if try common.has(15) { note("common_tls_context.key_log") }
     try readParameters(common, &template)
-    try readIdentity(common, &template, identityFault)
-    try readValidation(common, &template)
+    try readIdentity(common, &template, fault)
+    try readValidation(common, &template, fault)
   }
 
   /// `TlsParameters`: 1 tls_minimum_protocol_version, 2 tls_maximum_protocol_version, 3 cipher_suites,
@@ -169,7 +169,7 @@ extension ClusterDecoder {
   /// 2 tls_certificates, 6 tls_certificate_sds_secret_configs: a client shows one.
   private func readIdentity(
     _ common: ResourceReader, _ template: inout TLSTemplate,
-    _ fault: (TLSIdentity) -> ByteString?
+    _ fault: (TLSPart) -> ByteString?
   ) throws(ResourceRejection) {
     let certificates = try common.messages(2, "tls_certificates", limit: 1)
     let secrets = try common.messages(6, "tls_certificate_sds_secret_configs", limit: 1)
@@ -186,7 +186,8 @@ extension ClusterDecoder {
   /// The oneof of 3 validation_context, 7 validation_context_sds_secret_config,
   /// 8 combined_validation_context, and members that are not supported.
   private func readValidation(
-    _ common: ResourceReader, _ template: inout TLSTemplate
+    _ common: ResourceReader, _ template: inout TLSTemplate,
+    _ fault: (TLSPart) -> ByteString?
   ) throws(ResourceRejection) {
     let members: [UInt32] = [3, 7, 8, 10, 12]
     switch try common.member(members) {
@@ -194,7 +195,7 @@ extension ClusterDecoder {
       guard let context = try common.message(3, "validation_context", among: members) else {
         break
       }
-      template.validation = try context.validation()
+      template.validation = try context.validation(fault)
       guard template.validation.roots != nil else {
         throw context.rejection("trusted_ca", "missing: a server is never left unverified")
       }
@@ -209,7 +210,7 @@ extension ClusterDecoder {
       let combined = try common.message(8, "combined_validation_context", among: members)
       guard let combined else { break }
       if let context = try combined.message(1, "default_validation_context") {
-        template.validation = try context.validation()
+        template.validation = try context.validation(fault)
       }
       guard let secret = try combined.message(2, "validation_context_sds_secret_config") else {
         throw combined.rejection("validation_context_sds_secret_config", "missing")

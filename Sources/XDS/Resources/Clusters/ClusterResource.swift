@@ -11,15 +11,15 @@ public struct ClusterResource: Equatable, Sendable {
   public var secretNames: [ByteString] { tls?.secretNames ?? [] }
   var tls: TLSTemplate?
 
-  /// Decodes the resource, or says why it is refused. `identityFault` says what is wrong with a
-  /// certificate and its key, which takes more than this module knows.
+  /// Decodes the resource, or says why it is refused. `fault` says what is wrong with
+  /// certificates and keys, which takes more than this module knows.
   public static func decode(
     _ bytes: Span<UInt8>, limits: DeviceLimits = DeviceLimits(),
-    identityFault: (TLSIdentity) -> ByteString? = { _ in nil }
+    fault: (TLSPart) -> ByteString? = { _ in nil }
   ) throws(ResourceRejection) -> ClusterResource {
     let message = try ResourceReader(bytes)
     var decoder = ClusterDecoder(message, limits)
-    try decoder.read(identityFault)
+    try decoder.read(fault)
     return decoder.resource
   }
 
@@ -54,7 +54,7 @@ struct ClusterDecoder {
   }
 
   mutating func read(
-    _ identityFault: (TLSIdentity) -> ByteString?
+    _ fault: (TLSPart) -> ByteString?
   ) throws(ResourceRejection) {
     let name = try message.text(1, "name")
     guard !name.isEmpty else { throw message.rejection("name", "empty") }
@@ -66,7 +66,7 @@ struct ClusterDecoder {
     try readBalancing()
     try readBreakers()
     try readProtocol()
-    try readSecurity(identityFault)
+    try readSecurity(fault)
     try readReporting()
     try readRest()
   }
@@ -128,7 +128,7 @@ struct ClusterDecoder {
       }
       if try options.has(3) { note("upstream_connection_options.happy_eyeballs_config") }
     }
-    if try message.bool(31) { note("close_connections_on_host_health_failure") }
+    resource.cluster.balancing.cutsUnhealthy = try message.bool(31)
     if try message.has(50) { note("preconnect_policy") }
     let resolvers: [UInt32] = [18, 53, 55]
     if try message.member(resolvers) != nil { note("dns_resolvers") }

@@ -13,10 +13,10 @@ public struct SecretResource: Equatable, Sendable {
   public var name: ByteString
   public var content: Content
 
-  /// Decodes the resource, or says why it is refused. `identityFault` says what is wrong with a
-  /// certificate and its key.
+  /// Decodes the resource, or says why it is refused. `fault` says what is wrong with
+  /// certificates and keys.
   public static func decode(
-    _ bytes: Span<UInt8>, identityFault: (TLSIdentity) -> ByteString? = { _ in nil }
+    _ bytes: Span<UInt8>, fault: (TLSPart) -> ByteString? = { _ in nil }
   ) throws(ResourceRejection) -> SecretResource {
     let message = try ResourceReader(bytes)
     let name = try message.text(1, "name")
@@ -27,13 +27,13 @@ public struct SecretResource: Equatable, Sendable {
       guard let certificate = try message.message(2, "tls_certificate", among: members) else {
         break
       }
-      let identity = try certificate.identity(identityFault)
+      let identity = try certificate.identity(fault)
       return SecretResource(name: name, content: .identity(identity))
     case 4:
       guard let context = try message.message(4, "validation_context", among: members) else {
         break
       }
-      let validation = try context.validation()
+      let validation = try context.validation(fault)
       // Without roots any server would do. A default that has some is no help: a rotation that
       // forgets them would go unnoticed.
       guard validation.roots != nil else { throw context.rejection("trusted_ca", "missing") }
@@ -95,7 +95,7 @@ extension ResourceReader {
   /// `TlsCertificate`: 1 certificate_chain, 2 private_key, 3 password, 6 private_key_provider,
   /// 8 pkcs12.
   func identity(
-    _ fault: (TLSIdentity) -> ByteString?
+    _ fault: (TLSPart) -> ByteString?
   ) throws(ResourceRejection) -> TLSIdentity {
     guard try !has(6) else { throw rejection("private_key_provider", "not supported") }
     guard try !has(8) else { throw rejection("pkcs12", "not supported") }
@@ -106,7 +106,7 @@ extension ResourceReader {
       throw rejection("private_key", "missing")
     }
     let identity = TLSIdentity(chain: chain, key: key, password: try source(3, "password"))
-    if let reason = fault(identity) {
+    if let reason = fault(.identity(identity)) {
       throw ResourceRejection(field: path.text(), reason: reason)
     }
     return identity
@@ -116,7 +116,9 @@ extension ResourceReader {
   /// 2 verify_certificate_hash, 15 match_typed_subject_alt_names, 9 match_subject_alt_names,
   /// 8 allow_expired_certificate, 16 max_verify_depth. What would make a certificate valid that is not,
   /// or one invalid that this client cannot tell, is refused.
-  func validation() throws(ResourceRejection) -> TLSValidation {
+  func validation(
+    _ fault: (TLSPart) -> ByteString?
+  ) throws(ResourceRejection) -> TLSValidation {
     let refused: [(UInt32, StaticString)] = [
       (4, "custom_validator"), (6, "require_signed_certificate_timestamp"), (7, "crl"),
       (12, "custom_validator_config"), (13, "ca_certificate_provider_instance"),
@@ -129,6 +131,9 @@ extension ResourceReader {
     }
     var validation = TLSValidation()
     if let roots = try source(1, "trusted_ca") {
+      if let reason = fault(.roots(roots)) {
+        throw ResourceRejection(field: path.text("trusted_ca"), reason: reason)
+      }
       validation.roots = .source(roots)
     } else if try has(17) {
       validation.roots = .system
