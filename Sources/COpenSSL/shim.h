@@ -114,8 +114,7 @@ static inline const unsigned char *spoke_alternative_name(const GENERAL_NAMES *n
   const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, number);
   *kind = name->type;
   int is_text = name->type == GEN_DNS || name->type == GEN_URI || name->type == GEN_EMAIL;
-  if (!is_text && name->type != GEN_IPADD)
-    return *count = 0, (const unsigned char *)"";
+  if (!is_text && name->type != GEN_IPADD) return *count = 0, (const unsigned char *)"";
   *count = ASN1_STRING_length(name->d.ia5);  // the union's string types are one type
   return ASN1_STRING_get0_data(name->d.ia5);
 }
