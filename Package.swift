@@ -81,7 +81,8 @@ let package = Package(
       ],
       swiftSettings: impure, linkerSettings: link),
     .executableTarget(
-      name: "spokectl", dependencies: ["Configuration", "Platform", "Primitives"],
+      name: "spokectl",
+      dependencies: ["Configuration", "Gateway", "Spool", "Platform", "Primitives"],
       swiftSettings: impure, linkerSettings: link),
     .executableTarget(
       name: "board-emulator", dependencies: ["Ingest", "Platform", "Primitives"],

@@ -22,7 +22,8 @@ extension Configuration {
   /// The listener of each stream, in the streams' order.
   var listenerNames: [ByteString] { PolicySnapshot.directNames(targets: directTargets) }
 
-  var spoolStreams: [SpoolStream] {
+  /// The streams as the spool sees them.
+  package var spoolStreams: [SpoolStream] {
     streams.map { stream in
       SpoolStream(
         name: stream.name, logClass: stream.priority.rawValue,
@@ -33,7 +34,8 @@ extension Configuration {
 }
 
 extension SpoolLimits {
-  init(_ configuration: Configuration) {
+  /// The bounds that the configuration sets.
+  package init(_ configuration: Configuration) {
     let spool = configuration.spool
     self.init()
     totalBytes = spool.size

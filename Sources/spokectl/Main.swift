@@ -25,6 +25,8 @@ struct Main {
       return ExitCode.success
     case .check(let file):
       return Check.run(file)
+    case .spool(let command):
+      return command.run()
     case .status:
       return Daemon(socket: options.socket).run { daemon throws(DaemonError) in
         try Status.report(daemon, json: options.json)

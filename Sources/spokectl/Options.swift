@@ -6,6 +6,7 @@ struct Options {
     case status
     case get(ByteString)
     case check(ByteString)
+    case spool(SpoolCommand)
     case help
     case version
   }
@@ -18,6 +19,8 @@ struct Options {
   var json = false
 
   private var file: ByteString?
+  private var exports = false
+  private var wantsDeadLetters = false
 
   /// `arguments` without the program's own name. Options may stand anywhere.
   init(_ arguments: [ByteString]) throws(UsageError) {
@@ -34,6 +37,10 @@ struct Options {
         isVersion = true
       } else if argument == "--json" {
         json = true
+      } else if argument == "--export" {
+        exports = true
+      } else if argument == "--dead-letters" {
+        wantsDeadLetters = true
       } else if let value = try Self.value("--socket", argument, arguments, &index) {
         socket = value
       } else if let value = try Self.value("--config", argument, arguments, &index) {
@@ -48,7 +55,12 @@ struct Options {
       command = .help
     } else if isVersion {
       command = .version
+    } else if words.first == "spool" {
+      command = .spool(try spoolCommand(words))
     } else {
+      guard !exports, !wantsDeadLetters else {
+        throw UsageError("--export and --dead-letters belong to 'spool'")
+      }
       command = try Self.command(words, json: json, file: file)
     }
   }
@@ -68,6 +80,32 @@ struct Options {
     }
     if value.isEmpty { throw UsageError("\(name.description) needs a value") }
     return value
+  }
+
+  private func spoolCommand(_ words: [ByteString]) throws(UsageError) -> SpoolCommand {
+    guard words.count > 1 else {
+      throw UsageError("spool needs one of: ls, dump, verify, repair, drain")
+    }
+    let action = try spoolAction(words[1], stream: words.count > 2 ? words[2] : nil)
+    guard words.count <= (words[1] == "dump" ? 3 : 2) else {
+      throw UsageError("too many words behind 'spool \(words[1].description)'")
+    }
+    guard exports == (action == .export), wantsDeadLetters == (action == .deadLetters) else {
+      throw UsageError("--export belongs to 'spool drain', --dead-letters to 'spool dump'")
+    }
+    return SpoolCommand(
+      action: action, file: file ?? Self.defaultFile, socket: socket, json: json)
+  }
+
+  private func spoolAction(
+    _ name: ByteString, stream: ByteString?
+  ) throws(UsageError) -> SpoolCommand.Action {
+    if name == "ls" { return .list }
+    if name == "dump" { return wantsDeadLetters ? .deadLetters : .dump(stream: stream) }
+    if name == "verify" { return .verify }
+    if name == "repair" { return .repair }
+    if name == "drain" { return exports ? .export : .drain }
+    throw UsageError("spool has no '\(name.description)': ls, dump, verify, repair, drain")
   }
 
   private static func command(
@@ -126,6 +164,9 @@ struct Options {
            spokectl [--socket PATH] memory
            spokectl [--socket PATH] get PATH
            spokectl check [--config FILE]
+           spokectl [--config FILE] spool ls | verify | repair | dump [STREAM | --dead-letters]
+           spokectl [--socket PATH] spool drain
+           spokectl [--config FILE] spool drain --export
            spokectl --version | --help
 
       status         what the daemon does: ports, broker, streams, spool
@@ -133,14 +174,22 @@ struct Options {
       memory         every pool of memory: its limit, its use, its highest use
       get            any page of the admin endpoint, such as /ready
       check          validate a configuration as the daemon would
+      spool ls       the segments on disk, and what each holds of which stream
+      spool dump     the records on disk that wait, or those that were set aside, as JSON lines
+      spool verify   read every frame; what is damaged is named, nothing is changed
+      spool repair   without the daemon: as it starts, and every frame is read; what is lost
+                     becomes a record of the stream for reports
+      spool drain    the daemon sends what waits, at once; ends when nothing waits, or after 60 s
+                     without progress. With --export, and without the daemon: every waiting record
+                     goes to the standard output and leaves the spool
 
       --socket PATH  the daemon's admin socket (default /run/spoke/admin.sock)
       --json         JSON instead of text
       --config FILE  the configuration (default /etc/spoke/spoke.toml), then conf.d/*.toml
                      beside it
 
-    Exit codes: 0 done, 1 the page is an error, 64 usage, 69 the daemon does not answer,
-    78 the configuration is not valid.
+    Exit codes: 0 done, 1 the page is an error, or the spool is damaged or not drained, 64 usage,
+    69 the daemon does not answer, or has the spool, 78 the configuration is not valid.
 
     """
 }

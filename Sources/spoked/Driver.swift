@@ -9,7 +9,7 @@ import Primitives
 final class Driver {
   var configuration: Configuration
   let options: Options
-  var gateway: Gateway<DirectoryStorage>
+  var gateway: Gateway<FileStorage>
   let loop: EventLoop
   let resolver: Resolver
   let signals: SignalDescriptor
@@ -69,9 +69,9 @@ final class Driver {
 
   private static func openStorage(
     _ configuration: Configuration
-  ) throws(StartError) -> DirectoryStorage {
+  ) throws(StartError) -> FileStorage {
     do throws(FileStorage.OpenError) {
-      return DirectoryStorage(try FileStorage(directory: configuration.spool.directory))
+      return try FileStorage(directory: configuration.spool.directory)
     } catch {
       throw StartError("spool \(configuration.spool.directory.description): \(error.description)")
     }

@@ -31,7 +31,7 @@ ALLOWED_IMPORTS = {
         "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "HTTP2", "HPACK",
         "Platform", "Primitives",
     },
-    "spokectl": {"Configuration", "Platform", "Primitives"},
+    "spokectl": {"Configuration", "Gateway", "Spool", "Platform", "Primitives"},
     "board-emulator": {"Ingest", "Platform", "Primitives"},
 }
 

@@ -1,5 +1,3 @@
-import Primitives
-
 /// What the spool asks of a disk. The daemon's is a directory of files; a test's is memory that
 /// tears, forgets and refuses. Nothing here retries: the spool decides what an error means.
 public protocol SegmentStorage: ~Copyable {
