@@ -1,9 +1,7 @@
 #ifndef SPOKE_COPENSSL_SHIM_H
 #define SPOKE_COPENSSL_SHIM_H
 // OpenSSL's headers, and its macros as functions: Swift imports functions only.
-#include <string.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/store.h>
 #include <openssl/ui.h>
@@ -11,12 +9,6 @@
 
 static inline long spoke_SSL_CTX_set_min_proto_version(SSL_CTX *context, int version) {
   return SSL_CTX_set_min_proto_version(context, version);
-}
-static inline long spoke_SSL_CTX_set_max_proto_version(SSL_CTX *context, int version) {
-  return SSL_CTX_set_max_proto_version(context, version);
-}
-static inline long spoke_SSL_CTX_add_chain_certificate(SSL_CTX *context, X509 *certificate) {
-  return SSL_CTX_add1_chain_cert(context, certificate);
 }
 static inline void spoke_SSL_CTX_set_modes(SSL_CTX *context) {
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
@@ -45,37 +37,6 @@ static inline int spoke_refuse_passphrase(char *buffer, int size, int writing, v
 static inline void spoke_SSL_CTX_refuse_passphrases(SSL_CTX *context, int *asked) {
   SSL_CTX_set_default_passwd_cb(context, spoke_refuse_passphrase);
   SSL_CTX_set_default_passwd_cb_userdata(context, asked);
-}
-
-// The next certificate, or the private key, of PEM text; NULL when there is none. `words` answers the
-// question for a passphrase, and may be NULL.
-static inline X509 *spoke_read_certificate(BIO *text) {
-  return PEM_read_bio_X509(text, NULL, spoke_refuse_passphrase, NULL);
-}
-static inline int spoke_tell_passphrase(char *buffer, int size, int writing, void *words) {
-  (void)writing;
-  size_t count = strlen((const char *)words);
-  if (count > (size_t)size) return -1;
-  memcpy(buffer, words, count);
-  return (int)count;
-}
-static inline EVP_PKEY *spoke_read_key(BIO *text, const char *words, int *asked) {
-  return words ? PEM_read_bio_PrivateKey(text, NULL, spoke_tell_passphrase, (void *)words)
-               : PEM_read_bio_PrivateKey(text, NULL, spoke_refuse_passphrase, asked);
-}
-
-// SHA-256 of a certificate, and of its SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), as DER.
-static inline int spoke_certificate_digest(const X509 *certificate, unsigned char digest[32]) {
-  unsigned int count = 32;
-  return X509_digest(certificate, EVP_sha256(), digest, &count) == 1 && count == 32;
-}
-static inline int spoke_public_key_digest(const X509 *certificate, unsigned char digest[32]) {
-  unsigned char *bytes = NULL;
-  unsigned int count = 32;
-  int length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &bytes);
-  int done = length > 0 && EVP_Digest(bytes, (size_t)length, digest, &count, EVP_sha256(), NULL);
-  OPENSSL_free(bytes);
-  return done == 1 && count == 32;
 }
 
 // Whether a handshake waits to write rather than to read.
@@ -152,9 +113,8 @@ static inline const unsigned char *spoke_alternative_name(const GENERAL_NAMES *n
   if (!names || number >= sk_GENERAL_NAME_num(names)) return NULL;
   const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, number);
   *kind = name->type;
-  if (name->type != GEN_DNS && name->type != GEN_URI && name->type != GEN_EMAIL &&
-      name->type != GEN_IPADD)
-    return *count = 0, (const unsigned char *)"";
+  int is_text = name->type == GEN_DNS || name->type == GEN_URI || name->type == GEN_EMAIL;
+  if (!is_text && name->type != GEN_IPADD) return *count = 0, (const unsigned char *)"";
   *count = ASN1_STRING_length(name->d.ia5);  // the union's string types are one type
   return ASN1_STRING_get0_data(name->d.ia5);
 }

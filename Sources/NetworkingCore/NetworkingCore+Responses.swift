@@ -19,14 +19,15 @@ extension NetworkingCore {
       readGRPCStatus(request, slot)
       requests[request].retryAfter = retryAfter(slot)
       guard !retriedResponse(request, slot, endStream: endStream) else { return }
-      if let lead = commit(request), endStream { completed(lead) }
+      guard let lead = commit(request) else { return }
+      if endStream {
+        completed(lead)
+      } else if requests[lead].duplex >= 0 {
+        streams[requests[lead].duplex].tellsHeaders = true
+      }
       return
     }
-    if endStream {
-      completed(request)
-    } else if requests[request].duplex >= 0 {
-      streams[requests[request].duplex].tellsHeaders = true
-    }
+    if endStream { completed(request) }
   }
 
   mutating func receivedBody(_ request: Int, _ count: Int, endStream: Bool) {
@@ -47,9 +48,9 @@ extension NetworkingCore {
     let outcome = RequestResult.Outcome.response(
       status: requests[request].status, grpcStatus: requests[request].grpcStatus,
       retryAfter: requests[request].retryAfter)
+    if isSuccess(request) { requests[request].retryEnd = .none }
     guard requests[request].duplex < 0 else { return streamCompleted(request, outcome) }
     leaveAttempt(request, resetting: requests[request].isSent ? nil : .cancel)
-    if isSuccess(request) { requests[request].retryEnd = .none }
     end(request, outcome)
   }
 

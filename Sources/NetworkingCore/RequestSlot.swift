@@ -177,6 +177,7 @@ struct RequestSlot: Sendable {
     timeout = .zero
     idleTimeout = .zero
     policy = .none
+    retryEnd = .noPolicy
   }
 
   /// Builds what goes on the wire: pseudo-header fields first (RFC 9113 §8.3).

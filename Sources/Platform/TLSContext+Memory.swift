@@ -38,7 +38,9 @@ extension TLSContext {
       throw TLSError(step: "certificate")
     }
     for certificate in certificates.dropFirst() {
-      guard spoke_SSL_CTX_add_chain_certificate(context, certificate) == 1 else {
+      // A macro of OpenSSL (`SSL_CTX_add1_chain_cert`).
+      let pointer = UnsafeMutableRawPointer(certificate)
+      guard SSL_CTX_ctrl(context, SSL_CTRL_CHAIN_CERT, 1, pointer) == 1 else {
         throw TLSError(step: "certificate chain")
       }
     }
@@ -65,7 +67,9 @@ private enum PEM {
   ) throws(TLSError) -> [OpaquePointer] {
     let found = reading(text, or: []) { memory -> [OpaquePointer] in
       var found: [OpaquePointer] = []
-      while found.count < certificatesMax, let next = spoke_read_certificate(memory) {
+      while found.count < certificatesMax,
+        let next = PEM_read_bio_X509(memory, nil, refusePassphrase, nil)
+      {
         found.append(next)
       }
       return found
@@ -81,8 +85,12 @@ private enum PEM {
   ) throws(TLSError) -> OpaquePointer {
     var asked: Int32 = 0
     let key = reading(text, or: nil) { memory -> OpaquePointer? in
-      guard let password else { return spoke_read_key(memory, nil, &asked) }
-      return password.withCString { spoke_read_key(memory, $0, nil) }
+      guard let password else {
+        return PEM_read_bio_PrivateKey(memory, nil, refusePassphrase, &asked)
+      }
+      return password.withCString { words in
+        PEM_read_bio_PrivateKey(memory, nil, nil, UnsafeMutableRawPointer(mutating: words))
+      }
     }
     guard let key else {
       // OpenSSL's reason is about formats; it says nothing of the key itself.
@@ -107,6 +115,16 @@ private enum PEM {
       return body(memory)
     }
   }
+}
+
+/// Answers a question for a passphrase with "no", and remembers that it was asked. Without it OpenSSL
+/// would ask on the terminal.
+private func refusePassphrase(
+  _ buffer: UnsafeMutablePointer<CChar>?, _ size: Int32, _ isWriting: Int32,
+  _ asked: UnsafeMutableRawPointer?
+) -> Int32 {
+  asked?.storeBytes(of: 1, as: Int32.self)
+  return -1
 }
 
 /// Certificates of one PEM text that are read.

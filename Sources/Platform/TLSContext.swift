@@ -97,7 +97,9 @@ public final class TLSContext {
     SSL_CTX_set_ex_data(context, appData, Unmanaged.passUnretained(self).toOpaque())
     try restrict(to: demands.minimum)
     if demands.maximum == .tls12 {
-      guard spoke_SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION) == 1 else {
+      // A macro of OpenSSL (`SSL_CTX_set_max_proto_version`).
+      let latest = Int(TLS1_2_VERSION)
+      guard SSL_CTX_ctrl(context, SSL_CTRL_SET_MAX_PROTO_VERSION, latest, nil) == 1 else {
         throw TLSError(step: "TLS versions")
       }
     }

@@ -59,13 +59,22 @@ public struct TLSDemands: Equatable, Sendable {
   /// Whether the certificate is one of those that are pinned.
   func isPinned(_ certificate: OpaquePointer) -> Bool {
     if certificateHashes.isEmpty, publicKeyHashes.isEmpty { return true }
-    var digest = [UInt8](repeating: 0, count: 32)
-    if !certificateHashes.isEmpty, spoke_certificate_digest(certificate, &digest) == 1,
+    var digest = [UInt8](repeating: 0, count: sha256Bytes)
+    var count: UInt32 = 0
+    if !certificateHashes.isEmpty, X509_digest(certificate, EVP_sha256(), &digest, &count) == 1,
       certificateHashes.contains(ByteString(digest))
     {
       return true
     }
-    return !publicKeyHashes.isEmpty && spoke_public_key_digest(certificate, &digest) == 1
+    guard !publicKeyHashes.isEmpty else { return false }
+    // RFC 5280 §4.1.2.7: SubjectPublicKeyInfo, as DER.
+    var bytes: UnsafeMutablePointer<UInt8>?
+    let length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &bytes)
+    defer { CRYPTO_free(bytes, nil, 0) }
+    return length > 0
+      && EVP_Digest(bytes, Int(length), &digest, &count, EVP_sha256(), nil) == 1
       && publicKeyHashes.contains(ByteString(digest))
   }
 }
+
+private let sha256Bytes = 32
