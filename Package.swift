@@ -111,7 +111,7 @@ let package = Package(
       swiftSettings: tests),
     .testTarget(
       name: "NetworkingCoreTests",
-      dependencies: ["NetworkingCore", "Policy", "HTTP2", "HPACK", "Primitives"],
+      dependencies: ["NetworkingCore", "Policy", "GRPC", "HTTP2", "HPACK", "Primitives"],
       swiftSettings: tests),
     .testTarget(
       name: "ConfigurationTests", dependencies: ["Configuration", "Ingest", "Primitives"],

@@ -18,10 +18,17 @@ public struct CoreLimits: Equatable, Sendable {
   public var requestBytesMax = 512 * 1024
   /// One response's body. It is counted and discarded, so this bounds traffic, not memory.
   public var responseBytesMax: UInt64 = 1 << 20
-  /// Received bytes that the peer may have under way per stream; credit is given back at once.
+  /// Long-lived streams, which are requests too.
+  public var streamsMax = 4
+  /// Received bytes that the peer may have under way per stream; credit is given back at once, for a
+  /// long-lived stream when they are taken.
   public var streamWindowBytes: UInt32 = 64 * 1024
   /// Unsent bytes that a connection holds before bodies wait in their requests.
   public var outputBytesMax = 64 * 1024
 
   public init() {}
+
+  /// What a peer may send on one stream: until it has acknowledged our SETTINGS the default window
+  /// holds (RFC 9113 §6.9.2).
+  var streamBufferBytes: Int { max(Int(streamWindowBytes), 65_535) }
 }

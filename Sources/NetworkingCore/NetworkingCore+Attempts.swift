@@ -175,7 +175,7 @@ extension NetworkingCore {
       clusters[cluster].load[priority].waiting -= 1
     case .streaming:
       leaveStream(request, resetting: code)
-    case .free, .finished:
+    case .free, .draining, .finished:
       break
     }
     return request < limits.requestsMax || !isFreeSpare(request)

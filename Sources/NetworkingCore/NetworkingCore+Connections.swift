@@ -45,7 +45,9 @@ extension NetworkingCore {
       promising += 1
       if connections[slot].phase == .connecting { isConnecting = true }
     }
-    let most = max(clusters[cluster].configuration.connectionsPerEndpoint, 1)
+    let most = min(
+      max(clusters[cluster].configuration.connectionsPerEndpoint, 1),
+      clusters[cluster].configuration.perHostMaxConnections ?? .max)
     if isConnecting || promising >= most { return .underWay }
     guard
       clusters[cluster].breakers(priority).allowsConnection(clusters[cluster].load[priority])
@@ -239,6 +241,23 @@ extension NetworkingCore {
       if connections[slot].phase == .connecting {
         forgetRace(slot)
         release(slot, isSocketClosed: false)
+      } else {
+        settle(slot)
+      }
+    }
+  }
+
+  /// An endpoint that is no longer healthy gets no new requests on the connections it has: idle ones
+  /// close, busy ones finish what is on them, unless the cluster wants them cut.
+  mutating func retireUnhealthy(_ cluster: Int, _ endpoint: UInt32) {
+    let isCut = clusters[cluster].configuration.balancing.cutsUnhealthy
+    for slot in connections.indices
+    where connections[slot].phase == .open && connections[slot].cluster == cluster
+      && connections[slot].endpoint == endpoint
+    {
+      connections[slot].isRetired = true
+      if isCut {
+        lose(slot, "the endpoint is unhealthy", isSocketClosed: false)
       } else {
         settle(slot)
       }

@@ -100,6 +100,13 @@ extension NetworkingCore {
     clusters[cluster].balancer.adopt(
       members, previous: previous, from: old, balancing, using: &random)
     retireConnections(cluster, endpointsOutside: clusters[cluster].endpoints)
+    for (member, before) in previous.enumerated() {
+      guard let before, members.endpoints[member].health == .unhealthy,
+        old.endpoints[before].health != .unhealthy, clusters[cluster].places[member] > 0
+      else { continue }
+      let place = Int(clusters[cluster].places[member]) - 1
+      retireUnhealthy(cluster, clusters[cluster].endpoints[place].id)
+    }
   }
 
   /// A connection is for one server name: an endpoint with another name is another endpoint.

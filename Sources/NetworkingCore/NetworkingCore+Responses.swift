@@ -19,7 +19,12 @@ extension NetworkingCore {
       readGRPCStatus(request, slot)
       requests[request].retryAfter = retryAfter(slot)
       guard !retriedResponse(request, slot, endStream: endStream) else { return }
-      if let lead = commit(request), endStream { completed(lead) }
+      guard let lead = commit(request) else { return }
+      if endStream {
+        completed(lead)
+      } else if requests[lead].duplex >= 0 {
+        streams[requests[lead].duplex].tellsHeaders = true
+      }
       return
     }
     if endStream { completed(request) }
@@ -38,13 +43,14 @@ extension NetworkingCore {
   }
 
   /// The response has its end. A body that is still being sent has lost its reader.
-  private mutating func completed(_ request: Int) {
+  mutating func completed(_ request: Int) {
     served(requests[request].connection)
     let outcome = RequestResult.Outcome.response(
       status: requests[request].status, grpcStatus: requests[request].grpcStatus,
       retryAfter: requests[request].retryAfter)
-    leaveAttempt(request, resetting: requests[request].isSent ? nil : .cancel)
     if isSuccess(request) { requests[request].retryEnd = .none }
+    guard requests[request].duplex < 0 else { return streamCompleted(request, outcome) }
+    leaveAttempt(request, resetting: requests[request].isSent ? nil : .cancel)
     end(request, outcome)
   }
 

@@ -121,9 +121,6 @@ extension NetworkingCore {
     place(request)
   }
 
-  /// Whether the request can be sent again at all.
-  private func mayReplay(_ request: Int) -> Bool { true }
-
   /// The stream ended without its response's end. Before the response's headers that is for the retry
   /// policy; after them it is not, as with Envoy: the upstream has answered.
   mutating func brokenAttempt(
@@ -167,6 +164,7 @@ extension NetworkingCore {
       retireCluster(cluster)
     }
     retainBuffers(request)
+    if requests[request].duplex >= 0 { endStream(request) }
     finished.append(request, &links)
   }
 

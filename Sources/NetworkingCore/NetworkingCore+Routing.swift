@@ -60,9 +60,13 @@ extension NetworkingCore {
       return
     }
     guard !isTurnedAway(slot) else { return }
+    nameAttemptFields(slot, routed)
+    guard requests[slot].duplex < 0 else {
+      requests[slot].makeEndless()
+      return startAttempt(slot)
+    }
     limitTime(slot, request, routed)
     limitRetries(slot, request, routed)
-    nameAttemptFields(slot, routed)
     guard !routed.mirrors.isEmpty else { return startAttempt(slot) }
     let mirrors = makeMirrors(of: slot, routed)
     startAttempt(slot)

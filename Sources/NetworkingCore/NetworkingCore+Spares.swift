@@ -121,7 +121,7 @@ extension NetworkingCore {
       if let place = connections[slot].place(of: requests[hedge].stream) {
         connections[slot].streams[place].request = request
       }
-    case .waiting, .free, .finished:
+    case .waiting, .free, .draining, .finished:
       break
     }
     requests[hedge].phase = .free

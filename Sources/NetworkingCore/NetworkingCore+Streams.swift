@@ -14,7 +14,8 @@ extension NetworkingCore {
 
   /// Sends the request's headers, and what goes of its body.
   mutating func openStream(_ request: Int, _ slot: Int) -> OnOpenStream {
-    let isBodyless = requests[request].body.isEmpty
+    let isDuplex = requests[request].duplex >= 0
+    let isBodyless = !isDuplex && requests[request].body.isEmpty
     // What is sent now begins behind what waits to be written.
     let start = connections[slot].bytesWritten + UInt64(connections[slot].http[0].outputCount)
     let stream: UInt32
@@ -35,7 +36,9 @@ extension NetworkingCore {
     connections[slot].streams.append(ConnectionSlot.Stream(stream: stream, request: request))
     connections[slot].deadline = .never
     noteProgress(request)
-    if isBodyless {
+    if isDuplex {
+      streamOpened(request)
+    } else if isBodyless {
       requestSent(request)
     } else {
       connections[slot].unsentBodies += 1
@@ -102,6 +105,7 @@ extension NetworkingCore {
 
   /// Sends at most one turn of the request's body. Answers how much went.
   private mutating func sendBody(_ request: Int, _ slot: Int) -> Int {
+    guard requests[request].duplex < 0 else { return sendQueued(request, slot) }
     let start = requests[request].bodySent
     let count = min(requests[request].body.count - start, contentPerTurn)
     let isLast = start + count == requests[request].body.count
@@ -173,7 +177,7 @@ extension NetworkingCore {
     if connections[slot].phase == .open { settle(slot) }
   }
 
-  private func request(of stream: UInt32, on slot: Int) -> Int? {
+  func request(of stream: UInt32, on slot: Int) -> Int? {
     connections[slot].place(of: stream).map { connections[slot].streams[$0].request }
   }
 }
@@ -192,6 +196,7 @@ extension NetworkingCore {
     while connections[slot].phase == .open,
       let event = connections[slot].http[0].receive(bytes, from: &offset, now: self.now)
     {
+      if streamsInUse > 0, receivedContent(event, bytes, slot) { continue }
       handle(event, slot)
     }
     guard connections[slot].generation == id.generation else { return }

@@ -17,6 +17,9 @@ public struct NetworkingCore: Sendable {
   var clusters: [ClusterSlot] = []
   var connections: [ConnectionSlot]
   var requests: [RequestSlot]
+  /// Of the requests that are long-lived streams.
+  var streams: [UpstreamStream]
+  var streamsInUse = 0
 
   /// Each request's next deadline, beside the table so that a search reads little memory.
   var deadlines: [Instant]
@@ -48,6 +51,8 @@ public struct NetworkingCore: Sendable {
 
   /// Header fields and bodies of requests under way.
   public internal(set) var requestPool: Pool
+  /// What long-lived streams have received and nobody has taken.
+  public internal(set) var streamPool: Pool
   /// Capacity of the buffers that free slots keep for the next request.
   var retainedBytes = 0
   /// By `HTTP2Cause`: how many connections and streams ended for it.
@@ -66,10 +71,12 @@ public struct NetworkingCore: Sendable {
     requests = [RequestSlot](repeating: RequestSlot(), count: slots)
     deadlines = [Instant](repeating: .never, count: slots)
     links = SlotLinks(count: slots)
+    streams = [UpstreamStream](repeating: UpstreamStream(), count: limits.streamsMax)
     freeRequests = Array((0..<limits.requestsMax).reversed())
     freeSpares = Array((limits.requestsMax..<slots).reversed())
     random = SplitMix64(seed: seed)
     requestPool = Pool(name: "requests", limit: limits.requestBytesMax)
+    streamPool = Pool(name: "streams", limit: limits.streamsMax * limits.streamBufferBytes)
   }
 
   /// What the wall clock says, for a `Retry-After` that is a date; nil while it is not trusted.
@@ -82,8 +89,15 @@ public struct NetworkingCore: Sendable {
   /// taken, and its result says why.
   public mutating func submit(_ request: borrowing UpstreamRequest, now: Instant) -> RequestID? {
     advance(to: now)
+    return admit(request, bodyBytes: request.body.count, duplex: -1)
+  }
+
+  /// `duplex`: the place of a long-lived stream, or -1.
+  mutating func admit(
+    _ request: borrowing UpstreamRequest, bodyBytes: Int, duplex: Int
+  ) -> RequestID? {
     guard let slot = freeRequests.last else { return nil }
-    let bytes = request.body.count + request.headers.size + request.path.count
+    let bytes = bodyBytes + request.headers.size + request.path.count
     let isTooLarge = bytes > limits.requestBytesMax
     if !isTooLarge {
       guard requestPool.take(bytes) else { return nil }
@@ -92,6 +106,7 @@ public struct NetworkingCore: Sendable {
     freeRequests.removeLast()
     useRetained(slot)
     requests[slot].reset(token: request.token)
+    if duplex >= 0 { beginStream(duplex, slot) }
     let id = RequestID(slot: slot, generation: requests[slot].generation)
     guard !isTooLarge else {
       end(
@@ -112,6 +127,9 @@ public struct NetworkingCore: Sendable {
     else { return }
     switch requests[id.slot].phase {
     case .free, .finished: return
+    case .draining:
+      requests[id.slot].phase = .free
+      end(id.slot, requests[id.slot].outcome)
     case .pending, .streaming, .waiting:
       clusters[requests[id.slot].cluster].statistics.cancelled += 1
       leaveAttempt(id.slot, resetting: .cancel)

@@ -11,12 +11,16 @@ import Primitives
 /// A request has one attempt under way, its own. A hedge is a second one beside it and a mirror is a copy
 /// of the request for another cluster: each has a slot of the spare ones, which goes through the same
 /// phases and is free again without a result.
+///
+/// A long-lived stream whose response is complete is `draining` until its body was taken.
 struct RequestSlot: Sendable {
-  enum Phase: UInt8 { case free, pending, streaming, waiting, finished }
+  enum Phase: UInt8 { case free, pending, streaming, waiting, draining, finished }
 
   var generation: UInt32 = 1
   var phase: Phase = .free
   var token: UInt64 = 0
+  /// The place in the table of long-lived streams; -1: an ordinary request.
+  var duplex = -1
 
   /// The request that this is a hedge of; -1: none.
   var owner = -1
@@ -165,6 +169,15 @@ struct RequestSlot: Sendable {
     durationDeadline = .never
     idleDeadline = .never
     reconnectAfter = nil
+  }
+
+  /// A stream goes on until one of its ends has enough of it.
+  mutating func makeEndless() {
+    body.removeAll(keepingCapacity: true)
+    timeout = .zero
+    idleTimeout = .zero
+    policy = .none
+    retryEnd = .noPolicy
   }
 
   /// Builds what goes on the wire: pseudo-header fields first (RFC 9113 §8.3).

@@ -74,6 +74,9 @@ public struct Balancing: Equatable, Sendable {
   public var panicThreshold: UInt32 = 50
   /// In a panic requests fail instead.
   public var failsInPanic = false
+  /// `close_connections_on_host_health_failure`: an endpoint that becomes unhealthy loses its connections
+  /// at once, with all that is on them.
+  public var cutsUnhealthy = false
   /// Localities get their share by weight; otherwise those of a priority are one.
   public var weighsLocalities = false
 

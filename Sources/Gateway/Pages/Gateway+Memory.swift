@@ -54,6 +54,6 @@ extension Gateway where Storage: ~Copyable {
   }
 
   func pools() -> [Pool] {
-    [ledger.spool, ledger.serial, ledger.uplinks, ledger.memory, core.requestPool]
+    [ledger.spool, ledger.serial, ledger.uplinks, ledger.memory, core.requestPool, core.streamPool]
   }
 }

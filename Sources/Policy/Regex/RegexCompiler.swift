@@ -1,3 +1,5 @@
+import Primitives
+
 /// Makes a program of an expression, from its end to its start: each node is compiled with the
 /// instruction that follows it.
 struct RegexCompiler {

@@ -169,7 +169,7 @@ struct AccountingTests {
             case .pending: load.pending += 1
             case .streaming: load.active += 1
             case .waiting: load.waiting += 1
-            case .free, .finished: break
+            case .free, .draining, .finished: break
             }
             if slot.holdsRetry { load.retries += 1 }
           }

@@ -28,6 +28,9 @@ final class Bench {
   var connects: [(at: Instant, address: SocketAddress, security: Security)] = []
   var resolves: [(at: Instant, id: ResolutionID, host: ByteString)] = []
   var closes = 0
+  var events: [StreamEvent] = []
+  /// By stream: what came of its response's body and was taken.
+  var bodies: [RequestID: [UInt8]] = [:]
 
   var onConnect: (SocketAddress) -> OnConnect = { _ in .accept }
   var onResolve: (ByteString) -> OnResolve = { _ in
@@ -36,6 +39,8 @@ final class Bench {
   var onHeaders: (ScriptedPeer, UInt32) -> Void = { _, _ in }
   var onRequest: (ScriptedPeer, UInt32) -> Void = { peer, stream in peer.respond(stream, 200) }
   var serverConfiguration = HTTP2Configuration()
+  /// What a long-lived stream takes of what waits, at most; 0: nothing.
+  var reads = Int.max
   /// False: sockets are full, nothing that the core writes leaves.
   var takesOutput = true
   /// Bytes taken at once, on both ways.
@@ -121,6 +126,11 @@ final class Bench {
         isMoving = true
         deliver(bytes, to: peer.id)
       }
+      while let event = core.nextStreamEvent() {
+        isMoving = true
+        events.append(event)
+        if case .data(let id) = event { read(id) }
+      }
       while let result = core.nextResult() { results.append(result) }
       if let deadline = core.nextDeadline(), deadline <= now {
         isMoving = true
@@ -129,6 +139,34 @@ final class Bench {
       if !isMoving { return }
     }
     Issue.record("the core and its peers never come to rest")
+  }
+
+  /// Takes what waits on a stream, in pieces of at most `reads`.
+  func read(_ id: RequestID) {
+    var taken = 0
+    repeat {
+      taken = core.takeBody(id, now: now) { bytes in
+        let count = min(bytes.count, reads)
+        for index in 0..<count { bodies[id, default: []].append(bytes[index]) }
+        return count
+      }
+    } while taken > 0
+  }
+
+  /// Opens a long-lived stream.
+  func open(_ token: UInt64 = 100, path: ByteString = "/service/Stream") -> RequestID? {
+    let request = UpstreamRequest(
+      listener: "up", path: path, authority: "up.example.com", token: token)
+    let id = core.openStream(request, now: now)
+    run()
+    return id
+  }
+
+  @discardableResult
+  func send(_ id: RequestID, _ bytes: [UInt8]) -> Bool {
+    let isTaken = core.send(id, bytes.span, now: now)
+    run()
+    return isTaken
   }
 
   private func deliver(_ bytes: [UInt8], to id: ConnectionID) {
@@ -247,6 +285,8 @@ final class Bench {
   func expectAtRest() {
     #expect(core.requestsUnderWay == 0)
     #expect(core.requestPool.used == 0)
+    #expect(core.streamPool.used == 0)
+    #expect(core.streamsInUse == 0)
     for cluster in core.clusters where cluster.isUsed {
       #expect(cluster.requests == 0)
       var load = cluster.load.total

@@ -28,6 +28,8 @@ final class ScriptedPeer {
   /// PINGs that came, which the machine answers by itself.
   var pings = 0
   private var pingBytes: [UInt8] = []
+  /// By stream: content that waits for windows.
+  private var unsaid: [UInt32: [UInt8]] = [:]
 
   init(
     _ id: ConnectionID, _ address: SocketAddress, _ configuration: HTTP2Configuration, now: Instant
@@ -70,6 +72,7 @@ final class ScriptedPeer {
         break
       }
     }
+    for stream in unsaid.keys.sorted() { say(stream, []) }
   }
 
   /// Frames are followed from the end of the preface, whatever pieces they come in.
@@ -86,6 +89,19 @@ final class ScriptedPeer {
       pingBytes.removeFirst(9 + length)
     }
   }
+
+  /// Sends content, as windows permit.
+  func say(_ stream: UInt32, _ bytes: [UInt8]) {
+    var waiting = unsaid.removeValue(forKey: stream) ?? []
+    waiting += bytes
+    guard let taken = try? http.submitData(waiting.span, on: stream, endStream: false, now: .zero),
+      taken < waiting.count
+    else { return }
+    unsaid[stream] = Array(waiting[taken...])
+  }
+
+  /// Content that windows have kept back.
+  func unsaidCount(_ stream: UInt32) -> Int { unsaid[stream]?.count ?? 0 }
 
   private func complete(_ stream: UInt32, _ onRequest: (ScriptedPeer, UInt32) -> Void) {
     requests[stream]?.isComplete = true

@@ -146,9 +146,14 @@ extension ClusterDecoder {
       resource.cluster.keepAlive.interval = max(interval, .seconds(1))
       resource.cluster.keepAlive.withoutStreams = true
     }
-    _ = try settings.percent(3, "interval_jitter")
-    if try settings.duration(4, "connection_idle_interval") != nil {
-      note("connection_keepalive.connection_idle_interval")
+    // In hundredths of a percent; 15 % without it.
+    let jitter = try settings.percent(3, "interval_jitter") ?? 1_500
+    resource.cluster.keepAlive.jitterPercent = jitter / 100
+    if let idle = try settings.duration(4, "connection_idle_interval") {
+      guard idle >= .milliseconds(1) else {
+        throw settings.rejection("connection_idle_interval", "not above 1 ms")
+      }
+      resource.cluster.keepAlive.idleInterval = idle
     }
   }
 }

@@ -128,7 +128,7 @@ struct ClusterDecoder {
       }
       if try options.has(3) { note("upstream_connection_options.happy_eyeballs_config") }
     }
-    if try message.bool(31) { note("close_connections_on_host_health_failure") }
+    resource.cluster.balancing.cutsUnhealthy = try message.bool(31)
     if try message.has(50) { note("preconnect_policy") }
     let resolvers: [UInt32] = [18, 53, 55]
     if try message.member(resolvers) != nil { note("dns_resolvers") }
