@@ -1,3 +1,4 @@
+import Policy
 import Primitives
 
 /// Why a request that did not succeed was not retried, or not once more.
