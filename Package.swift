@@ -61,8 +61,8 @@ let package = Package(
     .target(
       name: "Gateway",
       dependencies: [
-        "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "GRPC", "Protobuf", "HTTP2",
-        "HPACK", "Primitives",
+        "Configuration", "Ingest", "Spool", "NetworkingCore", "XDS", "Policy", "GRPC", "Protobuf",
+        "HTTP2", "HPACK", "Primitives",
       ],
       exclude: ["Proto"],
       swiftSettings: pure),
@@ -76,8 +76,8 @@ let package = Package(
     .executableTarget(
       name: "spoked",
       dependencies: [
-        "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "Platform",
-        "Primitives",
+        "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "XDS", "Policy",
+        "Platform", "Primitives",
       ],
       swiftSettings: impure, linkerSettings: link),
     .executableTarget(
@@ -131,8 +131,8 @@ let package = Package(
     .testTarget(
       name: "GatewayTests",
       dependencies: [
-        "Gateway", "Configuration", "NetworkingCore", "GRPC", "Protobuf", "HTTP2", "HPACK", "Spool",
-        "TestSupport", "Primitives",
+        "Gateway", "Configuration", "NetworkingCore", "XDS", "Policy", "GRPC", "Protobuf", "HTTP2",
+        "HPACK", "Spool", "TestSupport", "Primitives",
       ], swiftSettings: tests),
 
     // What libFuzzer runs, and the replay of everything it has found.

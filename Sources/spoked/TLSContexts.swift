@@ -14,10 +14,7 @@ struct TLSContexts {
   mutating func load(_ configuration: Configuration) throws(StartError) {
     var loaded: [TLSContext] = []
     for table in configuration.tls { loaded.append(try Self.make(table)) }
-    for stream in configuration.streams
-    where system == nil && stream.target.isTLS && stream.target.tls == nil {
-      system = try Self.make(nil)
-    }
+    if system == nil, configuration.needsSystemRoots { system = try Self.make(nil) }
     named = loaded
     tables = configuration.tls
   }
@@ -97,5 +94,16 @@ struct TLSContexts {
       }
     }
     return certificate
+  }
+}
+
+extension Configuration {
+  /// An `https://` host names no table.
+  fileprivate var needsSystemRoots: Bool {
+    for stream in streams {
+      if case .host(let host) = stream.target, host.isTLS, host.tls == nil { return true }
+    }
+    for server in xds?.servers ?? [] where server.isTLS && server.tls == nil { return true }
+    return false
   }
 }

@@ -9,6 +9,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from broker import Broker, Publisher  # noqa: E402
 from certificates import Authority  # noqa: E402
+from control_plane import ControlPlane  # noqa: E402
+from envoy_client import EnvoyClient  # noqa: E402
+from grpc_client import GrpcClient  # noqa: E402
 from relay import Relay  # noqa: E402
 from serialport import BoardEmulator, Terminal  # noqa: E402
 from spoke import SMALL_SPOOL, Spoke, configuration, mqtt, stream, tls  # noqa: E402
@@ -92,6 +95,45 @@ def make_server(folder, identity, make_upstream, make_plain_upstream):
     yield make
     for server in made:
         server.stop()
+
+
+@pytest.fixture
+def make_plane():
+    made = []
+
+    def make(*resources, **keys):
+        made.append(ControlPlane(*resources, **keys))
+        return made[-1]
+
+    yield make
+    for plane in made:
+        plane.stop()
+
+
+@pytest.fixture
+def make_grpc_client(folder):
+    made = []
+
+    def make(plane, *arguments, **keys):
+        made.append(GrpcClient(folder, f"127.0.0.1:{plane.port}", *arguments, **keys))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.stop()
+
+
+@pytest.fixture
+def make_envoy_client(folder):
+    made = []
+
+    def make(plane, **keys):
+        made.append(EnvoyClient(folder, plane, **keys))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.stop()
 
 
 @pytest.fixture

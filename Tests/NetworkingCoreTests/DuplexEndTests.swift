@@ -146,25 +146,23 @@ struct DuplexEndTests {
     bench.expectAtRest()
   }
 
+  /// GOAWAY NO_ERROR that names stream 0: nothing was processed.
+  private static let nothingProcessed: [UInt8] =
+    [0, 0, 8, 7, 0, 0, 0, 0, 0] + [0, 0, 0, 0] + [0, 0, 0, 0]
+
   @Test("an end of sending that the peer did not process is sent again")
   func refusedEnd() throws {
     let bench = Bench()
-    bench.serverConfiguration.maxConcurrentStreams = 10
-    var first = true
-    bench.onHeaders = { peer, stream in
-      if first { peer.http.shutDown() }
-      first = false
-    }
-    bench.onConnect = { _ in .ignore }
+    bench.onRequest = { _, _ in }
     let id = try #require(bench.open())
     bench.core.finishSending(id, now: bench.now)
-    bench.onRequest = { peer, stream in
-      // Of the first connection; GOAWAY names it as processed, so it is answered there.
-      peer.respond(stream, 200)
-    }
-    let connection = try #require(bench.connecting.first)
-    bench.accept(connection.key, connection.value)
     bench.run()
+    #expect(bench.peer.requests[1]?.isComplete == true)
+    bench.onRequest = { peer, stream in peer.respond(stream, 200) }
+    bench.core.received(bench.peer.id, Self.nothingProcessed.span, now: bench.now)
+    bench.run()
+    #expect(bench.connects.count == 2)
+    #expect(bench.peer.requests[1]?.isComplete == true)
     #expect(bench.results.map { $0.status } == [200])
     bench.expectAtRest()
   }
@@ -201,9 +199,7 @@ struct DuplexEndTests {
       let id = try #require(bench.open())
       let first = bench.peer
       if hasSpoken { bench.send(id, [1]) }
-      // Stream 1 was the first: GOAWAY with 0 says that nothing was processed.
-      let goAway: [UInt8] = [0, 0, 8, 7, 0, 0, 0, 0, 0] + [0, 0, 0, 0] + [0, 0, 0, 0]
-      bench.core.received(first.id, goAway.span, now: bench.now)
+      bench.core.received(first.id, Self.nothingProcessed.span, now: bench.now)
       bench.run()
       if hasSpoken {
         #expect(bench.results.map { $0.failure } == [.refused])

@@ -23,12 +23,12 @@ ALLOWED_IMPORTS = {
     "Ingest": {"Primitives"},
     "Spool": {"Primitives"},
     "Gateway": {
-        "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "GRPC", "Protobuf", "HTTP2",
+        "Configuration", "Ingest", "Spool", "NetworkingCore", "XDS", "Policy", "GRPC", "Protobuf", "HTTP2",
         "HPACK", "Primitives",
     },
     "Platform": C_MODULES | {"Primitives"},
     "spoked": {
-        "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "HTTP2", "HPACK",
+        "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "XDS", "Policy", "HTTP2", "HPACK",
         "Platform", "Primitives",
     },
     "spokectl": {"Configuration", "Gateway", "Spool", "Platform", "Primitives"},
