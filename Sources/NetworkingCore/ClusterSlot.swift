@@ -79,10 +79,6 @@ struct ClusterSlot: Sendable {
   /// How often a server said that it hears too many PINGs: each doubles the time between them.
   var keepAliveDoublings: UInt8 = 0
 
-  func breakers(_ priority: RoutingPriority) -> CircuitBreakers {
-    priority == .high ? configuration.highPriorityBreakers : configuration.circuitBreakers
-  }
-
   var dns: DNSDiscovery? {
     if case .dns(let dns) = configuration.discovery { return dns }
     return nil

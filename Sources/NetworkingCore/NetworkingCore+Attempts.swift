@@ -11,6 +11,14 @@ extension NetworkingCore {
     return owner < 0 ? request : owner
   }
 
+  /// Asked field by field: to call a method of a slot is to copy the slot.
+  @inline(__always)
+  func breakers(_ cluster: Int, _ priority: RoutingPriority) -> CircuitBreakers {
+    priority == .high
+      ? clusters[cluster].configuration.highPriorityBreakers
+      : clusters[cluster].configuration.circuitBreakers
+  }
+
   /// Begins an attempt that the retry policy counts.
   mutating func startAttempt(_ request: Int) {
     let lead = lead(of: request)
@@ -57,7 +65,7 @@ extension NetworkingCore {
 
   private mutating func noteTried(_ request: Int) {
     let lead = lead(of: request)
-    guard requests[lead].policy.avoidsPreviousHosts else { return }
+    guard requests[lead].avoidsTried else { return }
     let endpoint = requests[request].endpoint
     guard !requests[lead].tried.contains(endpoint),
       requests[lead].tried.count < triedEndpointsMax
@@ -97,7 +105,7 @@ extension NetworkingCore {
     let cluster = requests[request].cluster
     if let connection = usableConnection(cluster, endpoint) {
       let priority = requests[request].priority
-      guard clusters[cluster].breakers(priority).allowsRequest(clusters[cluster].load[priority])
+      guard breakers(cluster, priority).allowsRequest(clusters[cluster].load[priority])
       else { return overflow(request, "max_requests") }
       switch openStream(request, connection) {
       case .opened, .ended: return
@@ -116,7 +124,7 @@ extension NetworkingCore {
   private mutating func wait(_ request: Int) {
     let cluster = requests[request].cluster
     let priority = requests[request].priority
-    guard clusters[cluster].breakers(priority).allowsPending(clusters[cluster].load[priority])
+    guard breakers(cluster, priority).allowsPending(clusters[cluster].load[priority])
     else { return overflow(request, "max_pending_requests") }
     requests[request].phase = .pending
     clusters[cluster].pending.append(request, &links)
@@ -194,7 +202,7 @@ extension NetworkingCore {
       requests[request].idleDeadline = now.after(requests[request].idleTimeout)
     }
     if requests[request].perTryIdleDeadline != .never {
-      let timeout = requests[lead(of: request)].policy.perTryIdleTimeout
+      let timeout = requests[lead(of: request)].perTryIdleTimeout
       requests[request].perTryIdleDeadline = now.after(timeout)
     }
     rearm(request)

@@ -129,6 +129,10 @@ extension NetworkingCore {
     _ slot: Int, _ request: borrowing UpstreamRequest, _ routed: borrowing RoutedRequest
   ) {
     requests[slot].policy = routed.retryPolicy
+    if !routed.retryPolicy.isPlain {
+      requests[slot].perTryIdleTimeout = routed.retryPolicy.perTryIdleTimeout
+      requests[slot].avoidsTried = routed.retryPolicy.avoidsPreviousHosts
+    }
     requests[slot].isHedged = routed.hedgesOnPerTryTimeout
     requests[slot].retryEnd = .notRetriable
     guard !routed.retryPolicy.conditions.isEmpty else {
@@ -140,6 +144,7 @@ extension NetworkingCore {
       forbidRetries(slot, .bodyTooLarge)
       return
     }
+    guard !routed.retryPolicy.isPlain else { return }
     let matchers = routed.retryPolicy.retriableRequestHeaders
     guard !matchers.isEmpty else { return }
     let head = RoutingHead(request)

@@ -156,7 +156,7 @@ extension NetworkingCore {
     }
     let perTry = requests[lead].policy.perTryTimeout
     if timeout <= .zero || perTry < timeout { requests[request].perTryDeadline = now.after(perTry) }
-    requests[request].perTryIdleDeadline = now.after(requests[lead].policy.perTryIdleTimeout)
+    requests[request].perTryIdleDeadline = now.after(requests[lead].perTryIdleTimeout)
     rearm(request)
   }
 

@@ -160,7 +160,7 @@ extension NetworkingCore {
   private mutating func perTryIdle(_ request: Int) {
     suspect(request)
     clusters[requests[request].cluster].statistics.perTryIdleTimeouts += 1
-    let timeout = requests[lead(of: request)].policy.perTryIdleTimeout.milliseconds
+    let timeout = requests[lead(of: request)].perTryIdleTimeout.milliseconds
     let details = "upstream_per_try_idle_timeout: no progress in \(timeout) ms"
     if requests[request].status == 0 {
       endAttempt(request, .perTryTimeout, .perTryTimeout, details, resetting: .cancel)

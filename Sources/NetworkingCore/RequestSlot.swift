@@ -41,6 +41,9 @@ struct RequestSlot: Sendable {
   var timeout: Interval = .zero
   var idleTimeout: Interval = .zero
   var policy: RetryPolicy = .none
+  // Of the policy, what each attempt asks for.
+  var perTryIdleTimeout: Interval = .zero
+  var avoidsTried = false
   var priority = RoutingPriority.default
   var isHedged = false
   /// Why there is no retry, as far as it is known before an attempt has ended.
@@ -154,6 +157,8 @@ struct RequestSlot: Sendable {
     hedges = 0
     attemptFields = []
     cluster = -1
+    perTryIdleTimeout = .zero
+    avoidsTried = false
     isHedged = false
     retryEnd = .none
     attempts = 0

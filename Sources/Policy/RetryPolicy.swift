@@ -115,6 +115,10 @@ public struct RetryPolicy: Equatable, Sendable {
   /// No retries.
   public static let none = RetryPolicy(conditions: [], retries: 0)
 
+  /// It has nothing of what follows.
+  @inline(__always)
+  public var isPlain: Bool { details.isEmpty }
+
   /// The longest silence of one attempt after the request was sent, in its response's body too. Zero:
   /// off.
   public var perTryIdleTimeout: Interval {
