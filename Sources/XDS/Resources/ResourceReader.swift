@@ -12,8 +12,9 @@ import Protobuf
 ///     for locality in try message.messages(2, "endpoints", limit: 64) { … }
 ///     if let policy = try message.message(4, "policy") { … }
 ///
-/// What is wrong is thrown with the path of the field.
-struct ResourceReader: Sendable {
+/// What is wrong is thrown with the path of the field. Readers never change, and are shared: they are
+/// handed around in hundreds of places.
+final class ResourceReader: Sendable {
   /// Of the whole resource.
   private let bytes: [UInt8]
   private let part: WireReader
@@ -22,7 +23,7 @@ struct ResourceReader: Sendable {
   let path: FieldPath
 
   /// A whole resource. Its bytes are copied once: a span cannot be kept in a value.
-  init(_ resource: Span<UInt8>) throws(ResourceRejection) {
+  convenience init(_ resource: Span<UInt8>) throws(ResourceRejection) {
     var bytes: [UInt8] = []
     bytes.append(contentsOf: resource)
     self.init(bytes, WireReader(bytes.span), [], .root)
@@ -108,6 +109,7 @@ struct ResourceReader: Sendable {
 
   /// A repeated varint field, packed or not.
   func varints(_ number: UInt32) throws(ResourceRejection) -> [UInt64] {
+    let bytes = bytes
     var elements: [UInt64] = []
     try visit { (field, part) throws(WireError) in
       guard field.number == number else { return }
@@ -120,6 +122,7 @@ struct ResourceReader: Sendable {
 
   /// `string`; empty when absent.
   func text(_ number: UInt32, _ name: StaticString) throws(ResourceRejection) -> ByteString {
+    let bytes = bytes
     var last = 0..<0
     try visit(name) { (field, part) throws(WireError) in
       if field.number == number { last = try part.text(field.value, in: bytes.span) ?? last }
@@ -140,6 +143,7 @@ struct ResourceReader: Sendable {
   func texts(
     _ number: UInt32, _ name: StaticString, limit: Int = ResourceLimits.elementsMax
   ) throws(ResourceRejection) -> [ByteString] {
+    let bytes = bytes
     var ranges: [Range<Int>] = []
     try visit(name) { (field, part) throws(WireError) in
       guard field.number == number, let range = try part.text(field.value, in: bytes.span)
@@ -154,7 +158,8 @@ struct ResourceReader: Sendable {
   }
 
   private func slice(_ range: Range<Int>) -> ByteString {
-    ByteString(copying: bytes.span.extracting(range))
+    let bytes = bytes
+    return ByteString(copying: bytes.span.extracting(range))
   }
 
   // MARK: Messages
@@ -248,6 +253,7 @@ struct ResourceReader: Sendable {
   private func visit(
     _ part: WireReader, _ body: (WireField, WireReader) throws(WireError) -> Void
   ) throws(WireError) {
+    let bytes = bytes
     var reader = part
     while let field = try reader.next(in: bytes.span) { try body(field, part) }
   }
