@@ -36,8 +36,8 @@ int spoke_open_directory(const char *path) {
   ANSWER(int, open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 int spoke_open_at(int directory, const char *name, int create, int exclusive) {
-  int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0) | (exclusive ? O_EXCL : 0);
-  ANSWER(int, openat(directory, name, flags, 0600));
+  int flags = (create < 0 ? O_RDONLY : O_RDWR) | (create > 0 ? O_CREAT : 0);
+  ANSWER(int, openat(directory, name, flags | (exclusive ? O_EXCL : 0) | O_CLOEXEC | O_NOFOLLOW, 0600));
 }
 int spoke_create_directory(const char *path, unsigned mode) { ANSWER(int, mkdir(path, mode)); }
 int spoke_create_directory_at(int directory, const char *name, unsigned mode) {

@@ -1,44 +1,12 @@
 import CLinux
 import Primitives
 
-/// The spool's directory: the operations of the spool's storage protocol on files, one process at a
-/// time. Names are looked up from the directory's own descriptor, so that a mount or a rename above
+/// The spool's directory: its storage protocol on files, one process at a time. Names are looked up from the directory's own descriptor, so that a mount or a rename above
 /// it cannot mix two spools; symbolic links are never followed.
 ///
 /// Nothing is tried twice. After a failed sync the kernel may call pages clean that never reached
 /// the medium, and a second sync would lie: such a file never syncs again until it is created anew.
-public final class FileStorage {
-  /// `CLASS-NNNNNNNNNN.seg`, `cursor`, `dead-letter.seg`.
-  public enum File: Hashable, Sendable {
-    case segment(logClass: UInt8, number: UInt32)
-    case cursor
-    case deadLetter
-  }
-
-  /// Why the disk did not do as it was told.
-  public enum Failure: Error, Equatable, Sendable {
-    /// ENOSPC, EDQUOT.
-    case full
-    /// EROFS, EACCES, EPERM.
-    case readOnly
-    /// ENOENT, ENOTDIR.
-    case missing
-    /// EEXIST.
-    case exists
-    /// EIO and everything else, with the errno.
-    case failed(Int32)
-
-    init(_ code: Int32) {
-      switch code {
-      case ENOSPC, EDQUOT: self = .full
-      case EROFS, EACCES, EPERM: self = .readOnly
-      case ENOENT, ENOTDIR: self = .missing
-      case EEXIST: self = .exists
-      default: self = .failed(code)
-      }
-    }
-  }
-
+public final class FileStorage: SegmentStorage {
   /// The directory cannot be used at all.
   public struct OpenError: Error, Sendable {
     public let description: String
@@ -47,11 +15,12 @@ public final class FileStorage {
   }
 
   private let directory: FileDescriptor
-  /// Holds the lock as long as it is open.
+  /// Holds the lock as long as it is open; -1 when the directory is only looked at.
   private let lock: FileDescriptor
+  private let isReadOnly: Bool
   private var open = OpenFiles()
   /// Files whose sync failed. At most as many as there are files.
-  private var poisoned: [File] = []
+  private var poisoned: [StorageFile] = []
 
   /// Opens the directory, which is made if only its last part is missing, and locks it.
   public init(directory path: ByteString) throws(OpenError) {
@@ -59,6 +28,17 @@ public final class FileStorage {
     let lock = try FileStorage.takeLock(directory.raw, path)
     self.directory = directory
     self.lock = lock
+    isReadOnly = false
+  }
+
+  /// Opens a directory to look at it, beside the process that has it. Every call that would change
+  /// something fails with `.readOnly`.
+  public init(reading path: ByteString) throws(OpenError) {
+    let opened = path.withCString { spoke_open_directory($0) }
+    guard opened >= 0 else { throw OpenError(path, SystemError("open", -opened)) }
+    directory = FileDescriptor(owning: opened)
+    lock = FileDescriptor(owning: -1)
+    isReadOnly = true
   }
 
   private static func openDirectory(_ path: ByteString) throws(OpenError) -> FileDescriptor {
@@ -80,29 +60,30 @@ public final class FileStorage {
   }
 
   /// The files here that are ours.
-  public func list() throws(Failure) -> [File] {
-    var files: [File] = []
+  public func list() throws(StorageError) -> [StorageFile] {
+    var files: [StorageFile] = []
     let answer = forEachName(in: directory.raw) { name in
-      if let file = File(name: name) { files.append(file) }
+      if let file = StorageFile(name: name) { files.append(file) }
     }
     try succeed(answer)
     return files
   }
 
   /// A file's size in bytes.
-  public func size(of file: File) throws(Failure) -> UInt64 {
+  public func size(of file: StorageFile) throws(StorageError) -> UInt64 {
     UInt64(try succeed(spoke_file_size(try descriptor(file))))
   }
 
   /// Makes an empty file with room for `bytes` where the file system can reserve it.
-  public func create(_ file: File, reserving bytes: UInt64) throws(Failure) {
+  public func create(_ file: StorageFile, reserving bytes: UInt64) throws(StorageError) {
+    try mayChange()
     let made = file.withName { spoke_open_at(directory.raw, $0, 1, 1) }
     try succeed(made)
     let answer = bytes == 0 ? 0 : spoke_reserve(made, bytes)
     if answer < 0 {
       _ = spoke_close(made)
       _ = file.withName { spoke_unlink_at(directory.raw, $0) }
-      throw Failure(-answer)
+      throw StorageError(-answer)
     }
     poisoned.removeAll { $0 == file }
     try keep(made, for: file)
@@ -110,8 +91,9 @@ public final class FileStorage {
 
   /// Writes all of `bytes` at `offset`.
   public func write(
-    _ file: File, at offset: UInt64, _ bytes: Span<UInt8>
-  ) throws(Failure) {
+    _ file: StorageFile, at offset: UInt64, _ bytes: Span<UInt8>
+  ) throws(StorageError) {
+    try mayChange()
     let descriptor = try descriptor(file)
     open.markDirty(file)
     try succeed(
@@ -120,8 +102,8 @@ public final class FileStorage {
 
   /// Appends up to `count` bytes from `offset` on to `buffer`, and answers how many.
   public func read(
-    _ file: File, at offset: UInt64, count: Int, into buffer: inout [UInt8]
-  ) throws(Failure) -> Int {
+    _ file: StorageFile, at offset: UInt64, count: Int, into buffer: inout [UInt8]
+  ) throws(StorageError) -> Int {
     let descriptor = try descriptor(file)
     let start = buffer.count
     // Only what is there, so that a generous `count` costs no memory.
@@ -137,7 +119,7 @@ public final class FileStorage {
   }
 
   /// Returns when the file's bytes are on the medium.
-  public func sync(_ file: File) throws(Failure) {
+  public func sync(_ file: StorageFile) throws(StorageError) {
     if poisoned.contains(file) { throw .failed(EIO) }
     let answer = spoke_sync_data(try descriptor(file))
     guard answer < 0 else {
@@ -145,33 +127,36 @@ public final class FileStorage {
       return
     }
     poison(file)
-    throw Failure(-answer)
+    throw StorageError(-answer)
   }
 
   /// Returns when creations, removals and renames are on the medium.
-  public func syncDirectory() throws(Failure) {
+  public func syncDirectory() throws(StorageError) {
     try succeed(spoke_sync(directory.raw))
   }
 
   /// Cuts a file to `bytes`.
-  public func truncate(_ file: File, to bytes: UInt64) throws(Failure) {
+  public func truncate(_ file: StorageFile, to bytes: UInt64) throws(StorageError) {
+    try mayChange()
     let descriptor = try descriptor(file)
     open.markDirty(file)
     try succeed(spoke_truncate(descriptor, bytes))
   }
 
   /// Deletes a file.
-  public func remove(_ file: File) throws(Failure) {
+  public func remove(_ file: StorageFile) throws(StorageError) {
+    try mayChange()
     open.close(file)
     try succeed(file.withName { spoke_unlink_at(directory.raw, $0) })
     poisoned.removeAll { $0 == file }
   }
 
   /// Moves it to `quarantine/NUMBER-NAME`. The numbers count up, so the two highest are the newest.
-  public func quarantine(_ file: File) throws(Failure) {
+  public func quarantine(_ file: StorageFile) throws(StorageError) {
+    try mayChange()
     open.close(file)
     let made = spoke_create_directory_at(directory.raw, "quarantine", 0o700)
-    if made < 0 && made != -EEXIST { throw Failure(-made) }
+    if made < 0 && made != -EEXIST { throw StorageError(-made) }
     let place = FileDescriptor(
       owning: try succeed(spoke_open_directory_at(directory.raw, "quarantine")))
     var newest = try trimQuarantine(place.raw, keeping: quarantinedFilesMax - 1)
@@ -185,12 +170,12 @@ public final class FileStorage {
   }
 
   /// Bytes that the file system has free for us.
-  public func freeBytes() throws(Failure) -> UInt64 {
+  public func freeBytes() throws(StorageError) -> UInt64 {
     UInt64(try succeed(spoke_free_bytes(directory.raw)))
   }
 
   /// Deletes the oldest quarantined files and answers the highest number that was given.
-  private func trimQuarantine(_ place: Int32, keeping count: Int) throws(Failure) -> UInt32 {
+  private func trimQuarantine(_ place: Int32, keeping count: Int) throws(StorageError) -> UInt32 {
     var entries: [(number: UInt32, name: ByteString)] = []
     let answer = forEachName(in: place) { name in
       if let number = leadingNumber(name) { entries.append((number, name)) }
@@ -205,16 +190,17 @@ public final class FileStorage {
   }
 
   /// The file's descriptor, opened if it is not.
-  private func descriptor(_ file: File) throws(Failure) -> Int32 {
+  private func descriptor(_ file: StorageFile) throws(StorageError) -> Int32 {
     if let descriptor = open.find(file) { return descriptor }
-    let opened = try succeed(file.withName { spoke_open_at(directory.raw, $0, 0, 0) })
+    let mode: Int32 = isReadOnly ? -1 : 0
+    let opened = try succeed(file.withName { spoke_open_at(directory.raw, $0, mode, 0) })
     try keep(opened, for: file)
     return opened
   }
 
   /// Keeps a descriptor, and closes the one used longest ago if there are too many. Bytes that were
   /// written through that one are synced first, while this process is still told of a failure.
-  private func keep(_ descriptor: Int32, for file: File) throws(Failure) {
+  private func keep(_ descriptor: Int32, for file: StorageFile) throws(StorageError) {
     if let victim = open.victim() {
       if victim.isDirty, !poisoned.contains(victim.file), spoke_sync_data(victim.descriptor) < 0 {
         poisoned.append(victim.file)
@@ -224,7 +210,11 @@ public final class FileStorage {
     open.insert(file, descriptor)
   }
 
-  private func poison(_ file: File) {
+  private func mayChange() throws(StorageError) {
+    if isReadOnly { throw .readOnly }
+  }
+
+  private func poison(_ file: StorageFile) {
     open.close(file)
     if !poisoned.contains(file) { poisoned.append(file) }
   }
@@ -232,9 +222,22 @@ public final class FileStorage {
   @discardableResult
   private func succeed<Answer: SignedInteger & FixedWidthInteger>(
     _ answer: Answer
-  ) throws(Failure) -> Answer {
-    if answer < 0 { throw Failure(Int32(truncatingIfNeeded: -answer)) }
+  ) throws(StorageError) -> Answer {
+    if answer < 0 { throw StorageError(Int32(truncatingIfNeeded: -answer)) }
     return answer
+  }
+}
+
+extension StorageError {
+  /// What an errno means to the spool.
+  init(_ code: Int32) {
+    switch code {
+    case ENOSPC, EDQUOT: self = .full
+    case EROFS, EACCES, EPERM: self = .readOnly
+    case ENOENT, ENOTDIR: self = .missing
+    case EEXIST: self = .exists
+    default: self = .failed(code)
+    }
   }
 }
 

@@ -4,7 +4,7 @@ import Primitives
 /// The descriptors that a `FileStorage` keeps open, a bounded number of them.
 struct OpenFiles: ~Copyable {
   struct Entry {
-    var file: FileStorage.File
+    var file: StorageFile
     var descriptor: Int32
     /// Written through since its last sync.
     var isDirty = false
@@ -20,7 +20,7 @@ struct OpenFiles: ~Copyable {
     for entry in entries { _ = spoke_close(entry.descriptor) }
   }
 
-  mutating func find(_ file: FileStorage.File) -> Int32? {
+  mutating func find(_ file: StorageFile) -> Int32? {
     guard let index = index(of: file) else { return nil }
     uses += 1
     entries[index].lastUse = uses
@@ -40,33 +40,33 @@ struct OpenFiles: ~Copyable {
     return choice
   }
 
-  mutating func insert(_ file: FileStorage.File, _ descriptor: Int32) {
+  mutating func insert(_ file: StorageFile, _ descriptor: Int32) {
     precondition(entries.count < openFilesMax, "OpenFiles: one too many")
     uses += 1
     entries.append(Entry(file: file, descriptor: descriptor, lastUse: uses))
   }
 
-  mutating func close(_ file: FileStorage.File) {
+  mutating func close(_ file: StorageFile) {
     guard let index = index(of: file) else { return }
     _ = spoke_close(entries[index].descriptor)
     entries.remove(at: index)
   }
 
-  mutating func markDirty(_ file: FileStorage.File) {
+  mutating func markDirty(_ file: StorageFile) {
     if let index = index(of: file) { entries[index].isDirty = true }
   }
 
-  mutating func markClean(_ file: FileStorage.File) {
+  mutating func markClean(_ file: StorageFile) {
     if let index = index(of: file) { entries[index].isDirty = false }
   }
 
-  private func index(of file: FileStorage.File) -> Int? {
+  private func index(of file: StorageFile) -> Int? {
     for index in entries.indices where entries[index].file == file { return index }
     return nil
   }
 }
 
-extension FileStorage.File {
+extension StorageFile {
   var name: ByteString {
     switch self {
     case .segment(let logClass, let number):
@@ -82,11 +82,11 @@ extension FileStorage.File {
 
   /// Nil for every name that is not exactly one of ours.
   init?(name: ByteString) {
-    if name == FileStorage.File.cursor.name {
+    if name == StorageFile.cursor.name {
       self = .cursor
       return
     }
-    if name == FileStorage.File.deadLetter.name {
+    if name == StorageFile.deadLetter.name {
       self = .deadLetter
       return
     }

@@ -103,6 +103,12 @@ public enum StandardOutput {
   @discardableResult
   public static func write(_ bytes: Span<UInt8>) -> Bool { write(bytes, to: 1) }
 
+  /// Returns when what was written is on the medium, if the standard output is a file on one.
+  public static func synchronize() -> Bool {
+    let answer = spoke_sync_data(1)
+    return answer >= 0 || answer == -EINVAL || answer == -EROFS
+  }
+
   /// For messages about the command line, which are not log lines.
   @discardableResult
   public static func writeError(_ text: String) -> Bool { write(Array(text.utf8).span, to: 2) }

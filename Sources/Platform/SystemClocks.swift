@@ -28,6 +28,11 @@ public struct SystemClocks: Sendable {
     Instant(nanoseconds: UInt64(clamping: spoke_clock_monotonic()))
   }
 
+  /// For programs that have nothing else to do meanwhile.
+  public static func sleep(_ interval: Interval) {
+    _ = spoke_wait_readable(nil, 0, interval.nanoseconds)
+  }
+
   /// CLOCK_REALTIME.
   public static func wall() -> WallTime { WallTime(nanoseconds: spoke_clock_wall()) }
 

@@ -26,11 +26,19 @@ struct Daemon {
   private static let answerMax = 4 << 20
 
   /// The body of a page.
-  func get(_ target: ByteString) throws(DaemonError) -> [UInt8] {
+  func get(_ target: ByteString) throws(DaemonError) -> [UInt8] { try ask("GET ", target) }
+
+  /// Asks for something to be done; the body of the answer.
+  func post(_ target: ByteString) throws(DaemonError) -> [UInt8] { try ask("POST ", target) }
+
+  private func ask(
+    _ method: StaticString, _ target: ByteString
+  ) throws(DaemonError) -> [UInt8] {
     var request: [UInt8] = []
-    request.append(text: "GET ")
+    request.append(text: method)
     request.append(contentsOf: target.bytes)
-    request.append(text: " HTTP/1.1\r\nhost: spoke\r\nconnection: close\r\n\r\n")
+    request.append(
+      text: " HTTP/1.1\r\nhost: spoke\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
     let answer: [UInt8]
     do throws(UnixClient.Failure) {
       answer = try UnixClient.exchange(
@@ -56,15 +64,20 @@ struct Daemon {
       StandardOutput.write(page.span)
       return ExitCode.success
     } catch {
-      switch error {
-      case .unreachable(let reason):
-        StandardOutput.writeError("spokectl: \(reason)\n")
-      case .refused(let status, let body):
-        let text = ByteString(body).description
-        StandardOutput.writeError("spokectl: \(status) \(text)")
-      }
-      return error.exitCode
+      return report(error)
     }
+  }
+
+  /// Prints why there is nothing; the answer is the exit code.
+  func report(_ error: DaemonError) -> Int32 {
+    switch error {
+    case .unreachable(let reason):
+      StandardOutput.writeError("spokectl: \(reason)\n")
+    case .refused(let status, let body):
+      let text = ByteString(body).description
+      StandardOutput.writeError("spokectl: \(status) \(text)")
+    }
+    return error.exitCode
   }
 
   private func describe(_ failure: UnixClient.Failure) -> String {

@@ -9,12 +9,13 @@ import Primitives
 final class Driver {
   var configuration: Configuration
   let options: Options
-  var gateway: Gateway<DirectoryStorage>
+  var gateway: Gateway<FileStorage>
   let loop: EventLoop
   let resolver: Resolver
   let signals: SignalDescriptor
   var service = Service()
   var contexts: TLSContexts
+  var policyTLS = PolicyTLS()
   var time: SystemClocks
   /// Both clocks as read at the start of this turn.
   var clocks: Clocks
@@ -59,8 +60,11 @@ final class Driver {
       throw StartError(error.description)
     }
     random = SplitMix64(seed: seed)
+    let policy = Driver.readPolicy(configuration, withCache: true)
     gateway = Gateway(
-      configuration: configuration, storage: storage, seed: random.next(), clocks: clocks)
+      configuration: configuration, storage: storage, files: policy.files, seed: random.next(),
+      clocks: clocks)
+    for line in policy.complaints { log(.error, line) }
     for line in contexts.complaints(at: clocks.wall) { log(.warning, line) }
     openPorts()
     try openBroker()
@@ -68,9 +72,9 @@ final class Driver {
 
   private static func openStorage(
     _ configuration: Configuration
-  ) throws(StartError) -> DirectoryStorage {
+  ) throws(StartError) -> FileStorage {
     do throws(FileStorage.OpenError) {
-      return DirectoryStorage(try FileStorage(directory: configuration.spool.directory))
+      return try FileStorage(directory: configuration.spool.directory)
     } catch {
       throw StartError("spool \(configuration.spool.directory.description): \(error.description)")
     }
@@ -129,6 +133,8 @@ final class Driver {
       switch action {
       case .transport(let action): perform(action)
       case .log(let level, let message): log(level, message)
+      case .writeCache(let bytes): writeCache(bytes)
+      case .setCacheAside: setCacheAside()
       }
     }
   }

@@ -193,7 +193,7 @@ def test_a_real_ff_is_one_ff(board):
     payload = bytes([4]) + b"\xff" * 100 + b"\xff\x00\xff\x00\x00"
     for byte in range(3):
         board.terminal.write(vesc(payload + bytes([byte])))
-    board.upstream.wait_for(3)
+    wait_until(lambda: len(board.bodies()) >= 3, lambda: f"three frames: {board.bodies()}")
     assert board.bodies() == [payload + bytes([byte]) for byte in range(3)]
     assert board.port()["damaged_bytes"] == board.port()["breaks"] == 0
 

@@ -99,8 +99,11 @@ class Upstream:
                 self.bodies[event.stream_id] += event.data
             elif isinstance(event, h2.events.TrailersReceived):
                 self.trailers[event.stream_id] = dict(event.headers)
-            self.script(self, event)
-            self.push()
+            # A GOAWAY that came in the same read has closed the connection under the events before it.
+            closed = self.h2.state_machine.state is h2.connection.ConnectionState.CLOSED
+            if not closed or isinstance(event, h2.events.ConnectionTerminated):
+                self.script(self, event)
+                self.push()
 
     def raw(self, *frames):
         self.waiting += self.h2.data_to_send()

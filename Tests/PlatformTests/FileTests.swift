@@ -6,7 +6,7 @@ import Testing
 @testable import Platform
 
 @Suite struct FileStorageTests {
-  private let segment = FileStorage.File.segment(logClass: 2, number: 42)
+  private let segment = StorageFile.segment(logClass: 2, number: 42)
 
   @Test("what is written at an offset is read back, appended to what the buffer holds")
   func writeAndRead() throws {
@@ -29,6 +29,27 @@ import Testing
     #expect(try storage.freeBytes() > 0)
   }
 
+  @Test("a directory that is only looked at needs no lock and cannot be changed")
+  func reading() throws {
+    let directory = TemporaryDirectory()
+    let owner = try FileStorage(directory: directory.name)
+    try owner.create(segment, reserving: 0)
+    try owner.write(segment, at: 0, Array("bytes".utf8).span)
+    let reader = try FileStorage(reading: directory.name)
+    var buffer: [UInt8] = []
+    #expect(try reader.read(segment, at: 0, count: 100, into: &buffer) == 5)
+    #expect(try reader.list() == [segment])
+    #expect(failure { try reader.write(segment, at: 0, Array("x".utf8).span) } == .readOnly)
+    #expect(failure { try reader.truncate(segment, to: 0) } == .readOnly)
+    #expect(failure { try reader.create(.cursor, reserving: 0) } == .readOnly)
+    #expect(failure { try reader.remove(segment) } == .readOnly)
+    #expect(failure { try reader.quarantine(segment) } == .readOnly)
+    #expect(try owner.list() == [segment])
+    #expect(throws: FileStorage.OpenError.self) {
+      _ = try FileStorage(reading: directory.file("nowhere"))
+    }
+  }
+
   @Test("only our own names are listed, and the files are for us alone")
   func list() throws {
     let directory = TemporaryDirectory()
@@ -40,7 +61,7 @@ import Testing
     }
     let storage = try FileStorage(directory: directory.name)
     #expect(try storage.list().isEmpty)
-    let files: Set<FileStorage.File> = [
+    let files: Set<StorageFile> = [
       .cursor, .deadLetter, segment, .segment(logClass: 0, number: 0),
       .segment(logClass: 3, number: .max),
     ]
@@ -108,7 +129,7 @@ import Testing
     let directory = TemporaryDirectory()
     let storage = try FileStorage(directory: directory.name)
     for number in UInt32(1)...4 {
-      let file = FileStorage.File.segment(logClass: 1, number: number)
+      let file = StorageFile.segment(logClass: 1, number: number)
       try storage.create(file, reserving: 0)
       try storage.write(file, at: 0, [UInt8(number)].span)
       try storage.quarantine(file)
@@ -125,7 +146,7 @@ import Testing
   func descriptors() throws {
     let directory = TemporaryDirectory()
     let storage = try FileStorage(directory: directory.name)
-    let files = (0..<40).map { FileStorage.File.segment(logClass: 0, number: UInt32($0)) }
+    let files = (0..<40).map { StorageFile.segment(logClass: 0, number: UInt32($0)) }
     for (index, file) in files.enumerated() {
       try storage.create(file, reserving: 0)
       try storage.write(file, at: 0, [UInt8(index)].span)
@@ -162,8 +183,8 @@ import Testing
     try storage.sync(segment)
   }
 
-  private func failure<Result>(_ body: () throws -> Result) -> FileStorage.Failure? {
-    do { _ = try body() } catch { return error as? FileStorage.Failure }
+  private func failure<Result>(_ body: () throws -> Result) -> StorageError? {
+    do { _ = try body() } catch { return error as? StorageError }
     return nil
   }
 }

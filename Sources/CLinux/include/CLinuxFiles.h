@@ -7,7 +7,7 @@ int spoke_close(int descriptor);
 int64_t spoke_read(int descriptor, void *bytes, size_t count);
 int64_t spoke_write(int descriptor, const void *bytes, size_t count);
 
-// Paths. `spoke_open_*` set O_CLOEXEC; the ones that take a directory also O_NOFOLLOW.
+// Paths. `spoke_open_*` set O_CLOEXEC; the ones that take a directory also O_NOFOLLOW. `create`: -1 opens to read.
 int spoke_open_read(const char *path);
 int spoke_open_directory(const char *path);
 int spoke_open_at(int directory, const char *name, int create, int exclusive);

@@ -9,6 +9,9 @@ extension Gateway where Storage: ~Copyable {
   ) -> AdminPage {
     let path = request.path
     if path == "/ready" { return readyPage() }
+    if path == "/clusters" { return clustersPage(request) }
+    if path == "/route" { return routePage(request) }
+    if path == "/spool/drain" { return drainSpool(request, clocks: clocks) }
     if path == "/stats" || path == "/stats/prometheus" { return statisticsPage(request) }
     if path == "/certs" {
       let body = CertificatesPage.body(certificates(), wall: clocks.wall)
@@ -18,6 +21,14 @@ extension Gateway where Storage: ~Copyable {
       return AdminPage(status: 404, line: "no such page: \(path.description)")
     }
     return AdminPage(contentType: .json, body: body)
+  }
+
+  /// What waits for its commit is written, what waits for its time is sent: holds and pauses end.
+  private mutating func drainSpool(_ request: AdminRequest, clocks: Clocks) -> AdminPage {
+    guard request.method == .post else { return AdminPage(status: 405, line: "POST drains") }
+    commit(clocks: clocks)
+    retryNow(clocks: clocks)
+    return AdminPage(status: 200, line: "OK")
   }
 
   /// Configuration, spool and sources are up when the gateway exists; an upstream is not waited for.
@@ -42,6 +53,9 @@ extension Gateway where Storage: ~Copyable {
     if path == "/serial" { return serialPage() }
     if path == "/mqtt" { return mqttPage() }
     if path == "/spool" { return spoolPage() }
+    if path == "/config_dump" { return configDumpPage() }
+    if path == "/runtime" { return runtimePage() }
+    if path == "/failed_requests" { return failedRequestsPage(clocks: clocks) }
     return nil
   }
 }

@@ -83,17 +83,7 @@ extension Gateway where Storage: ~Copyable {
       .warning,
       "stream \(gap.stream.description): \(gap.count) records dropped, "
         + "\(gap.first) to \(gap.last), reason \(gap.reason.text.description)")
-    report("gap", clocks: clocks) { json in
-      json.member("stream", gap.stream)
-      json.member("epoch", EpochText.of(gap.epoch))
-      json.member("first", gap.first)
-      json.member("last", gap.last)
-      json.member("count", gap.count)
-      json.time("from", gap.from)
-      json.time("to", gap.to)
-      if gap.isUpperBound { json.member("upper_bound", true) }
-      json.member("reason", gap.reason.text)
-    }
+    report("gap", clocks: clocks) { gap.write(to: &$0) }
   }
 
   private mutating func count(_ gap: GapReport) {
@@ -105,50 +95,5 @@ extension Gateway where Storage: ~Copyable {
     case .rejected: break
     case .space, .corrupt, .memory, .shed: uplinks[index].counters.dropped += gap.count
     }
-  }
-}
-
-extension DropReason {
-  /// As the gap report has it.
-  var text: ByteString {
-    switch self {
-    case .space: "space"
-    case .expired: "expired"
-    case .rejected: "rejected"
-    case .corrupt: "corrupt"
-    case .memory: "memory"
-    case .shed: "shed"
-    }
-  }
-}
-
-extension StorageError {
-  var text: String {
-    switch self {
-    case .full: "no space left on the device"
-    case .readOnly: "the directory cannot be written"
-    case .missing: "the directory or a file in it is gone"
-    case .exists: "a file is there that should not be"
-    case .failed(let code): "input/output error (errno \(code))"
-    }
-  }
-}
-
-extension StorageFile {
-  var text: String {
-    switch self {
-    case .segment(let logClass, let number): "segment \(logClass)-\(number)"
-    case .cursor: "cursor"
-    case .deadLetter: "dead-letter segment"
-    }
-  }
-}
-
-extension JSONWriter {
-  /// An RFC 3339 time, or null when it is not known.
-  mutating func time(_ name: ByteString, _ time: WallTime?) {
-    key(name)
-    guard let time, time.nanoseconds > 0 else { return null() }
-    string(TimestampText.of(time))
   }
 }

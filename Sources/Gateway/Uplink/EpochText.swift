@@ -2,8 +2,8 @@ import Primitives
 
 /// The epoch of a spool as it stands in a record's id and in gap reports: hexadecimal digits, lower
 /// case, without leading zeros.
-enum EpochText {
-  static func of(_ epoch: UInt64) -> ByteString {
+package enum EpochText {
+  package static func of(_ epoch: UInt64) -> ByteString {
     var text: [UInt8] = []
     append(epoch, to: &text)
     return ByteString(text)

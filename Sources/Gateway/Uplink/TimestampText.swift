@@ -1,7 +1,7 @@
 import Primitives
 
 /// RFC 3339 text of a wall-clock time in UTC with milliseconds, `2026-11-23T18:10:39.123Z`.
-enum TimestampText {
+package enum TimestampText {
   static func append(_ time: WallTime, to text: inout [UInt8]) {
     let second: Int64 = 1_000_000_000
     let seconds = time.nanoseconds.floorDivided(by: second)
@@ -25,7 +25,7 @@ enum TimestampText {
     text.append(UInt8(ascii: "Z"))
   }
 
-  static func of(_ time: WallTime) -> ByteString {
+  package static func of(_ time: WallTime) -> ByteString {
     var text: [UInt8] = []
     append(time, to: &text)
     return ByteString(text)

@@ -1,0 +1,212 @@
+import Configuration
+import Gateway
+import Platform
+import Primitives
+import Spool
+
+/// `spokectl spool`: a spool's files, of a daemon that runs or of one that does not. `ls`, `dump` and
+/// `verify` change nothing and need no lock; `repair` and `drain --export` need the spool for themselves.
+struct SpoolCommand {
+  enum Action: Equatable {
+    case list
+    case dump(stream: ByteString?)
+    case deadLetters, verify, repair, drain, export
+  }
+
+  let action: Action
+  let file: ByteString
+  let socket: ByteString
+  let json: Bool
+
+  func run() -> Int32 {
+    if case .drain = action { return SpoolDrain(daemon: Daemon(socket: socket)).run() }
+    guard let configuration = load() else { return ExitCode.configuration }
+    do throws(FileStorage.OpenError) {
+      switch action {
+      case .list: return list(try look(configuration))
+      case .dump(let stream): return dump(try look(configuration), configuration, stream)
+      case .deadLetters: return dumpDeadLetters(try look(configuration), configuration)
+      case .verify: return verify(try look(configuration))
+      case .repair: return repair(try open(configuration), configuration)
+      case .export: return export(try open(configuration), configuration)
+      case .drain: return ExitCode.usage
+      }
+    } catch {
+      let hint = error.isLocked ? "; stop the daemon first, which also repairs what it finds" : ""
+      StandardOutput.writeError("spokectl: \(error.description)\(hint)\n")
+      return ExitCode.unavailable
+    }
+  }
+
+  // MARK: Opening
+
+  private func load() -> Configuration? {
+    do throws(FileError) {
+      switch ConfigurationLoader.load(files: try ConfigurationFiles.read(file)) {
+      case .valid(let configuration, _): return configuration
+      case .invalid(let diagnostics):
+        for diagnostic in diagnostics { StandardOutput.writeError(diagnostic.description + "\n") }
+      }
+    } catch {
+      StandardOutput.writeError(error.description + "\n")
+    }
+    return nil
+  }
+
+  /// Streams that are looked at have no time limit: what has expired is still there to be seen.
+  private func look(
+    _ configuration: Configuration
+  ) throws(FileStorage.OpenError) -> Spool<LookedAtStorage> {
+    var streams = configuration.spoolStreams
+    for index in streams.indices { streams[index].ttl = .zero }
+    return Spool(
+      opening: try LookedAtStorage(directory: configuration.spool.directory),
+      limits: SpoolLimits(configuration), streams: streams, seed: 1, clocks: Self.clocks())
+  }
+
+  private func open(
+    _ configuration: Configuration
+  ) throws(FileStorage.OpenError) -> Spool<FileStorage> {
+    let storage = try FileStorage(directory: configuration.spool.directory)
+    return Spool(
+      opening: storage, limits: SpoolLimits(configuration), streams: configuration.spoolStreams,
+      seed: Self.seed(), clocks: Self.clocks())
+  }
+
+  /// An epoch may be drawn from it, so that it must not repeat; without the kernel's randomness the
+  /// clock has to do.
+  private static func seed() -> UInt64 {
+    do throws(SystemError) { return try RandomSeed.next() } catch {
+      return UInt64(bitPattern: SystemClocks.wall().nanoseconds)
+    }
+  }
+
+  static func clocks() -> Clocks {
+    var time = SystemClocks()
+    return time.read()
+  }
+
+  // MARK: Looking
+
+  private func dump(
+    _ opened: consuming Spool<LookedAtStorage>, _ configuration: Configuration,
+    _ wanted: ByteString?
+  ) -> Int32 {
+    var spool = opened
+    var record = SpooledRecord()
+    var isKnown = wanted == nil
+    for stream in 0..<spool.streamCount {
+      let name = spool.streamName(stream)
+      if let wanted, wanted != name { continue }
+      isKnown = true
+      while spool.next(stream: stream, into: &record, clocks: Self.clocks()) {
+        let line = SpoolRecordText.line(record, stream: name, node: configuration.node.id)
+        guard StandardOutput.write(line.span) else { return ExitCode.refused }
+      }
+    }
+    guard isKnown else {
+      StandardOutput.writeError("spokectl: the spool has no stream of that name\n")
+      return ExitCode.refused
+    }
+    return SpoolReportText.print(&spool) ? ExitCode.refused : ExitCode.success
+  }
+
+  private func dumpDeadLetters(
+    _ opened: consuming Spool<LookedAtStorage>, _ configuration: Configuration
+  ) -> Int32 {
+    var spool = opened
+    let isRead = spool.forEachDeadLetter { record, stream, status in
+      let line = SpoolRecordText.line(
+        record, stream: stream, node: configuration.node.id, status: status)
+      StandardOutput.write(line.span)
+    }
+    guard isRead else {
+      StandardOutput.writeError("spokectl: the dead letters could not be read to their end\n")
+      return ExitCode.refused
+    }
+    return ExitCode.success
+  }
+
+  private func verify(_ opened: consuming Spool<LookedAtStorage>) -> Int32 {
+    var spool = opened
+    let unreadable = spool.verify(clocks: Self.clocks())
+    let isDamaged = SpoolReportText.print(&spool)
+    let statistics = spool.statistics
+    var text: [UInt8] = []
+    text.append("\(statistics.segments) segments, \(statistics.records) records that wait, ")
+    text.append("\(statistics.corruptFrames) corrupt frames, ")
+    text.append("\(statistics.damagedCursors) damaged cursor slots, ")
+    text.append("\(statistics.quarantined) files that are no segments, \(unreadable) unreadable\n")
+    StandardOutput.write(text.span)
+    let isWhole =
+      !isDamaged && unreadable == 0 && statistics.corruptFrames == 0
+      && statistics.damagedCursors == 0 && statistics.quarantined == 0
+    return isWhole ? ExitCode.success : ExitCode.refused
+  }
+
+  // MARK: Changing
+
+  /// Opens the spool as the daemon would, reads every frame, and writes down what is lost: as records
+  /// of the `[reports]` stream, for the daemon to send.
+  private func repair(
+    _ opened: consuming Spool<FileStorage>, _ configuration: Configuration
+  ) -> Int32 {
+    var spool = opened
+    let unreadable = spool.verify(clocks: Self.clocks())
+    let isStored = SpoolReportText.store(&spool, on: configuration.reports)
+    spool.close(clocks: Self.clocks())
+    let statistics = spool.statistics
+    StandardOutput.write(
+      "\(statistics.segments) segments, \(statistics.records) records that wait, "
+        + "\(unreadable) unreadable\n")
+    return isStored && unreadable == 0 && !statistics.isDegraded
+      ? ExitCode.success : ExitCode.refused
+  }
+
+  /// Every waiting record leaves the spool for the standard output. A record is settled once it was
+  /// written, so that an output that breaks loses nothing.
+  private func export(
+    _ opened: consuming Spool<FileStorage>, _ configuration: Configuration
+  ) -> Int32 {
+    var spool = opened
+    var record = SpooledRecord()
+    var isWhole = true
+    var written: [(stream: Int, sequence: UInt64)] = []
+    for stream in 0..<spool.streamCount where isWhole {
+      let name = spool.streamName(stream)
+      while spool.next(stream: stream, into: &record, clocks: Self.clocks()) {
+        let line = SpoolRecordText.line(record, stream: name, node: configuration.node.id)
+        guard StandardOutput.write(line.span) else {
+          isWhole = false
+          break
+        }
+        written.append((stream, record.sequence))
+        guard written.count == Self.settledAtOnce else { continue }
+        isWhole = settle(&written, in: &spool)
+        if !isWhole { break }
+      }
+    }
+    isWhole = settle(&written, in: &spool) && isWhole
+    isWhole = SpoolReportText.store(&spool, on: configuration.reports) && isWhole
+    spool.close(clocks: Self.clocks())
+    return isWhole ? ExitCode.success : ExitCode.refused
+  }
+
+  /// Records that are written before they are made safe and settled.
+  private static let settledAtOnce = 256
+
+  private func settle(
+    _ written: inout [(stream: Int, sequence: UInt64)], in spool: inout Spool<FileStorage>
+  ) -> Bool {
+    guard StandardOutput.synchronize() else {
+      StandardOutput.writeError("spokectl: the output could not be made safe\n")
+      return false
+    }
+    for (stream, sequence) in written {
+      spool.acknowledge(stream: stream, sequence: sequence, now: SystemClocks.now())
+    }
+    written.removeAll(keepingCapacity: true)
+    spool.commitIfDue(clocks: Self.clocks())
+    return true
+  }
+}
