@@ -6,8 +6,13 @@ public struct CoreLimits: Equatable, Sendable {
   public var connectionsMax = 8
   /// Requests from `submit` until their result was taken.
   public var requestsMax = 64
-  public var clustersMax = 16
-  /// Addresses kept of one cluster; further ones of a resolution are left out.
+  /// Hedges and mirrors of requests at once. Those beyond it are left out.
+  public var spareAttemptsMax = 16
+  /// 64 of a control plane, and those of static targets and of the control plane's own servers.
+  public var clustersMax = 80
+  /// Endpoints of one cluster that its names are resolved to; further addresses are left out.
+  public var endpointsMax = 256
+  /// Addresses of one endpoint, tried one after the other; further ones of its name are left out.
   public var addressesMax = 16
   /// Header fields and bodies of all requests together.
   public var requestBytesMax = 512 * 1024

@@ -136,9 +136,8 @@ extension NetworkingCore {
 
 /// Sending and receiving on streams.
 extension NetworkingCore {
-  /// Whether a request that the peer did not process is sent again without asking its policy.
+  /// Whether all of a request is still there to be sent again.
   func mayReplay(_ request: Int) -> Bool {
-    guard !requests[request].wasReplayed else { return false }
     let place = requests[request].duplex
     return place < 0 || !streams[place].hasSent
   }

@@ -13,7 +13,8 @@ public struct NetworkingCore: Sendable {
   var snapshot = PolicySnapshot()
   /// The slot of each cluster of the snapshot; -1: there was no room for it.
   var clusterSlots: [Int] = []
-  var clusters: [ClusterSlot]
+  /// At most `CoreLimits.clustersMax`.
+  var clusters: [ClusterSlot] = []
   var connections: [ConnectionSlot]
   var requests: [RequestSlot]
   /// Of the requests that are long-lived streams.
@@ -25,6 +26,8 @@ public struct NetworkingCore: Sendable {
   var links: SlotLinks
   /// A stack: few requests at once use few slots, whose buffers stay warm.
   var freeRequests: [Int]
+  /// Places behind those of the requests: for hedges and mirrors.
+  var freeSpares: [Int]
   var finished = SlotList()
 
   var random: SplitMix64
@@ -33,8 +36,16 @@ public struct NetworkingCore: Sendable {
   /// The wall clock, if it is known: `wall` was the time at `wallRead`.
   var wall: WallTime?
   var wallRead = Instant(nanoseconds: 0)
+  /// The header fields of one attempt, if they are not its request's own.
+  var composed = HeaderList()
+  // What the runtime says of retries.
+  var retryShare = FractionalPercent(numerator: 100)
+  var defaultBackOff = BackOff()
   var lastEndpoint: UInt32 = 0
+  var lastResolution: UInt32 = 0
   var hasActions = false
+  /// A lookup waits for the driver.
+  var wantsLookups = false
   /// A request waits for a place in the table of connections.
   var wantsConnectionSlot = false
 
@@ -52,15 +63,17 @@ public struct NetworkingCore: Sendable {
   public init(limits: CoreLimits = CoreLimits(), seed: UInt64) {
     precondition(
       limits.connectionsMax > 0 && limits.requestsMax > 0 && limits.clustersMax > 0
-        && limits.addressesMax > 0, "NetworkingCore: a limit of 0 would serve nobody")
+        && limits.addressesMax > 0 && limits.endpointsMax > 0,
+      "NetworkingCore: a limit of 0 would serve nobody")
     self.limits = limits
-    clusters = [ClusterSlot](repeating: ClusterSlot(), count: limits.clustersMax)
     connections = [ConnectionSlot](repeating: ConnectionSlot(), count: limits.connectionsMax)
-    requests = [RequestSlot](repeating: RequestSlot(), count: limits.requestsMax)
+    let slots = limits.requestsMax + limits.spareAttemptsMax
+    requests = [RequestSlot](repeating: RequestSlot(), count: slots)
+    deadlines = [Instant](repeating: .never, count: slots)
+    links = SlotLinks(count: slots)
     streams = [UpstreamStream](repeating: UpstreamStream(), count: limits.streamsMax)
-    deadlines = [Instant](repeating: .never, count: limits.requestsMax)
-    links = SlotLinks(count: limits.requestsMax)
     freeRequests = Array((0..<limits.requestsMax).reversed())
+    freeSpares = Array((limits.requestsMax..<slots).reversed())
     random = SplitMix64(seed: seed)
     requestPool = Pool(name: "requests", limit: limits.requestBytesMax)
     streamPool = Pool(name: "streams", limit: limits.streamsMax * limits.streamBufferBytes)
@@ -96,50 +109,15 @@ public struct NetworkingCore: Sendable {
     if duplex >= 0 { beginStream(duplex, slot) }
     let id = RequestID(slot: slot, generation: requests[slot].generation)
     guard !isTooLarge else {
-      end(slot, .requestTooLarge, "a request of \(bytes) bytes, the limit is \(requestPool.limit)")
+      end(
+        slot, .tooLarge, .requestTooLarge,
+        "a request of \(bytes) bytes, the limit is \(requestPool.limit)")
       return id
     }
     let decision = snapshot.route(
-      listener: request.listener, authority: request.authority, path: request.path,
-      using: &random)
+      listener: request.listener, head: RoutingHead(request), using: &random)
     begin(slot, request, decision)
     return id
-  }
-
-  private mutating func begin(
-    _ slot: Int, _ request: borrowing UpstreamRequest, _ decision: RouteDecision
-  ) {
-    switch decision {
-    case .noListener:
-      end(slot, .noListener, "route_not_found: no listener \(request.listener.description)")
-    case .noVirtualHost:
-      end(
-        slot, .noRoute,
-        "route_not_found: no virtual host for \(request.authority.description)")
-    case .noRoute:
-      end(slot, .noRoute, "route_not_found: no route for \(request.path.description)")
-    case .noCluster:
-      end(slot, .noCluster, "cluster_not_found: the route has no cluster")
-    case .forward(let routed):
-      let cluster = clusterSlots[routed.cluster]
-      guard cluster >= 0 else {
-        let name = snapshot.clusters[routed.cluster].name
-        end(slot, .noCluster, "cluster_not_found: no room for \(name.description)")
-        return
-      }
-      requests[slot].fill(
-        request, isTLS: clusters[cluster].configuration.security != .plain)
-      requests[slot].cluster = cluster
-      if requests[slot].duplex < 0 {
-        requests[slot].timeout = request.timeout ?? routed.timeout
-        requests[slot].idleTimeout = routed.idleTimeout
-        requests[slot].policy = routed.retryPolicy
-      } else {
-        requests[slot].makeEndless()
-      }
-      clusters[cluster].requests += 1
-      startAttempt(slot)
-    }
   }
 
   /// Ends the request; its result is `.failure(.cancelled)` unless it had one already.
@@ -155,7 +133,7 @@ public struct NetworkingCore: Sendable {
     case .pending, .streaming, .waiting:
       clusters[requests[id.slot].cluster].statistics.cancelled += 1
       leaveAttempt(id.slot, resetting: .cancel)
-      end(id.slot, .cancelled, "downstream_remote_disconnect: cancelled")
+      end(id.slot, .cancelled, .cancelled, "downstream_remote_disconnect: cancelled")
       serveEverywhere()
     }
   }
@@ -167,7 +145,8 @@ public struct NetworkingCore: Sendable {
       id: RequestID(slot: slot, generation: requests[slot].generation),
       token: requests[slot].token, outcome: requests[slot].outcome,
       attempts: requests[slot].attempts, details: requests[slot].details,
-      reconnectAfter: requests[slot].reconnectAfter)
+      reconnectAfter: requests[slot].reconnectAfter, retryEnd: requests[slot].retryEnd,
+      localStatus: localStatus(slot))
     requests[slot].phase = .free
     requests[slot].generation &+= 1
     freeRequests.append(slot)
