@@ -42,6 +42,10 @@ final class ControlPlane {
   /// By server: streams in a row that ended before an answer.
   var failures: [UInt32]
   var isConnected = false
+  /// Something happened to one of its machines, which may want something now.
+  var isTouched = true
+  /// When one of them has something to do by itself.
+  private(set) var deadline: Instant?
   /// Refusals that were reported, so that a server that repeats itself is reported once.
   var reported: [Refusal] = []
   var counters = ControlPlaneCounters()
@@ -94,13 +98,14 @@ final class ControlPlane {
     channel.lastEnd(server: server)?.text ?? ByteString()
   }
 
-  /// When one of its machines has something to do by itself.
-  var deadline: Instant? {
-    guard let due = assembler.nextDeadline() else { return channel.load.nextDeadline() }
-    return min(due, channel.load.nextDeadline() ?? due)
+  /// Looks through all resources for the next time that something happens by itself.
+  func noteDeadline() {
+    deadline = assembler.nextDeadline()
+    for due in [channel.load.nextDeadline(), keepsCache ? cache.nextDeadline() : nil] {
+      guard let due else { continue }
+      deadline = min(deadline ?? due, due)
+    }
   }
-
-  var cacheDeadline: Instant? { keepsCache ? cache.nextDeadline() : nil }
 
   /// Whether the refusal is another one than those that were reported.
   func isNews(_ refusal: Refusal) -> Bool {

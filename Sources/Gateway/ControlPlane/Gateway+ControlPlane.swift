@@ -10,24 +10,20 @@ extension Gateway where Storage: ~Copyable {
   /// Tokens of the core's requests that are calls of the control plane; uplinks have small ones.
   static var callToken: UInt64 { 1 << 63 }
 
-  /// Events of streams, what they brought, the time, and what follows from all of it.
+  /// Events of streams, what they brought, the time, and what follows from all of it. Most turns have
+  /// none of these, and cost nothing here.
   mutating func serveControlPlane(clocks: Clocks) {
     guard let plane = controlPlane else { return }
-    while let event = core.nextStreamEvent() { take(event, plane, clocks: clocks) }
+    while let event = core.nextStreamEvent() {
+      take(event, plane, clocks: clocks)
+      plane.isTouched = true
+    }
     if let deadline = plane.deadline, deadline <= clocks.now {
       plane.assembler.handleTimeout(now: clocks.now)
       plane.channel.load.handleTimeout(now: clocks.now)
+      plane.isTouched = true
     }
-    carryOut(plane, clocks: clocks)
-    keepCache(now: clocks.now)
-    noteConnection(clocks: clocks)
-  }
-
-  /// When `serveControlPlane` has something to do by itself.
-  var controlPlaneDeadline: Instant? {
-    guard let plane = controlPlane else { return nil }
-    guard let due = plane.deadline else { return plane.cacheDeadline }
-    return min(due, plane.cacheDeadline ?? due)
+    if plane.isTouched { carryOut(plane, clocks: clocks) }
   }
 
   private mutating func take(_ event: StreamEvent, _ plane: ControlPlane, clocks: Clocks) {
@@ -66,6 +62,10 @@ extension Gateway where Storage: ~Copyable {
       }
       carryOutDiscovery(plane, clocks: clocks)
     }
+    plane.isTouched = false
+    keepCache(now: clocks.now)
+    noteConnection(clocks: clocks)
+    plane.noteDeadline()
   }
 
   // MARK: Bytes

@@ -121,6 +121,7 @@ extension Gateway where Storage: ~Copyable {
   public mutating func cacheFailed(_ reason: String, clocks: Clocks) {
     controlPlane?.counters.cacheWriteFailures += 1
     controlPlane?.cache.writeFailed(now: clocks.now)
+    controlPlane?.noteDeadline()
     log(.warning, "xds: the cache cannot be written: \(reason)")
   }
 }
