@@ -13,12 +13,21 @@ extension Gateway where Storage: ~Copyable {
   /// Events of streams, what they brought, the time, and what follows from all of it.
   mutating func serveControlPlane(clocks: Clocks) {
     guard controlPlane != nil else { return }
-    while let event = core.nextStreamEvent() { take(event, now: clocks.now) }
-    if let deadline = controlPlane?.assembler.nextDeadline(), deadline <= clocks.now {
-      controlPlane?.assembler.handleTimeout(now: clocks.now)
-    }
-    carryOutDiscovery(clocks: clocks)
-    while readMessage(clocks: clocks) { carryOutDiscovery(clocks: clocks) }
+    var event = core.nextStreamEvent()
+    repeat {
+      while let next = event {
+        take(next, now: clocks.now)
+        event = core.nextStreamEvent()
+      }
+      if let deadline = controlPlane?.assembler.nextDeadline(), deadline <= clocks.now {
+        controlPlane?.assembler.handleTimeout(now: clocks.now)
+      }
+      carryOutDiscovery(clocks: clocks)
+      while readMessage(clocks: clocks) { carryOutDiscovery(clocks: clocks) }
+      // A stream that was opened just now, on a connection that stands, is there already: nothing else
+      // would wake the daemon to send its first request.
+      event = core.nextStreamEvent()
+    } while event != nil
     keepCache(now: clocks.now)
     noteConnection(clocks: clocks)
   }
