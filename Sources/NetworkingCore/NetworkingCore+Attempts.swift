@@ -133,7 +133,9 @@ extension NetworkingCore {
 
   /// A breaker said no. Never retried (Envoy's "overflow" reset).
   private mutating func overflow(_ request: Int, _ limit: StaticString) {
-    clusters[requests[request].cluster].statistics.pendingOverflows += 1
+    let cluster = requests[request].cluster
+    clusters[cluster].statistics.pendingOverflows += 1
+    if clusters[cluster].configuration.reportsLoad { clusters[cluster].tally.overflows += 1 }
     abandon(
       request, .circuitBreaker, .overflow,
       "upstream_reset_before_response_started{overflow}: \(limit)")

@@ -88,6 +88,7 @@ extension NetworkingCore {
   mutating func setMembers(_ cluster: Int, _ members: Assignment, isOneName: Bool = false) {
     let old = clusters[cluster].members
     clusters[cluster].members = members
+    clusters[cluster].tally.places = []
     guard clusters[cluster].balancer.isReady else { return }
     var previous: [Int?]
     if isOneName {

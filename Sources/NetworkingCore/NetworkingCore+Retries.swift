@@ -116,6 +116,7 @@ extension NetworkingCore {
   private mutating func replay(_ request: Int) {
     let holdsRetry = requests[request].holdsRetry
     requests[request].holdsRetry = false
+    requests[request].tallyEnd = .nothing
     leaveAttempt(request, resetting: nil)
     requests[request].holdsRetry = holdsRetry
     place(request)

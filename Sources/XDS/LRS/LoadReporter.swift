@@ -88,6 +88,19 @@ public struct LoadReporter: Sendable {
     clusters[place.cluster]?.localities[place.locality].inProgress += 1
   }
 
+  /// Attempts that somebody else has counted; `inProgress` is what there is now, the others are what
+  /// has changed.
+  public mutating func add(
+    _ place: LoadPlace, issued: UInt64, succeeded: UInt64, failed: UInt64, inProgress: UInt64
+  ) {
+    guard var load = clusters[place.cluster]?.localities[place.locality] else { return }
+    load.issued += issued
+    load.succeeded += succeeded
+    load.failed += failed
+    load.inProgress = inProgress
+    clusters[place.cluster]?.localities[place.locality] = load
+  }
+
   /// It is over. Success: a response that is not 5xx, and for gRPC the status OK.
   public mutating func finished(_ place: LoadPlace, isSuccess: Bool) {
     guard var load = clusters[place.cluster]?.localities[place.locality] else { return }
@@ -97,18 +110,19 @@ public struct LoadReporter: Sendable {
     if clusters[place.cluster]?.isReported == false { freeIfOver(place.cluster) }
   }
 
-  /// A request was dropped before an endpoint was chosen; without a category by a circuit breaker.
+  /// Requests were dropped before an endpoint was chosen; without a category by a circuit breaker.
   public mutating func dropped(
-    cluster name: ByteString, service: ByteString, category: ByteString, now: Instant
+    cluster name: ByteString, service: ByteString, category: ByteString, count: UInt64 = 1,
+    now: Instant
   ) {
     guard let cluster = makeCluster(name, service, now: now) else { return }
-    clusters[cluster]?.dropped += 1
+    clusters[cluster]?.dropped += count
     guard !category.isEmpty else { return }
     let drops = clusters[cluster]?.drops ?? []
     if let known = drops.firstIndex(where: { $0.category == category }) {
-      clusters[cluster]?.drops[known].count += 1
+      clusters[cluster]?.drops[known].count += count
     } else if drops.count < LoadLimits.categoriesMax {
-      clusters[cluster]?.drops.append(DropLoad(category: category, count: 1))
+      clusters[cluster]?.drops.append(DropLoad(category: category, count: count))
     } else {
       untracked += 1
     }
