@@ -3,20 +3,21 @@ import Policy
 import Primitives
 
 /// What routing sees of a request. Its values share the request's storage.
-struct RoutingHead: RequestHead {
-  let method: ByteString
-  let authority: ByteString
-  let path: ByteString
+public struct RoutingHead: RequestHead {
+  public let method: ByteString
+  public let authority: ByteString
+  public let path: ByteString
   let headers: HeaderList
 
-  init(_ request: borrowing UpstreamRequest) {
+  public init(_ request: borrowing UpstreamRequest) {
     method = request.method
     authority = request.authority
     path = request.path
     headers = request.headers
   }
 
-  func value(of name: ByteString) -> ByteString? {
+  /// The field's values as the core would send them.
+  public func value(of name: ByteString) -> ByteString? {
     if name.bytes.first == UInt8(ascii: ":") {
       if name == ":path" { return path }
       if name == ":method" { return method }

@@ -599,7 +599,7 @@ def test_64_clusters_of_256_endpoints_fit_and_a_change_of_one_is_quick():
         after = os.times()
         assert done.returncode == 0, done.stderr
         seconds = (after.children_user + after.children_system) - (before.children_user + before.children_system)
-        clusters, _, _, left_out, _, _, kilobytes, _ = done.stdout.split()
+        clusters, _, left_out, _, _, kilobytes, _ = done.stdout.split()
         assert left_out == "0"
         return int(clusters), seconds, int(kilobytes)
 

@@ -1,4 +1,5 @@
 import Configuration
+import HPACK
 import NetworkingCore
 import Policy
 import Primitives
@@ -7,30 +8,31 @@ import Primitives
 /// and may have `method`, `listener`, any number of `header=NAME=VALUE`, and `format=json`.
 extension Gateway where Storage: ~Copyable {
   mutating func routePage(_ request: AdminRequest) -> AdminPage {
-    var head = AskedHead()
+    var asked = UpstreamRequest(listener: "", path: "", authority: "")
     var listener: ByteString?
     var isJSON = false
     for parameter in request.query {
       if parameter.name == "authority" {
-        head.authority = parameter.value
+        asked.authority = parameter.value
       } else if parameter.name == "path" {
-        head.path = parameter.value
+        asked.path = parameter.value
       } else if parameter.name == "method" {
-        head.method = parameter.value
+        asked.method = parameter.value
       } else if parameter.name == "listener" {
         listener = parameter.value
       } else if parameter.name == "format" {
         isJSON = parameter.value == "json"
       } else if parameter.name == "header" {
-        guard head.add(header: parameter.value) else {
+        guard asked.headers.add(asked: parameter.value) else {
           return AdminPage(status: 400, line: "usage: /route?header=NAME=VALUE")
         }
       }
     }
-    guard !head.authority.isEmpty, head.path.hasPrefix("/") else {
+    guard !asked.authority.isEmpty, asked.path.hasPrefix("/") else {
       return AdminPage(status: 400, line: "usage: /route?authority=NAME&path=/PATH")
     }
-    let name = listener ?? likelyListener(head.authority)
+    let name = listener ?? likelyListener(asked.authority)
+    let head = RoutingHead(asked)
     var steps = policy.explain(listener: name, head: head, using: &random).map {
       Step(depth: $0.depth, text: $0.text)
     }
@@ -116,34 +118,16 @@ private struct Step {
   var text: ByteString
 }
 
-/// The request that is asked about.
-private struct AskedHead: RequestHead {
-  var method: ByteString = "POST"
-  var authority = ByteString()
-  var path = ByteString()
-  private var headers: [(name: ByteString, value: ByteString)] = []
-
-  /// `NAME=VALUE`.
-  mutating func add(header: ByteString) -> Bool {
+extension HeaderList {
+  /// `NAME=VALUE`; false: it is not of that form.
+  fileprivate mutating func add(asked header: ByteString) -> Bool {
     guard let equals = header.bytes.firstIndex(of: UInt8(ascii: "=")), equals > 0 else {
       return false
     }
     // RFC 9113 §8.2: names are in lower case.
     let name = header.bytes[..<equals].map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }
-    headers.append(
-      (name: ByteString(name), value: ByteString(Array(header.bytes[(equals + 1)...]))))
+    append(ByteString(name), ByteString(Array(header.bytes[(equals + 1)...])))
     return true
-  }
-
-  func value(of name: ByteString) -> ByteString? {
-    if name == ":method" { return method }
-    if name == ":authority" || name == "host" { return authority }
-    if name == ":path" { return path }
-    var joined: ByteString?
-    for header in headers where header.name == name {
-      joined = joined.map { $0 + "," + header.value } ?? header.value
-    }
-    return joined
   }
 }
 

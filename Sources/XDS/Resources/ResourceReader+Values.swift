@@ -7,6 +7,7 @@ extension ResourceReader {
   // MARK: google.protobuf wrappers: present even when the value is 0
 
   /// `UInt32Value`.
+  @inline(never)
   func wrappedUInt32(
     _ number: UInt32, _ name: StaticString
   ) throws(ResourceRejection) -> UInt32? {
@@ -15,6 +16,7 @@ extension ResourceReader {
   }
 
   /// `UInt64Value`.
+  @inline(never)
   func wrappedUInt64(
     _ number: UInt32, _ name: StaticString
   ) throws(ResourceRejection) -> UInt64? {
@@ -23,6 +25,7 @@ extension ResourceReader {
   }
 
   /// `BoolValue`.
+  @inline(never)
   func wrappedBool(
     _ number: UInt32, _ name: StaticString
   ) throws(ResourceRejection) -> Bool? {
@@ -34,6 +37,7 @@ extension ResourceReader {
 
   /// `google.protobuf.Duration`: 1 seconds, 2 nanos. Nil when absent. Out of its range, or negative, it
   /// is refused: no field of these resources has a use for a negative one.
+  @inline(never)
   func duration(
     _ number: UInt32, _ name: StaticString
   ) throws(ResourceRejection) -> Interval? {
@@ -48,6 +52,7 @@ extension ResourceReader {
   }
 
   /// The same, for a field that must be above zero if it is there.
+  @inline(never)
   func positiveDuration(
     _ number: UInt32, _ name: StaticString
   ) throws(ResourceRejection) -> Interval? {
@@ -59,6 +64,7 @@ extension ResourceReader {
   // MARK: Shares
 
   /// `envoy.type.v3.Percent` (1 value), in hundredths of a percent, rounded to the nearest.
+  @inline(never)
   func percent(
     _ number: UInt32, _ name: StaticString
   ) throws(ResourceRejection) -> UInt32? {
@@ -70,6 +76,7 @@ extension ResourceReader {
   }
 
   /// `envoy.type.v3.FractionalPercent`: 1 numerator, 2 denominator.
+  @inline(never)
   func fraction(
     _ number: UInt32, _ name: StaticString
   ) throws(ResourceRejection) -> FractionalPercent? {
@@ -86,6 +93,7 @@ extension ResourceReader {
   // MARK: Any
 
   /// `google.protobuf.Any`: 1 type_url, 2 value. Nil when absent.
+  @inline(never)
   func any(_ number: UInt32, _ name: StaticString) throws(ResourceRejection) -> TypedMessage? {
     guard let any = try message(number, name) else { return nil }
     let url = try any.text(1, "type_url")
@@ -94,6 +102,7 @@ extension ResourceReader {
 
   /// `envoy.config.core.v3.TypedExtensionConfig` (1 name, 2 typed_config), and `TransportSocket` with its
   /// own number of `typed_config`. Nil when absent.
+  @inline(never)
   func extensionConfig(
     _ number: UInt32, _ name: StaticString, config: UInt32 = 2
   ) throws(ResourceRejection) -> ExtensionConfig? {
@@ -103,6 +112,7 @@ extension ResourceReader {
   }
 
   /// `ads` or `self` of a `ConfigSource` (3 ads, 5 self) are the only sources there are (gRPC A27).
+  @inline(never)
   func requireAggregatedSource() throws(ResourceRejection) {
     let source = try member([1, 2, 3, 5, 8])
     guard source == 3 || source == 5 else {
@@ -118,6 +128,7 @@ struct TypedMessage: Sendable {
   var message: ResourceReader
 
   /// Whether it is such a message.
+  @inline(never)
   func names(_ type: StaticString) -> Bool { TypeURL.names(type, url.bytes.span) }
 }
 

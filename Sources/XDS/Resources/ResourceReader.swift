@@ -22,6 +22,7 @@ struct ResourceReader: Sendable {
   let path: FieldPath
 
   /// A whole resource. Its bytes are copied once: a span cannot be kept in a value.
+  @inline(never)
   init(_ resource: Span<UInt8>) throws(ResourceRejection) {
     var bytes: [UInt8] = []
     bytes.append(contentsOf: resource)
@@ -30,6 +31,7 @@ struct ResourceReader: Sendable {
     try visit { (_, _) in }
   }
 
+  @inline(never)
   private init(_ bytes: [UInt8], _ part: WireReader, _ more: [WireReader], _ path: FieldPath) {
     self.bytes = bytes
     self.part = part
@@ -53,6 +55,7 @@ struct ResourceReader: Sendable {
   // MARK: Which fields there are
 
   /// Whether the field came, with whatever wire type.
+  @inline(never)
   func has(_ number: UInt32) throws(ResourceRejection) -> Bool {
     var isPresent = false
     try visit { (field, _) in if field.number == number { isPresent = true } }
@@ -60,6 +63,7 @@ struct ResourceReader: Sendable {
   }
 
   /// Which member of a oneof is set: the one that came last.
+  @inline(never)
   func member(_ numbers: [UInt32]) throws(ResourceRejection) -> UInt32? {
     var last: UInt32?
     try visit { (field, _) in if numbers.contains(field.number) { last = field.number } }
@@ -69,27 +73,33 @@ struct ResourceReader: Sendable {
   // MARK: Scalars
 
   /// `uint32`; 0 when absent.
+  @inline(never)
   func uint32(_ number: UInt32) throws(ResourceRejection) -> UInt32 {
     UInt32(truncatingIfNeeded: try varint(number) ?? 0)
   }
 
   /// `uint64`; 0 when absent.
+  @inline(never)
   func uint64(_ number: UInt32) throws(ResourceRejection) -> UInt64 { try varint(number) ?? 0 }
 
   /// `int32` and enums; 0 when absent.
+  @inline(never)
   func int32(_ number: UInt32) throws(ResourceRejection) -> Int32 {
     Int32(truncatingIfNeeded: try varint(number) ?? 0)
   }
 
   /// `int64`; 0 when absent.
+  @inline(never)
   func int64(_ number: UInt32) throws(ResourceRejection) -> Int64 {
     Int64(bitPattern: try varint(number) ?? 0)
   }
 
   /// `bool`; false when absent.
+  @inline(never)
   func bool(_ number: UInt32) throws(ResourceRejection) -> Bool { try varint(number) ?? 0 != 0 }
 
   /// `double`; 0 when absent.
+  @inline(never)
   func double(_ number: UInt32) throws(ResourceRejection) -> Double {
     var last = 0.0
     try visit { (field, _) in
@@ -98,6 +108,7 @@ struct ResourceReader: Sendable {
     return last
   }
 
+  @inline(never)
   private func varint(_ number: UInt32) throws(ResourceRejection) -> UInt64? {
     var last: UInt64?
     try visit { (field, _) in
@@ -107,6 +118,7 @@ struct ResourceReader: Sendable {
   }
 
   /// A repeated varint field, packed or not.
+  @inline(never)
   func varints(_ number: UInt32) throws(ResourceRejection) -> [UInt64] {
     var elements: [UInt64] = []
     try visit { (field, part) throws(WireError) in
@@ -119,6 +131,7 @@ struct ResourceReader: Sendable {
   // MARK: Text and bytes
 
   /// `string`; empty when absent.
+  @inline(never)
   func text(_ number: UInt32, _ name: StaticString) throws(ResourceRejection) -> ByteString {
     var last = 0..<0
     try visit(name) { (field, part) throws(WireError) in
@@ -128,6 +141,7 @@ struct ResourceReader: Sendable {
   }
 
   /// `bytes`; empty when absent.
+  @inline(never)
   func data(_ number: UInt32) throws(ResourceRejection) -> ByteString {
     var last = 0..<0
     try visit { (field, _) in
@@ -137,6 +151,7 @@ struct ResourceReader: Sendable {
   }
 
   /// A repeated `string`.
+  @inline(never)
   func texts(
     _ number: UInt32, _ name: StaticString, limit: Int = ResourceLimits.elementsMax
   ) throws(ResourceRejection) -> [ByteString] {
@@ -153,6 +168,7 @@ struct ResourceReader: Sendable {
     return texts
   }
 
+  @inline(never)
   private func slice(_ range: Range<Int>) -> ByteString {
     ByteString(copying: bytes.span.extracting(range))
   }
@@ -160,6 +176,7 @@ struct ResourceReader: Sendable {
   // MARK: Messages
 
   /// FNV-1a over the last occurrence of the field: whether two resources say the same in it.
+  @inline(never)
   func fingerprint(_ number: UInt32) throws(ResourceRejection) -> UInt64 {
     var hash: UInt64 = 0xCBF2_9CE4_8422_2325
     for byte in try data(number).bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
@@ -168,6 +185,7 @@ struct ResourceReader: Sendable {
 
   /// A message; nil when absent. Of the member of a oneof, whose numbers are `members`, what came
   /// before another member does not count.
+  @inline(never)
   func message(
     _ number: UInt32, _ name: StaticString, among members: [UInt32] = []
   ) throws(ResourceRejection) -> ResourceReader? {
@@ -190,6 +208,7 @@ struct ResourceReader: Sendable {
 
   /// A message in a `bytes` field, of which the last one holds: the value of an `Any`. It has the path of
   /// this message.
+  @inline(never)
   func content(_ number: UInt32) throws(ResourceRejection) -> ResourceReader? {
     var last: WireReader?
     try visit { (field, part) in
@@ -206,6 +225,7 @@ struct ResourceReader: Sendable {
   var empty: ResourceReader { ResourceReader([], WireReader([UInt8]().span), [], path) }
 
   /// A repeated message, or the entries of a map (1 key, 2 value).
+  @inline(never)
   func messages(
     _ number: UInt32, _ name: StaticString, limit: Int = ResourceLimits.elementsMax
   ) throws(ResourceRejection) -> [ResourceReader] {
@@ -226,6 +246,7 @@ struct ResourceReader: Sendable {
     return messages
   }
 
+  @inline(never)
   private func tooMany(
     _ name: StaticString, _ count: Int, _ limit: Int
   ) -> ResourceRejection {
@@ -234,6 +255,7 @@ struct ResourceReader: Sendable {
 
   // MARK: Reading
 
+  @inline(never)
   private func visit(
     _ name: StaticString = "", _ body: (WireField, WireReader) throws(WireError) -> Void
   ) throws(ResourceRejection) {
@@ -245,6 +267,7 @@ struct ResourceReader: Sendable {
     }
   }
 
+  @inline(never)
   private func visit(
     _ part: WireReader, _ body: (WireField, WireReader) throws(WireError) -> Void
   ) throws(WireError) {
