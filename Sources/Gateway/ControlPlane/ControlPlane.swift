@@ -19,8 +19,9 @@ public struct PolicyFiles: Sendable {
 
 /// The control plane as the gateway knows it: the policy that is made of it, and the streams to it. The
 /// streams are those of the networking core, to clusters that the configuration defines; nothing that a
-/// control plane says is needed to reach it.
-struct ControlPlane: Sendable {
+/// control plane says is needed to reach it. It belongs to one gateway; a value so large would be copied
+/// wherever it is looked at.
+final class ControlPlane {
   /// A call of the control plane, on a stream of the core.
   struct Call: Sendable {
     enum Kind { case discovery, load }
@@ -97,7 +98,7 @@ struct ControlPlane: Sendable {
   var cacheDeadline: Instant? { keepsCache ? cache.nextDeadline() : nil }
 
   /// Whether the refusal is another one than those that were reported.
-  mutating func isNews(_ refusal: Refusal) -> Bool {
+  func isNews(_ refusal: Refusal) -> Bool {
     guard !reported.contains(refusal) else { return false }
     reported.removeAll { $0.type == refusal.type && $0.name == refusal.name }
     if reported.count == Self.refusalsMax { reported.removeFirst() }

@@ -70,10 +70,9 @@ extension Gateway where Storage: ~Copyable {
   }
 
   private mutating func reportUnreachable(_ server: Int) {
-    guard var plane = controlPlane, plane.failures.indices.contains(server) else { return }
+    guard let plane = controlPlane, plane.failures.indices.contains(server) else { return }
     plane.failures[server] &+= 1
     let failures = plane.failures[server]
-    controlPlane = plane
     // The first and every power of two: a dead server must not fill the log.
     guard failures & (failures - 1) == 0 else { return }
     log(
@@ -100,22 +99,20 @@ extension Gateway where Storage: ~Copyable {
   // MARK: The cache
 
   mutating func keepCache(now: Instant) {
-    guard var plane = controlPlane, plane.keepsCache else { return }
+    guard let plane = controlPlane, plane.keepsCache else { return }
     plane.cache.note(generation: plane.assembler.client.store.generation, now: now)
-    controlPlane = plane
     if let deadline = plane.cache.nextDeadline(), deadline <= now { writeCache(now: now) }
   }
 
   /// Writes down what changed since the last time.
   mutating func writeCache(now: Instant) {
-    guard var plane = controlPlane, plane.keepsCache, plane.cache.nextDeadline() != nil else {
+    guard let plane = controlPlane, plane.keepsCache, plane.cache.nextDeadline() != nil else {
       return
     }
     let file = ResourceCache.encode(plane.assembler.client.store)
     if plane.cache.shouldWrite(file, now: now), actions.append(.writeCache(file)) {
       plane.counters.cacheWrites += 1
     }
-    controlPlane = plane
   }
 
   /// Answers `.writeCache`: it could not be done.
