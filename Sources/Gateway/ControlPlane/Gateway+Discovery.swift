@@ -6,12 +6,14 @@ import XDS
 
 /// What the control plane's machines ask for, and what there is to say about it.
 extension Gateway where Storage: ~Copyable {
-  mutating func carryOutDiscovery(clocks: Clocks) {
-    while let action = controlPlane?.assembler.nextAction(now: clocks.now) {
+  mutating func carryOutDiscovery(_ plane: ControlPlane, clocks: Clocks) {
+    while let action = plane.assembler.nextAction(now: clocks.now) {
       switch action {
-      case .open(let stream, let server): openCall(stream, server, now: clocks.now)
-      case .send(let stream, let message): send(stream, message, now: clocks.now)
-      case .close(let stream): closeCall(stream, now: clocks.now)
+      case .open(let stream, let server):
+        plane.channel.open(stream, server: server, plane.assembler.client.settings.transport)
+      case .send(let stream, let message):
+        plane.channel.send(message, on: stream, &plane.assembler.client)
+      case .close(let stream): plane.channel.close(stream)
       case .apply:
         applyPolicy(now: clocks.now)
         logPolicy()
@@ -70,10 +72,9 @@ extension Gateway where Storage: ~Copyable {
   }
 
   private mutating func reportUnreachable(_ server: Int) {
-    guard var plane = controlPlane, plane.failures.indices.contains(server) else { return }
+    guard let plane = controlPlane, plane.failures.indices.contains(server) else { return }
     plane.failures[server] &+= 1
     let failures = plane.failures[server]
-    controlPlane = plane
     // The first and every power of two: a dead server must not fill the log.
     guard failures & (failures - 1) == 0 else { return }
     log(
@@ -93,29 +94,27 @@ extension Gateway where Storage: ~Copyable {
       controlPlane?.failures[server] = 0
       log(.info, "xds: \(plane.servers[server].authority.description) answers")
     } else {
-      log(.info, "xds: no server answers: \(plane.lastFailure.description)")
+      log(.info, "xds: no server answers: \(plane.lastFailure(0).description)")
     }
   }
 
   // MARK: The cache
 
   mutating func keepCache(now: Instant) {
-    guard var plane = controlPlane, plane.keepsCache else { return }
+    guard let plane = controlPlane, plane.keepsCache else { return }
     plane.cache.note(generation: plane.assembler.client.store.generation, now: now)
-    controlPlane = plane
     if let deadline = plane.cache.nextDeadline(), deadline <= now { writeCache(now: now) }
   }
 
   /// Writes down what changed since the last time.
   mutating func writeCache(now: Instant) {
-    guard var plane = controlPlane, plane.keepsCache, plane.cache.nextDeadline() != nil else {
+    guard let plane = controlPlane, plane.keepsCache, plane.cache.nextDeadline() != nil else {
       return
     }
     let file = ResourceCache.encode(plane.assembler.client.store)
     if plane.cache.shouldWrite(file, now: now), actions.append(.writeCache(file)) {
       plane.counters.cacheWrites += 1
     }
-    controlPlane = plane
   }
 
   /// Answers `.writeCache`: it could not be done.

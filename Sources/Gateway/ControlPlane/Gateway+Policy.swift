@@ -13,14 +13,14 @@ extension Gateway where Storage: ~Copyable {
     _ configuration: Configuration, _ files: PolicyFiles, clocks: Clocks
   ) -> ControlPlane? {
     guard let xds = configuration.xds else { return nil }
-    var plane = ControlPlane(
+    let plane = ControlPlane(
       xds, node: configuration.node, settings: configuration.assemblerSettings,
       servers: configuration.managementServers, seed: random.next(), tlsFault: files.tlsFault)
     for (name, bytes) in files.resources {
-      load(name, bytes, into: &plane, clocks: clocks)
+      load(name, bytes, into: plane, clocks: clocks)
     }
     var isCached = false
-    if let cache = files.cache { isCached = loadCache(cache, into: &plane, clocks: clocks) }
+    if let cache = files.cache { isCached = loadCache(cache, into: plane, clocks: clocks) }
     plane.cache = CacheSchedule(
       generation: plane.assembler.client.store.generation, isFirst: !isCached)
     plane.filesDigest = files.digest
@@ -38,20 +38,19 @@ extension Gateway where Storage: ~Copyable {
       controlPlane = nil
       return
     }
-    if var plane = controlPlane, let former = old.xds, xds.isServedBy(former),
+    if let plane = controlPlane, let former = old.xds, xds.isServedBy(former),
       new.node == old.node, files.digest == plane.filesDigest
     {
       plane.assembler.change(new.assemblerSettings)
       plane.servers = new.managementServers
       plane.keepsCache = xds.keepsCache
-      controlPlane = plane
       return
     }
     var files = files
     let before = controlPlane
     if let before { files.cache = ResourceCache.encode(before.assembler.client.store) }
     dropCalls(now: clocks.now)
-    var plane = makeControlPlane(new, files, clocks: clocks)
+    let plane = makeControlPlane(new, files, clocks: clocks)
     if let before {
       plane?.assembler.inherit(before.assembler)
       plane?.counters = before.counters
@@ -60,7 +59,7 @@ extension Gateway where Storage: ~Copyable {
   }
 
   private mutating func load(
-    _ name: ByteString, _ bytes: [UInt8], into plane: inout ControlPlane, clocks: Clocks
+    _ name: ByteString, _ bytes: [UInt8], into plane: ControlPlane, clocks: Clocks
   ) {
     do throws(WireError) {
       let refused = try plane.assembler.client.loadStatic(bytes, wall: clocks.wall)
@@ -78,7 +77,7 @@ extension Gateway where Storage: ~Copyable {
   }
 
   private mutating func loadCache(
-    _ bytes: [UInt8], into plane: inout ControlPlane, clocks: Clocks
+    _ bytes: [UInt8], into plane: ControlPlane, clocks: Clocks
   ) -> Bool {
     do throws(CacheError) {
       let refused = try plane.assembler.client.loadCache(bytes)

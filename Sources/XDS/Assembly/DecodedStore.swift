@@ -2,8 +2,8 @@ import Policy
 import Primitives
 
 /// A resource as it is used. Its bytes are in the client's `ResourceStore`, for the cache and for telling
-/// an update from a repetition.
-enum DecodedResource: Sendable {
+/// an update from a repetition. Kept in a box of its own: tables of large values are large code.
+indirect enum DecodedResource: Sendable {
   case listener(ListenerResource)
   case routeConfiguration(RouteConfiguration)
   case cluster(ClusterResource)

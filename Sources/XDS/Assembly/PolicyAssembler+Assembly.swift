@@ -13,13 +13,23 @@ extension PolicyAssembler {
   }
 
   /// A listener as it came last.
-  private struct Candidate {
+  private final class Candidate {
     let resource: ListenerResource
     /// Nil: the routes stand in the listener.
     let routesName: ByteString?
     /// Nil: they are not there.
     let routes: RouteConfiguration?
     let clusters: [ByteString]
+
+    init(
+      _ resource: ListenerResource, routesName: ByteString?, routes: RouteConfiguration?,
+      clusters: [ByteString]
+    ) {
+      self.resource = resource
+      self.routesName = routesName
+      self.routes = routes
+      self.clusters = clusters
+    }
   }
 
   /// Puts in force what is complete, and subscribes to what it and its successors need.
@@ -77,7 +87,7 @@ extension PolicyAssembler {
       }
     }
     return Candidate(
-      resource: resource, routesName: routesName, routes: routes, clusters: clusters.names)
+      resource, routesName: routesName, routes: routes, clusters: clusters.names)
   }
 
   private mutating func promote(_ candidate: Candidate, now: Instant) {
@@ -95,8 +105,8 @@ extension PolicyAssembler {
       counters.incomplete += 1
     }
     let inForce = ListenerInForce(
-      listener: candidate.resource.listener(routes: routes),
-      routesName: candidate.routesName, clusters: candidate.clusters)
+      candidate.resource.listener(routes: routes), routesName: candidate.routesName,
+      clusters: candidate.clusters)
     if let held {
       listeners[held] = inForce
     } else {
@@ -149,7 +159,7 @@ extension PolicyAssembler {
     let assignment = resource.endpointsName.flatMap { decoded.endpoints($0) }
     let store = decoded
     let inForce = ClusterInForce(
-      cluster: resource.assembled(assignment: assignment) { store.secret($0) },
+      resource.assembled(assignment: assignment) { store.secret($0) },
       endpointsName: resource.endpointsName, secretNames: resource.secretNames)
     if let held {
       clusters[held] = inForce

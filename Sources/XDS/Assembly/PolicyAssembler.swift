@@ -20,19 +20,31 @@ public struct PolicyAssembler: Sendable {
   public internal(set) var snapshot = PolicySnapshot()
   public internal(set) var counters = AssemblerCounters()
 
-  /// A listener as it is in force.
-  struct ListenerInForce: Sendable {
-    var listener: Listener
+  /// A listener as it is in force. It and the next one never change, and are shared.
+  final class ListenerInForce: Sendable {
+    let listener: Listener
     /// Nil: the routes stood in the listener.
-    var routesName: ByteString?
-    var clusters: [ByteString]
+    let routesName: ByteString?
+    let clusters: [ByteString]
+
+    init(_ listener: Listener, routesName: ByteString?, clusters: [ByteString]) {
+      self.listener = listener
+      self.routesName = routesName
+      self.clusters = clusters
+    }
   }
 
   /// A cluster as it is in force.
-  struct ClusterInForce: Sendable {
-    var cluster: Cluster
-    var endpointsName: ByteString?
-    var secretNames: [ByteString]
+  final class ClusterInForce: Sendable {
+    let cluster: Cluster
+    let endpointsName: ByteString?
+    let secretNames: [ByteString]
+
+    init(_ cluster: Cluster, endpointsName: ByteString?, secretNames: [ByteString]) {
+      self.cluster = cluster
+      self.endpointsName = endpointsName
+      self.secretNames = secretNames
+    }
   }
 
   var decoded = DecodedStore()

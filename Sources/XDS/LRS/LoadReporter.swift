@@ -33,7 +33,8 @@ public struct LoadReporter: Sendable {
 
   private let node: [UInt8]
   private var phase = Phase.idle
-  private var stream: UInt32 = 0
+  /// The present stream; 0: none.
+  private(set) var stream: UInt32 = 0
   private var lastStream: UInt32 = 0
   private var closing: UInt32 = 0
   private var interval = Interval.zero
@@ -178,6 +179,25 @@ public struct LoadReporter: Sendable {
     isReportDue = false
   }
 
+  /// The stream's `MessageDeframer` refused what came: the stream is closed, and opened again after
+  /// a back-off.
+  public mutating func messageRefused(_ stream: UInt32, now: Instant) {
+    guard stream == self.stream, stream != 0 else { return }
+    malformed += 1
+    closing = stream
+    streamClosed(stream, now: now)
+  }
+
+  /// Waits no longer: the network has changed.
+  public mutating func retryNow() {
+    if case .waiting = phase { phase = .wanted }
+  }
+
+  /// Whether the next action opens a stream.
+  var wantsStream: Bool { phase == .wanted }
+  /// Nothing more is reported.
+  var isIdle: Bool { phase == .idle }
+
   /// A message of the server.
   public mutating func receive(_ message: [UInt8], stream: UInt32, now: Instant) {
     guard stream == self.stream, case .open = phase else { return }
@@ -187,11 +207,7 @@ public struct LoadReporter: Sendable {
     } catch {
       response = nil
     }
-    guard let response else {
-      malformed += 1
-      closing = stream
-      return streamClosed(stream, now: now)
-    }
+    guard let response else { return messageRefused(stream, now: now) }
     backOff.reset()
     untracked += response.omitted
     refusesEndpointGranularity = response.wantsEndpoints

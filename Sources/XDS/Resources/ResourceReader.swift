@@ -12,8 +12,9 @@ import Protobuf
 ///     for locality in try message.messages(2, "endpoints", limit: 64) { … }
 ///     if let policy = try message.message(4, "policy") { … }
 ///
-/// What is wrong is thrown with the path of the field.
-struct ResourceReader: Sendable {
+/// What is wrong is thrown with the path of the field. Readers never change, and are shared: they are
+/// handed around in hundreds of places.
+final class ResourceReader: Sendable {
   /// Of the whole resource.
   private let bytes: [UInt8]
   private let part: WireReader
@@ -22,8 +23,7 @@ struct ResourceReader: Sendable {
   let path: FieldPath
 
   /// A whole resource. Its bytes are copied once: a span cannot be kept in a value.
-  @inline(never)
-  init(_ resource: Span<UInt8>) throws(ResourceRejection) {
+  convenience init(_ resource: Span<UInt8>) throws(ResourceRejection) {
     var bytes: [UInt8] = []
     bytes.append(contentsOf: resource)
     self.init(bytes, WireReader(bytes.span), [], .root)
@@ -120,6 +120,7 @@ struct ResourceReader: Sendable {
   /// A repeated varint field, packed or not.
   @inline(never)
   func varints(_ number: UInt32) throws(ResourceRejection) -> [UInt64] {
+    let bytes = bytes
     var elements: [UInt64] = []
     try visit { (field, part) throws(WireError) in
       guard field.number == number else { return }
@@ -133,6 +134,7 @@ struct ResourceReader: Sendable {
   /// `string`; empty when absent.
   @inline(never)
   func text(_ number: UInt32, _ name: StaticString) throws(ResourceRejection) -> ByteString {
+    let bytes = bytes
     var last = 0..<0
     try visit(name) { (field, part) throws(WireError) in
       if field.number == number { last = try part.text(field.value, in: bytes.span) ?? last }
@@ -155,6 +157,7 @@ struct ResourceReader: Sendable {
   func texts(
     _ number: UInt32, _ name: StaticString, limit: Int = ResourceLimits.elementsMax
   ) throws(ResourceRejection) -> [ByteString] {
+    let bytes = bytes
     var ranges: [Range<Int>] = []
     try visit(name) { (field, part) throws(WireError) in
       guard field.number == number, let range = try part.text(field.value, in: bytes.span)
@@ -170,7 +173,8 @@ struct ResourceReader: Sendable {
 
   @inline(never)
   private func slice(_ range: Range<Int>) -> ByteString {
-    ByteString(copying: bytes.span.extracting(range))
+    let bytes = bytes
+    return ByteString(copying: bytes.span.extracting(range))
   }
 
   // MARK: Messages
@@ -271,6 +275,7 @@ struct ResourceReader: Sendable {
   private func visit(
     _ part: WireReader, _ body: (WireField, WireReader) throws(WireError) -> Void
   ) throws(WireError) {
+    let bytes = bytes
     var reader = part
     while let field = try reader.next(in: bytes.span) { try body(field, part) }
   }
