@@ -33,8 +33,12 @@ class GrpcClient:
         self._lock = threading.Lock()
 
     def call(self, *calls, seconds=10.0, parallel=False) -> list[dict]:
-        """Each call is (path, metadata); the results have `code` and, if the call went well, `body`."""
-        request = {"calls": [{"path": p, "metadata": m} for p, m in calls], "seconds": seconds, "parallel": parallel}
+        """Each call is (path, metadata) and maybe an authority; a result has `code` and, if it went well, `body`."""
+        described = [
+            {"path": path, "metadata": metadata, "authority": authority[0] if authority else None}
+            for path, metadata, *authority in calls
+        ]
+        request = {"calls": described, "seconds": seconds, "parallel": parallel}
         with self._lock:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
@@ -56,10 +60,16 @@ def main(name):
     import grpc
 
     same = lambda data: data  # noqa: E731
-    channel = grpc.insecure_channel(f"xds:///{name}")
+    channels = {}
+
+    def channel_to(authority):
+        if authority not in channels:
+            options = [("grpc.default_authority", authority)] if authority else []
+            channels[authority] = grpc.insecure_channel(f"xds:///{name}", options)
+        return channels[authority]
 
     def begin(call, seconds):
-        method = channel.unary_unary(call["path"], request_serializer=same, response_deserializer=same)
+        method = channel_to(call["authority"]).unary_unary(call["path"], request_serializer=same, response_deserializer=same)
         metadata = [tuple(pair) for pair in call["metadata"]]
         return method.future(b"", metadata=metadata, timeout=seconds, wait_for_ready=False)
 

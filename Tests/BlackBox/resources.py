@@ -96,15 +96,13 @@ def router():
 
 
 def manager(routes="routes", filters=None, **fields):
-    """An HttpConnectionManager: `routes` is the name of a RouteConfiguration, or one inline."""
-    where = (
-        {"rds": {"config_source": ADS, "route_config_name": routes}}
-        if isinstance(routes, str)
-        else {"route_config": routes}
-    )
+    """An HttpConnectionManager: `routes` is the name of a RouteConfiguration, or one inline, or None."""
+    where = {"route_config": routes}
+    if isinstance(routes, str):
+        where = {"rds": {"config_source": ADS, "route_config_name": routes}}
     return make(
         http_connection_manager_pb2.HttpConnectionManager, stat_prefix="spoke",
-        http_filters=[router()] if filters is None else filters, **where, **fields,
+        http_filters=[router()] if filters is None else filters, **{**where, **fields},
     )
 
 

@@ -3,6 +3,7 @@
 import grpc
 import pytest
 from control_plane import SERVICE, Raw
+from differences import CALL, everywhere, grpc_answer
 from envoy.service.discovery.v3 import discovery_pb2
 from resources import (
     CDS, EDS, LDS, RDS, SHORT, cluster, endpoints, graph, listener, locality, route, route_configuration,
@@ -10,23 +11,6 @@ from resources import (
 )
 from upstream import Answer
 from waiting import wait_until
-
-CALL = "/spoke.Test/Call"
-
-
-def grpc_answer(request):
-    """The upstream as a gRPC server: the message is the address that took the request."""
-    body = request.address.encode()
-    return Answer(
-        headers=[("content-type", "application/grpc")], body=b"\0" + len(body).to_bytes(4, "big") + body,
-        trailers=[("grpc-status", "0")],
-    )
-
-
-def everywhere(make_upstream, count, rule):
-    """An upstream at 127.0.0.1, 127.0.0.2, …, on one port."""
-    return make_upstream(rule=rule, addresses=[f"127.0.0.{n}" for n in range(1, count + 1)])
-
 
 def test_grpcio_is_steered_and_acknowledges_every_type(make_plane, make_upstream, make_grpc_client):
     upstream = everywhere(make_upstream, 2, grpc_answer)

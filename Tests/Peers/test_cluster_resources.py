@@ -582,3 +582,33 @@ def test_mutations_of_valid_resources_never_crash():
             inputs.append(bytes(damaged))
         found = decode_all(kind, inputs)
         assert any("rejected" in x for x in found)
+
+
+def test_64_clusters_of_256_endpoints_fit_and_a_change_of_one_is_quick():
+    """The memory of a policy of the largest size, and the processor time from the bytes of an EDS to its effect."""
+    def assignments(clusters):
+        return [
+            one_locality("".join(host(f"10.{cluster}.{x // 250}.{x % 250}") for x in range(256))).SerializeToString()
+            for cluster in range(clusters)]
+
+    def run(lines, rounds):
+        before = os.times()
+        done = subprocess.run(
+            [BIN / "probe", "cluster-scale", str(rounds)], input="".join(x.hex() + "\n" for x in lines),
+            capture_output=True, text=True, timeout=120)
+        after = os.times()
+        assert done.returncode == 0, done.stderr
+        seconds = (after.children_user + after.children_system) - (before.children_user + before.children_system)
+        clusters, _, _, left_out, _, _, kilobytes, _ = done.stdout.split()
+        assert left_out == "0"
+        return int(clusters), seconds, int(kilobytes)
+
+    full = assignments(64)
+    clusters, before, memory = run(full, 0)
+    assert clusters == 64
+    _, _, none = run([], 0)
+    _, after, _ = run(full, 200)
+    each = (after - before) / 200
+    print(f"64 × 256 endpoints: {memory - none} KiB; one change: {each * 1000:.2f} ms")
+    assert each < 0.010
+    assert memory - none < 1536

@@ -53,22 +53,46 @@ def peer(pattern, substitution, texts):
     answers = []
     for text in texts:
         text = text.encode("utf-8", "surrogateescape")
-        try:
-            replaced = compiled.sub(python_template(substitution), text)
-        except re2.error:
-            replaced = None
+        replaced = replace_all(compiled, substitution, text)
         answers.append((compiled.fullmatch(text) is not None, replaced))
     return answers
 
 
-def python_template(substitution):
-    """The binding's `sub` takes a function: the rules of RE2's `Rewrite`, groups that took no part empty."""
-    def replace(match):
-        def part(escape):
-            what = escape.group(1)
-            return b"\\" if what == b"\\" else match.group(int(what)) or b""
-        return re.sub(rb"\\(\\|\d)", part, substitution.encode())
-    return replace
+def replace_all(compiled, substitution, text):
+    """`RE2::GlobalReplace`, which the binding lacks (its `sub` is Python's, that takes empty matches in other
+    places): an empty match right behind the match before does not count, and the search goes on behind the
+    next code point. Nil when a group is named that is not there."""
+    if max([int(n) for n in re.findall(r"\\(\d)", substitution)], default=0) > compiled.groups:
+        return None
+    result, position, last_end = b"", 0, None
+    while position <= len(text):
+        match = compiled.search(text, position)
+        if match is None:
+            break
+        start, end = match.span()
+        result += text[position:start]
+        if start == end == last_end:
+            step = rune_length(text, start)
+            result += text[start:start + step]
+            position = start + step
+            continue
+
+        def part(escape, match=match):
+            return b"\\" if escape.group(1) == b"\\" else match.group(int(escape.group(1))) or b""
+
+        result += re.sub(rb"\\(\\|\d)", part, substitution.encode())
+        position = last_end = end
+    return result + text[position:]
+
+
+def rune_length(text, start):
+    for length in (1, 2, 3, 4):
+        try:
+            if len(text[start:start + length].decode()) == 1:
+                return length
+        except UnicodeDecodeError:
+            pass
+    return 1
 
 
 class Patterns:
@@ -125,10 +149,6 @@ class Patterns:
         return self.rng.choice(["", "<\\0>", "x", "[\\1]", "\\0\\0", "\\\\"])
 
 
-def groups(pattern):
-    return re2.compile(pattern.encode(), options()).groups
-
-
 def compare(cases):
     """Compares; answers how many patterns were valid."""
     valid = 0
@@ -142,13 +162,9 @@ def compare(cases):
             assert "instructions" in ours or "ranges" in ours, f"{context}: {ours}"
             continue
         valid += 1
-        needs = max([int(n) for n in re.findall(r"\\(\d)", substitution)], default=0)
         for text, (whole, replaced), (their_whole, their_replaced) in zip(texts, ours[1], theirs):
             assert whole == their_whole, f"{context}: {text!r} matches as a whole: {their_whole}"
-            if needs > groups(pattern):
-                assert replaced is None, context
-            else:
-                assert replaced == their_replaced, f"{context}: {text!r}"
+            assert replaced == their_replaced, f"{context}: {text!r}"
     return valid
 
 
@@ -185,7 +201,7 @@ CORNERS = [
     "", "a**", "a*?*", "a{2}{3}", "*a", "(*a)", "|*", "(|a)*", "(a*)*", "(a*)+", "(a|b)*?b", "a{1001}", "a{1000}",
     "(a{30}){40}", "((a{10}){10}){10}", "((a{10}){10}){11}", "a{2,1}", "a{01}", "a{,}", "a{1", "a{}", "{1}", "a|{1}",
     "(?i)k", "(?i)ſ", "(?i)[k-m]", "(?i)[^k]", "(?i:a)b", "a(?i)b|c", "(a(?i)b)c", "(?)a", "(?-)", "(?i-)", "(?-i)a", "(?i-s-m)",
-    "(?P<n>a)(?P<n>b)", "(?P<>a)", "(?P=n)", "(?<n>a)", "(?=a)", "(?!a)", "(?<=a)", "(?#c)", "(?>a)", "(", ")", "(a", "a)",
+    "(?P<>a)", "(?P=n)", "(?<n>a)", "(?=a)", "(?!a)", "(?<=a)", "(?#c)", "(?>a)", "(", ")", "(a", "a)",
     "[", "[]", "[]]", "[^]", "[a", "[a-", "[a-]", "[-a]", "[b-a]", "[a-b-c]", "[[:foo:]]", "[[:alpha:]", "[[:alpha]]", "[[:^alpha:]-z]",
     r"[\Q]", r"[\b]", r"[\d-z]", r"[a-\d]", r"\p", r"\p{", r"\p{L", r"\p{Lx}", r"\pX", r"\p{^L}", r"\P{^L}", r"\p{Any}", r"\P{Any}",
     r"\1", r"\8", r"\12", r"\0", r"\012", r"\0123", r"\x", r"\x4", r"\x41", r"\x{}", r"\x{110000}", r"\x{10FFFF}", r"\x{0041}",
@@ -205,22 +221,24 @@ def test_bytes_that_are_not_utf8_match_as_in_re2():
     compare([(p, "<\\0>", texts) for p in [".", "a.", r"\C", r"\C*", "[^a]", r"a\Cb", r"a[^x]b", ".*", r"\PL"]])
 
 
+EVERYTHING = "".join(chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000)
+
+
 @pytest.mark.parametrize("name", ["C", "Cc", "Cf", "Co", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn", "N", "Nd", "Nl", "No",
                                   "P", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm", "So", "Z", "Zl", "Zp", "Zs"])
 def test_general_categories_have_the_same_code_points(name):
-    text = "".join(chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000)
-    [ours] = probe([(rf"\P{{{name}}}", "", [text])])
-    assert ours[1][0][1] == re2.compile(rf"\P{{{name}}}", options()).sub("", text).encode()
+    [ours] = probe([(rf"\P{{{name}}}+", "", [EVERYTHING])])
+    assert ours[1][0][1] == re2.compile(rf"\P{{{name}}}+".encode(), options()).sub(b"", EVERYTHING.encode())
 
 
 def test_letter_case_is_folded_as_in_re2():
     cased = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000 and len({chr(c), chr(c).lower(), chr(c).upper(), chr(c).title()}) > 1]
     text = "".join(cased)
-    chosen = cased[:400] + random.Random(SEED).sample(cased, 400)
-    cases = [(f"(?i){char}", "", [text]) for char in chosen] + [(f"(?i)[^{char}]", "", [text]) for char in chosen[:200]]
+    chosen = cased[:300] + random.Random(SEED).sample(cased, 200)
+    cases = [(f"(?i){char}", "", [text]) for char in chosen] + [(f"(?i)[^{char}]", "", [text]) for char in chosen[:60]]
     cases += [(f"(?i)[{chr(low)}-{chr(low + 40)}]", "", [text]) for low in range(0x41, 0x2000, 37) if chr(low + 40).isprintable()]
     for (pattern, _, _), ours in zip(cases, probe(cases)):
-        assert ours[1][0][1] == re2.compile(pattern, options()).sub("", text).encode(), pattern
+        assert ours[1][0][1] == re2.compile(pattern.encode(), options()).sub(b"", text.encode()), pattern
 
 
 def test_a_program_that_is_too_large_is_refused_with_its_size():

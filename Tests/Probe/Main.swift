@@ -21,6 +21,7 @@ struct Main {
     if subcommand == "wire" { return FormatProbe.runWire(input) }
     if subcommand == "ads" { return DiscoveryProbe.run(input) }
     if subcommand == "resource" { return ResourceProbe.run(arguments, input) }
+    if subcommand == "cluster-scale" { return ScaleProbe.run(arguments, input) }
     if subcommand == "admin" { return AdminProbe.run(input) }
     if subcommand == "regex" { return RegexProbe.run() }
     if subcommand == "route" { return RouteProbe.run() }

@@ -52,9 +52,10 @@ struct RegexCompiler {
       var entry: Int?
       for node in nodes.reversed() {
         let start = try compile(node, next: next)
-        entry = try entry.map { (other) throws(RegexError) in
-          try emit(.split, next: start, other: other)
-        } ?? start
+        entry =
+          try entry.map { (other) throws(RegexError) in
+            try emit(.split, next: start, other: other)
+          } ?? start
       }
       return entry ?? next
     case .repetition(let inner, let min, let max, let isGreedy):

@@ -28,7 +28,8 @@ extension RegexNode {
     switch self {
     case .empty, .rune, .set, .byte, .assert: true
     case .group(_, let inner): inner.repeatsWithin(budget)
-    case .sequence(let nodes), .alternatives(let nodes): nodes.allSatisfy { $0.repeatsWithin(budget) }
+    case .sequence(let nodes), .alternatives(let nodes):
+      nodes.allSatisfy { $0.repeatsWithin(budget) }
     case .repetition(let inner, let min, let max, _):
       { (count: Int) in
         let rest = count > 0 ? budget / count : budget

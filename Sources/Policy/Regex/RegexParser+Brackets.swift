@@ -48,7 +48,9 @@ extension RegexParser {
   private mutating func posixClass() throws(RegexError) -> RuneSet? {
     guard peek() == UInt8(ascii: "["), peek(1) == UInt8(ascii: ":") else { return nil }
     var end = index + 2
-    while end + 1 < bytes.count, bytes[end] != UInt8(ascii: ":") || bytes[end + 1] != UInt8(ascii: "]") {
+    while end + 1 < bytes.count,
+      bytes[end] != UInt8(ascii: ":") || bytes[end + 1] != UInt8(ascii: "]")
+    {
       end += 1
     }
     guard end + 1 < bytes.count else { return nil }

@@ -10,11 +10,7 @@ extension RegexParser {
     var number: Int?
     if peek() == UInt8(ascii: "?") {
       index += 1
-      if let name = try groupName(start) {
-        guard !names.contains(name) else {
-          throw RegexError("the group \(name) is there twice", start)
-        }
-        names.append(name)
+      if try takeName(start) {
         groups += 1
         number = groups
       } else if try setFlags(start) {
@@ -32,25 +28,23 @@ extension RegexParser {
     return .sequence([inner])
   }
 
-  /// `P<NAME>` or `<NAME>`; nil: neither.
-  private mutating func groupName(_ start: Int) throws(RegexError) -> ByteString? {
+  /// `P<NAME>` or `<NAME>`. Nobody asks for a name later, so it may be there twice, as in RE2.
+  private mutating func takeName(_ start: Int) throws(RegexError) -> Bool {
     if peek() == UInt8(ascii: "P"), peek(1) == UInt8(ascii: "<") {
       index += 2
     } else if peek() == UInt8(ascii: "<") {
       index += 1
     } else {
-      return nil
+      return false
     }
     let first = index
     while let byte = peek(), byte != UInt8(ascii: ">") {
-      // RE2 takes letters of all alphabets; those of ASCII do for a name that nobody asks for.
+      // RE2 takes letters of all alphabets.
       guard isWordByte(byte) else { throw RegexError("an invalid group name", start) }
       index += 1
     }
-    guard !isAtEnd, index > first else { throw RegexError("an invalid group name", start) }
-    let name = ByteString([UInt8](bytes[first..<index]))
-    index += 1
-    return name
+    guard index > first, take(">") else { throw RegexError("an invalid group name", start) }
+    return true
   }
 
   /// `ims-U` and then `)`, answered with true, or `:`, behind which the group begins.

@@ -19,7 +19,6 @@ struct RegexParser {
   var index = 0
   var flags = Flags()
   var groups = 0
-  var names: [ByteString] = []
 
   static func parse(_ pattern: ByteString) throws(RegexError) -> (node: RegexNode, groups: Int) {
     guard pattern.count <= RegexLimits.patternBytesMax else {

@@ -54,7 +54,8 @@ extension PolicySnapshot {
       return steps
     }
     explainMismatches(host, route, head, path, &before, &steps)
-    steps.append(RouteStep(0, "route \(route) \(host.routes[route].name): \(text(host.routes[route]))"))
+    steps.append(
+      RouteStep(0, "route \(route) \(host.routes[route].name): \(text(host.routes[route]))"))
     let found = RoutePlace(listener: listener, host: place.host, route: route)
     explainAction(found, head, path, &random, &steps)
     return steps
@@ -132,14 +133,17 @@ extension PolicySnapshot {
     let policy = routed.retryPolicy
     steps.append(
       RouteStep(
-        1, "retries \(policy.retries), each try \(text(policy.perTryTimeout))"
+        1,
+        "retries \(policy.retries), each try \(text(policy.perTryTimeout))"
           + (routed.hedgesOnPerTryTimeout ? ", hedged" : "")))
     if routed.priority == .high { steps.append(RouteStep(1, "priority high")) }
     for mirror in routed.mirrors {
       steps.append(RouteStep(1, "mirrored to \(clusters[mirror.cluster].name)"))
     }
     if let path = routed.rewrite.path { steps.append(RouteStep(1, "path becomes \(path)")) }
-    if let host = routed.rewrite.authority { steps.append(RouteStep(1, "authority becomes \(host)")) }
+    if let host = routed.rewrite.authority {
+      steps.append(RouteStep(1, "authority becomes \(host)"))
+    }
     if routed.rewrite.usesEndpointHostname {
       steps.append(RouteStep(1, "authority becomes the endpoint's name"))
     }

@@ -143,7 +143,8 @@ extension RedirectAction {
     guard host.isEmpty else { return host.bytes }
     let start = portStart(authority.bytes)
     let port = ByteString([UInt8](authority.bytes[start...]))
-    let isDefault = (requested == "https" && port == ":443") || (requested == "http" && port == ":80")
+    let isDefault =
+      (requested == "https" && port == ":443") || (requested == "http" && port == ":80")
     guard self.port != 0 || (scheme != requested && isDefault) else { return authority.bytes }
     return [UInt8](authority.bytes[..<start])
   }

@@ -31,7 +31,8 @@ public struct ListenerResource: Equatable, Sendable {
     let name = try reader.text(1, "name")
     guard !name.isEmpty else { throw reader.rejection("name", "empty") }
     guard let api = try reader.message(19, "api_listener") else {
-      throw reader.rejection("api_listener", "missing: this client has no use for a server's listener")
+      throw reader.rejection(
+        "api_listener", "missing: this client has no use for a server's listener")
     }
     let manager = try connectionManager(api)
     var decoder = RouteDecoder()
@@ -122,7 +123,9 @@ extension RouteDecoder {
     for (index, filter) in filters.enumerated() {
       let name = try filter.text(1, "name")
       guard !name.isEmpty else { throw filter.rejection("name", "empty") }
-      guard !names.contains(name) else { throw filter.rejection("name", "\"\(name)\" stands twice") }
+      guard !names.contains(name) else {
+        throw filter.rejection("name", "\"\(name)\" stands twice")
+      }
       names.append(name)
       guard try isRouter(filter) else { continue }
       routers += 1
@@ -130,7 +133,9 @@ extension RouteDecoder {
         throw filter.rejection("", "the router is not the last filter")
       }
     }
-    guard routers == 1 else { throw manager.rejection("http_filters", "the last is not the router") }
+    guard routers == 1 else {
+      throw manager.rejection("http_filters", "the last is not the router")
+    }
   }
 
   /// `HttpFilter`: 4 typed_config, 5 config_discovery, 6 is_optional, 7 disabled.

@@ -71,7 +71,8 @@ extension RouteDecoder {
       let config = try predicate.any(3, "typed_config")
       if config?.names(previousHosts) ?? (name == "envoy.retry_host_predicates.previous_hosts") {
         policy.avoidsPreviousHosts = true
-      } else if config?.names(canaryHosts) ?? (name == "envoy.retry_host_predicates.omit_canary_hosts")
+      } else if config?.names(canaryHosts)
+        ?? (name == "envoy.retry_host_predicates.omit_canary_hosts")
       {
         notes.add(predicate, "", "omit_canary_hosts is not applied")
       } else {

@@ -109,13 +109,13 @@ extension RouteDecoder {
     host.mirrors = try mirrors(reader, 22)
     try filterOverrides(reader, 15)
     var routes: [Route] = []
-    for reader in try reader.messages(3, "routes", limit: RouteLimits.routesMax) {
+    for element in try reader.messages(3, "routes", limit: RouteLimits.routesMax) {
       count += 1
       guard count <= RouteLimits.routesMax else {
         throw reader.rejection(
           "routes", "more than \(RouteLimits.routesMax) routes in the route configuration")
       }
-      if let route = try route(reader) { routes.append(route) }
+      if let route = try route(element) { routes.append(route) }
     }
     host.routes = routes
     return host

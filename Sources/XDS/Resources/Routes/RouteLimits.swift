@@ -7,7 +7,7 @@ public enum RouteLimits {
   public static let domainsPerHostMax = 64
   /// Of one route; query parameters and cookies too, each by themselves.
   public static let headerMatchersMax = 32
-  /// Instructions of all regular expressions of one route configuration, at eight bytes each; one alone
+  /// Instructions of all regular expressions of one route configuration, at twelve bytes each; one alone
   /// has at most `RegexLimits.instructionsMax`.
   public static let instructionsMax = 32_768
   public static let weightedClustersMax = 64
