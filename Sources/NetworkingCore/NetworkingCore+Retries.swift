@@ -47,7 +47,7 @@ extension NetworkingCore {
       clusters[cluster].statistics.retryLimitExceeded += 1
       return .limit
     }
-    guard breakers(cluster, priority).allowsRetry(clusters[cluster].load[priority]) else {
+    guard breakers(cluster, priority).allowsRetry(load(cluster, priority)) else {
       clusters[cluster].statistics.retryOverflows += 1
       return .overflow
     }
