@@ -47,7 +47,7 @@ let package = Package(
     .target(name: "HTTP2", dependencies: ["HPACK", "Primitives"], swiftSettings: pure),
     .target(name: "Policy", dependencies: ["Primitives"], swiftSettings: pure),
     .target(
-      name: "NetworkingCore", dependencies: ["Policy", "HTTP2", "HPACK", "Primitives"],
+      name: "NetworkingCore", dependencies: ["Policy", "GRPC", "HTTP2", "HPACK", "Primitives"],
       swiftSettings: pure),
     .target(name: "Protobuf", dependencies: ["Primitives"], swiftSettings: pure),
     .target(name: "GRPC", dependencies: ["Primitives"], swiftSettings: pure),
@@ -61,8 +61,8 @@ let package = Package(
     .target(
       name: "Gateway",
       dependencies: [
-        "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "GRPC", "Protobuf", "HTTP2",
-        "HPACK", "Primitives",
+        "Configuration", "Ingest", "Spool", "NetworkingCore", "XDS", "Policy", "GRPC", "Protobuf",
+        "HTTP2", "HPACK", "Primitives",
       ],
       exclude: ["Proto"],
       swiftSettings: pure),
@@ -76,8 +76,8 @@ let package = Package(
     .executableTarget(
       name: "spoked",
       dependencies: [
-        "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "Platform",
-        "Primitives",
+        "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "XDS", "Policy",
+        "Platform", "Primitives",
       ],
       swiftSettings: impure, linkerSettings: link),
     .executableTarget(
@@ -111,7 +111,7 @@ let package = Package(
       swiftSettings: tests),
     .testTarget(
       name: "NetworkingCoreTests",
-      dependencies: ["NetworkingCore", "Policy", "HTTP2", "HPACK", "Primitives"],
+      dependencies: ["NetworkingCore", "Policy", "GRPC", "HTTP2", "HPACK", "Primitives"],
       swiftSettings: tests),
     .testTarget(
       name: "ConfigurationTests", dependencies: ["Configuration", "Ingest", "Primitives"],
@@ -131,16 +131,16 @@ let package = Package(
     .testTarget(
       name: "GatewayTests",
       dependencies: [
-        "Gateway", "Configuration", "NetworkingCore", "GRPC", "Protobuf", "HTTP2", "HPACK", "Spool",
-        "TestSupport", "Primitives",
+        "Gateway", "Configuration", "NetworkingCore", "XDS", "Policy", "GRPC", "Protobuf", "HTTP2",
+        "HPACK", "Spool", "TestSupport", "Primitives",
       ], swiftSettings: tests),
 
     // What libFuzzer runs, and the replay of everything it has found.
     .target(
       name: "FuzzTargets",
       dependencies: [
-        "Gateway", "Configuration", "Ingest", "Spool", "GRPC", "Protobuf", "HTTP2", "HPACK",
-        "TestSupport", "Primitives",
+        "Gateway", "Configuration", "Ingest", "Spool", "XDS", "Policy", "GRPC", "Protobuf", "HTTP2",
+        "HPACK", "TestSupport", "Primitives",
       ], path: "Tests/Fuzz/Targets", swiftSettings: tests),
     .testTarget(
       name: "FuzzTests", dependencies: ["FuzzTargets", "Primitives"], swiftSettings: tests),

@@ -104,7 +104,7 @@ static inline int spoke_SSL_CTX_adopt(SSL_CTX *context, SSL_CTX *from) {
 }
 
 // The alternative names of a certificate; free them with GENERAL_NAMES_free. One name by number:
-// its kind (GEN_DNS, GEN_URI, GEN_IPADD) and bytes; NULL behind the last one.
+// its kind (GEN_DNS, GEN_URI, GEN_EMAIL, GEN_IPADD) and bytes; NULL behind the last one.
 static inline GENERAL_NAMES *spoke_alternative_names(const X509 *certificate) {
   return (GENERAL_NAMES *)X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
 }
@@ -113,8 +113,8 @@ static inline const unsigned char *spoke_alternative_name(const GENERAL_NAMES *n
   if (!names || number >= sk_GENERAL_NAME_num(names)) return NULL;
   const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, number);
   *kind = name->type;
-  if (name->type != GEN_DNS && name->type != GEN_URI && name->type != GEN_IPADD)
-    return *count = 0, (const unsigned char *)"";
+  int is_text = name->type == GEN_DNS || name->type == GEN_URI || name->type == GEN_EMAIL;
+  if (!is_text && name->type != GEN_IPADD) return *count = 0, (const unsigned char *)"";
   *count = ASN1_STRING_length(name->d.ia5);  // the union's string types are one type
   return ASN1_STRING_get0_data(name->d.ia5);
 }

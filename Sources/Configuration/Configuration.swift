@@ -9,6 +9,8 @@ public struct Configuration: Equatable, Sendable {
   public var memory = MemoryConfiguration()
   public var spool = SpoolConfiguration()
   public var tls: [TLSConfiguration] = []
+  /// Nil: no control plane, and no resources of one.
+  public var xds: XDSConfiguration?
   public var serial: [SerialConfiguration] = []
   public var mqtt: MQTTConfiguration?
   public var streams: [StreamConfiguration] = []
@@ -245,31 +247,6 @@ public struct StreamConfiguration: Equatable, Sendable {
     self.target = target
     self.path = path
     authority = target.authority
-  }
-}
-
-/// `target` of a stream.
-public struct TargetConfiguration: Equatable, Sendable {
-  /// False: `http://`, HTTP/2 by prior knowledge.
-  public var isTLS: Bool
-  /// In lower case; an IPv6 address without its brackets.
-  public var host: ByteString
-  public var port: UInt16
-  /// An index into `Configuration.tls`; nil with `isTLS`: the system's roots, no certificate.
-  public var tls: Int?
-
-  public init(isTLS: Bool, host: ByteString, port: UInt16, tls: Int? = nil) {
-    self.isTLS = isTLS
-    self.host = host
-    self.port = port
-    self.tls = tls
-  }
-
-  /// The `:authority` of its requests (RFC 9110 §4.2.3): without the scheme's own port.
-  public var authority: ByteString {
-    let isIPv6 = host.bytes.contains(UInt8(ascii: ":"))
-    let name = isIPv6 ? "[" + host + "]" : host
-    return port == (isTLS ? 443 : 80) ? name : name + ByteString(":\(port)")
   }
 }
 

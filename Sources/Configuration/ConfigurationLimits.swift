@@ -21,6 +21,10 @@ public enum ConfigurationLimits {
   package static let serialPortsMax = 16
   package static let subscriptionsMax = 64
   package static let tlsTablesMax = 16
+  /// As many as discovery can tell apart, and as many as it keeps of resources with a name.
+  package static let managementServersMax = 8
+  package static let runtimeLayersMax = 8
+  package static let listenerNameBytesMax = 1024
   package static let headersMax = 32
   package static let mavlinkMessagesMax = 256
   package static let labelsMax = 32

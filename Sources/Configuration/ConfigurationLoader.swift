@@ -83,14 +83,17 @@ extension SchemaReader {
     checkKeys(
       root,
       [
-        "node", "memory", "spool", "tls", "serial", "mqtt", "stream", "reports", "admin", "log",
-      ], later: ["xds", "downlink"])
+        "node", "memory", "spool", "tls", "xds", "serial", "mqtt", "stream", "reports", "admin",
+        "log",
+      ], later: ["downlink"])
     var configuration = Configuration(node: readNode(root))
     configuration.memory = readMemory(root)
     configuration.spool = readSpool(root, budget: configuration.memory.budget)
     configuration.tls = readTLS(root)
+    configuration.xds = readXDS(root)
     let streams = streamTables(root)
     for table in streams { configuration.streams.append(readStream(table)) }
+    checkListeners(configuration, root)
     configuration.serial = readSerial(root)
     configuration.mqtt = readMQTT(root, node: configuration.node)
     configuration.reports = readReports(root)

@@ -6,21 +6,43 @@ import Spool
 
 /// How the configuration becomes what each room wants to know.
 extension Configuration {
+  /// The hosts that streams name, in the streams' order, then the management servers.
   var directTargets: [DirectTarget] {
-    streams.map { stream in
-      let target = stream.target
-      let context = target.tls.map { UInt16($0) }
-      return DirectTarget(
-        host: target.host, port: target.port,
-        security: target.isTLS ? .tls(context: context, serverName: target.host) : .plain)
+    var targets: [DirectTarget] = []
+    for stream in streams {
+      if case .host(let host) = stream.target { targets.append(host.directTarget) }
     }
+    for server in xds?.servers ?? [] { targets.append(server.directTarget) }
+    return targets
   }
 
-  /// A static target is a policy with one cluster: a control plane only replaces the snapshot.
-  var directSnapshot: PolicySnapshot { PolicySnapshot.direct(targets: directTargets) }
+  /// A static target is a policy with one cluster: a control plane adds to the snapshot.
+  var directSnapshot: PolicySnapshot {
+    var snapshot = PolicySnapshot.direct(targets: directTargets)
+    for server in managementServers {
+      guard let cluster = snapshot.cluster(named: server.listener) else { continue }
+      // gRPC servers take a PING every five minutes from a client that they have nothing to say to,
+      // and close the connection of one that sends more (gRPC A8).
+      snapshot.clusters[cluster].keepAlive.interval = .seconds(330)
+    }
+    return snapshot
+  }
 
   /// The listener of each stream, in the streams' order.
-  var listenerNames: [ByteString] { PolicySnapshot.directNames(targets: directTargets) }
+  var listenerNames: [ByteString] {
+    let direct = PolicySnapshot.directNames(targets: directTargets)
+    var next = 0
+    var names: [ByteString] = []
+    for stream in streams {
+      switch stream.target {
+      case .listener(let name): names.append(name)
+      case .host:
+        names.append(direct[next])
+        next += 1
+      }
+    }
+    return names
+  }
 
   /// The streams as the spool sees them.
   package var spoolStreams: [SpoolStream] {
@@ -30,6 +52,15 @@ extension Configuration {
         durability: stream.durability == .sync ? .sync : .spill, ttl: stream.ttl,
         isLiveFirst: stream.order == .liveFirst && stream.durability != .memory)
     }
+  }
+}
+
+extension HostConfiguration {
+  var directTarget: DirectTarget {
+    let context = tls.map { UInt16($0) }
+    return DirectTarget(
+      host: host, port: port,
+      security: isTLS ? .tls(context: context, serverName: host) : .plain)
   }
 }
 

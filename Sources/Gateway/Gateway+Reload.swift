@@ -4,20 +4,25 @@ import NetworkingCore
 import Policy
 import Primitives
 import Spool
+import XDS
 
 /// SIGHUP: another configuration, while everything that is stored stays what it is.
 extension Gateway where Storage: ~Copyable {
   /// Takes a valid configuration into force. False: the disk takes no writes at the moment, so that
   /// streams cannot be changed without losing what is in memory; nothing has changed.
-  public mutating func reload(_ new: Configuration, clocks: Clocks) -> Bool {
+  public mutating func reload(
+    _ new: Configuration, files: PolicyFiles = PolicyFiles(), clocks: Clocks
+  ) -> Bool {
+    let old = configuration
     if new != configuration {
       guard takeStreams(new, clocks: clocks) else { return false }
       takePorts(new)
       topics = TopicMap(filters: new.mqtt?.subscriptions.map { $0.filter } ?? [])
       replace(configuration: new)
       ledger = MemoryLedger(new, spool: spool.limits)
-      core.apply(new.directSnapshot, now: clocks.now)
     }
+    takeControlPlane(new, instead: old, files, clocks: clocks)
+    applyPolicy(now: clocks.now)
     retryNow(clocks: clocks)
     return true
   }
@@ -30,6 +35,7 @@ extension Gateway where Storage: ~Copyable {
   /// Holds and pauses end: a new secret or a new policy may have helped.
   mutating func retryNow(clocks: Clocks) {
     core.forgetFailures(now: clocks.now)
+    controlPlane?.assembler.retryNow()
     for index in uplinks.indices { uplinks[index].endWaiting(now: clocks.now) }
   }
 

@@ -5,6 +5,7 @@ import NetworkingCore
 import Policy
 import Primitives
 import Spool
+import XDS
 
 /// The whole daemon as one deterministic machine: bytes, messages and time go in; actions come out.
 /// It owns no descriptor and reads no clock, so that a simulator runs exactly this code.
@@ -21,6 +22,10 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   public private(set) var configuration: Configuration
   var spool: Spool<Storage>
   var core: NetworkingCore
+  /// What is in force in the core.
+  var policy = PolicySnapshot()
+  /// Nil: all targets are hosts.
+  var controlPlane: ControlPlane?
   var ports: [SerialInput]
   var topics: TopicMap
   var mqtt = MQTTInput()
@@ -47,10 +52,11 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   var headers = HeaderList()
   var body: [UInt8] = []
 
-  /// Opens the spool and is ready to take records. Never fails: what is wrong with the disk becomes
-  /// a report, a counter and a log line.
+  /// Opens the spool and is ready to take records. Never fails: what is wrong with the disk, or with
+  /// `files`, becomes a report, a counter and a log line.
   public init(
-    configuration: Configuration, storage: consuming Storage, seed: UInt64, clocks: Clocks
+    configuration: Configuration, storage: consuming Storage, files: PolicyFiles = PolicyFiles(),
+    seed: UInt64, clocks: Clocks
   ) {
     self.configuration = configuration
     random = SplitMix64(seed: seed)
@@ -67,7 +73,6 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
       mqtt.recent = RecentMessages(stored: stored)
     }
     core = NetworkingCore(limits: CoreLimits(), seed: random.next())
-    core.apply(configuration.directSnapshot, now: clocks.now)
     ports = configuration.serial.map { SerialInput($0) }
     topics = TopicMap(filters: configuration.mqtt?.subscriptions.map { $0.filter } ?? [])
     uplinks = []
@@ -76,6 +81,8 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     report("restart", clocks: clocks) { json in
       json.member("version", ProjectVersion.text)
     }
+    controlPlane = makeControlPlane(configuration, files, clocks: clocks)
+    applyPolicy(now: clocks.now)
     takeSpoolReports(clocks: clocks)
     countRecovered()
   }
@@ -120,6 +127,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     if let deadline = core.nextDeadline(), deadline <= clocks.now {
       core.handleTimeout(now: clocks.now)
     }
+    serveControlPlane(clocks: clocks)
     while let result = core.nextResult() { finish(result, clocks: clocks) }
     if acknowledgements.isPressing(now: clocks.now) {
       spool.commit(clocks: clocks)
@@ -172,6 +180,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
       earliest = min(earliest ?? deadline, deadline)
     }
     consider(spool.nextDeadline())
+    consider(controlPlaneDeadline)
     consider(acknowledgements.nextDeadline(now: turnedAt))
     consider(nextLossDeadline)
     for share in shares { consider(share.waitsUntil) }
@@ -200,6 +209,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
       loseMemory(of: index, clocks: clocks)
     }
     for index in reports.losses.indices { reports.losses[index].dueAt = clocks.now }
+    writeCache(now: clocks.now)
     takeSpoolReports(clocks: clocks)
     spool.close(clocks: clocks)
   }

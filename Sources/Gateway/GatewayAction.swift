@@ -7,4 +7,8 @@ import Primitives
 public enum GatewayAction {
   case transport(TransportAction)
   case log(LogLevel, String)
+  /// Replace the file of the last good resources; answer with `cacheFailed` if that cannot be done.
+  case writeCache([UInt8])
+  /// The file of the last good resources cannot be used: rename it.
+  case setCacheAside
 }

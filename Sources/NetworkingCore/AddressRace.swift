@@ -12,9 +12,12 @@ struct AddressRace: Sendable {
   /// Why those that failed did, for a person.
   private(set) var failures = ""
   private var failureCount = 0
+  /// Whose breakers count its connections.
+  let priority: RoutingPriority
 
   /// Every address once, beginning with the one that worked last.
-  init(_ addresses: [SocketAddress], from preferred: Int) {
+  init(_ addresses: [SocketAddress], from preferred: Int, priority: RoutingPriority) {
+    self.priority = priority
     waiting = (addresses[preferred...] + addresses[..<preferred])[...]
   }
 
@@ -51,15 +54,21 @@ struct AddressRace: Sendable {
 
 extension NetworkingCore {
   /// Starts to connect to an endpoint that no connection is being opened to.
-  mutating func startRace(_ slot: Int, _ cluster: Int, _ endpoint: Int) {
-    let state = clusters[cluster].endpoints[endpoint]
-    clusters[cluster].endpoints[endpoint].race = AddressRace(
-      state.addresses, from: state.preferred)
+  mutating func startRace(
+    _ slot: Int, _ cluster: Int, _ endpoint: Int, _ priority: RoutingPriority
+  ) {
+    let preferred = Int(clusters[cluster].endpoints[endpoint].preferred)
+    clusters[cluster].endpoints[endpoint].races = [
+      AddressRace(clusters[cluster].addresses(endpoint), from: preferred, priority: priority)
+    ]
     startRacer(slot, cluster, endpoint)
   }
 
   private mutating func startRacer(_ slot: Int, _ cluster: Int, _ endpoint: Int) {
-    guard let address = clusters[cluster].endpoints[endpoint].race?.next() else { return }
+    guard !clusters[cluster].endpoints[endpoint].races.isEmpty,
+      let address = clusters[cluster].endpoints[endpoint].races[0].next()
+    else { return }
+    let priority = clusters[cluster].endpoints[endpoint].races[0].priority
     let id = clusters[cluster].endpoints[endpoint].id
     // Only the newest one counts the pause.
     for other in connections.indices where isRacer(other, cluster, id) {
@@ -68,13 +77,14 @@ extension NetworkingCore {
     connections[slot].phase = .connecting
     connections[slot].cluster = cluster
     connections[slot].endpoint = id
+    connections[slot].priority = priority
     connections[slot].address = address
-    connections[slot].security = clusters[cluster].configuration.security
+    connections[slot].security = security(cluster, endpoint)
     connections[slot].wantsConnect = true
     connections[slot].deadline = now.after(clusters[cluster].configuration.connectTimeout)
-    let isLast = clusters[cluster].endpoints[endpoint].race?.isExhausted ?? true
+    let isLast = clusters[cluster].endpoints[endpoint].races.first?.isExhausted ?? true
     connections[slot].nextRacer = isLast ? .never : now + connectionAttemptDelay
-    clusters[cluster].load.connections += 1
+    clusters[cluster].load[priority].connections += 1
     clusters[cluster].statistics.connections += 1
     hasActions = true
   }
@@ -109,7 +119,7 @@ extension NetworkingCore {
   /// One address has failed: the next starts at once (RFC 8305 §5). False: there is none left, and
   /// none under way.
   mutating func continueRace(_ cluster: Int, _ endpoint: Int) -> Bool {
-    let isExhausted = clusters[cluster].endpoints[endpoint].race?.isExhausted ?? true
+    let isExhausted = clusters[cluster].endpoints[endpoint].races.first?.isExhausted ?? true
     if !isExhausted, let place = freePlace() {
       startRacer(place, cluster, endpoint)
       return true
@@ -128,9 +138,9 @@ extension NetworkingCore {
     }
     guard let endpoint = clusters[cluster].endpoint(id) else { return }
     let address = connections[winner].address
-    clusters[cluster].endpoints[endpoint].race = nil
-    if let place = clusters[cluster].endpoints[endpoint].addresses.firstIndex(of: address) {
-      clusters[cluster].endpoints[endpoint].preferred = place
+    clusters[cluster].endpoints[endpoint].races = []
+    if let place = clusters[cluster].addresses(endpoint).firstIndex(of: address) {
+      clusters[cluster].endpoints[endpoint].preferred = UInt32(place)
     }
   }
 
@@ -139,7 +149,7 @@ extension NetworkingCore {
     let cluster = connections[slot].cluster
     connections[slot].nextRacer = .never
     guard let endpoint = clusters[cluster].endpoint(connections[slot].endpoint) else { return }
-    clusters[cluster].endpoints[endpoint].race = nil
+    clusters[cluster].endpoints[endpoint].races = []
   }
 }
 

@@ -14,8 +14,14 @@ struct ClusterStatistics: Sendable {
   var retrySuccesses: UInt64 = 0
   var retryOverflows: UInt64 = 0
   var retryLimitExceeded: UInt64 = 0
+  var backOffsExponential: UInt64 = 0
+  var backOffsRateLimited: UInt64 = 0
+  var retriesOrShadowsAbandoned: UInt64 = 0
   var timeouts: UInt64 = 0
   var perTryTimeouts: UInt64 = 0
+  var perTryIdleTimeouts: UInt64 = 0
+  var durationsReached: UInt64 = 0
+  var maintenance: UInt64 = 0
   var pendingTotal: UInt64 = 0
   var pendingOverflows: UInt64 = 0
   var pendingFailures: UInt64 = 0
@@ -27,6 +33,8 @@ struct ClusterStatistics: Sendable {
   var connectFailures: UInt64 = 0
   var connectTimeouts: UInt64 = 0
   var connectionOverflows: UInt64 = 0
+  var connectionRequestsReached: UInt64 = 0
+  var connectionDurationsReached: UInt64 = 0
   var connectionsDestroyed: UInt64 = 0
   var protocolErrors: UInt64 = 0
   var closeNotifications: UInt64 = 0
@@ -35,6 +43,7 @@ struct ClusterStatistics: Sendable {
   var bytesSent: UInt64 = 0
   var resolutions: UInt64 = 0
   var resolutionFailures: UInt64 = 0
+  var drops: UInt64 = 0
   var tls = TLSStatistics()
 
   mutating func charge(status: UInt16) {
@@ -79,13 +88,46 @@ extension NetworkingCore {
       if slot.configuration.security != .plain {
         visitTLS(slot.statistics.tls) { visit(name, $0, $1, false) }
       }
-      visit(name, "upstream_rq_active", UInt64(slot.load.active), true)
-      visit(name, "upstream_rq_pending_active", UInt64(slot.load.pending), true)
-      visit(name, "upstream_cx_active", UInt64(slot.load.connections), true)
-      visit(name, "membership_total", UInt64(slot.endpoints.count), true)
-      let healthy = slot.endpoints.count { $0.failures == 0 }
-      visit(name, "membership_healthy", UInt64(healthy), true)
+      let load = slot.load.total
+      visit(name, "upstream_rq_active", UInt64(load.active), true)
+      visit(name, "upstream_rq_pending_active", UInt64(load.pending), true)
+      visit(name, "upstream_cx_active", UInt64(load.connections), true)
+      visitBreakers(slot) { visit(name, $0, $1, true) }
+      visitMembers(slot) { visit(name, $0, $1, true) }
     }
+  }
+
+  /// 1: the next one would be rejected.
+  private func visitBreakers(
+    _ slot: borrowing ClusterSlot, _ visit: (_ name: StaticString, _ value: UInt64) -> Void
+  ) {
+    let load = slot.load[.default]
+    let breakers = slot.configuration.circuitBreakers
+    visit("circuit_breakers.default.cx_open", breakers.allowsConnection(load) ? 0 : 1)
+    visit("circuit_breakers.default.rq_pending_open", breakers.allowsPending(load) ? 0 : 1)
+    visit("circuit_breakers.default.rq_open", breakers.allowsRequest(load) ? 0 : 1)
+    visit("circuit_breakers.default.rq_retry_open", breakers.allowsRetry(load) ? 0 : 1)
+    let highLoad = slot.load[.high]
+    let high = slot.configuration.highPriorityBreakers
+    visit("circuit_breakers.high.cx_open", high.allowsConnection(highLoad) ? 0 : 1)
+    visit("circuit_breakers.high.rq_pending_open", high.allowsPending(highLoad) ? 0 : 1)
+    visit("circuit_breakers.high.rq_open", high.allowsRequest(highLoad) ? 0 : 1)
+    visit("circuit_breakers.high.rq_retry_open", high.allowsRetry(highLoad) ? 0 : 1)
+  }
+
+  /// Healthy is what the control plane calls so and what has not failed since.
+  private func visitMembers(
+    _ slot: ClusterSlot, _ visit: (_ name: StaticString, _ value: UInt64) -> Void
+  ) {
+    let members = slot.members.endpoints
+    var healthy = members.count { $0.health == .healthy }
+    for state in slot.endpoints
+    where state.failures > 0 && members[Int(state.member)].health == .healthy {
+      healthy -= 1
+    }
+    visit("membership_total", UInt64(members.count))
+    visit("membership_healthy", UInt64(healthy))
+    visit("membership_degraded", UInt64(members.count { $0.health == .degraded }))
   }
 
   private func visitTLS(
@@ -119,11 +161,18 @@ extension NetworkingCore {
     visit("upstream_rq_retry_success", statistics.retrySuccesses)
     visit("upstream_rq_retry_overflow", statistics.retryOverflows)
     visit("upstream_rq_retry_limit_exceeded", statistics.retryLimitExceeded)
+    visit("upstream_rq_retry_backoff_exponential", statistics.backOffsExponential)
+    visit("upstream_rq_retry_backoff_ratelimited", statistics.backOffsRateLimited)
+    visit("retry_or_shadow_abandoned", statistics.retriesOrShadowsAbandoned)
     visit("upstream_rq_timeout", statistics.timeouts)
     visit("upstream_rq_per_try_timeout", statistics.perTryTimeouts)
+    visit("upstream_rq_per_try_idle_timeout", statistics.perTryIdleTimeouts)
+    visit("upstream_rq_max_duration_reached", statistics.durationsReached)
+    visit("upstream_rq_maintenance_mode", statistics.maintenance)
     visit("upstream_rq_pending_total", statistics.pendingTotal)
     visit("upstream_rq_pending_overflow", statistics.pendingOverflows)
     visit("upstream_rq_pending_failure_eject", statistics.pendingFailures)
+    visit("upstream_rq_drop_overload", statistics.drops)
     visit("upstream_rq_cancelled", statistics.cancelled)
     visit("upstream_rq_rx_reset", statistics.resetsReceived)
     visit("upstream_rq_tx_reset", statistics.resetsSent)
@@ -132,6 +181,8 @@ extension NetworkingCore {
     visit("upstream_cx_connect_fail", statistics.connectFailures)
     visit("upstream_cx_connect_timeout", statistics.connectTimeouts)
     visit("upstream_cx_overflow", statistics.connectionOverflows)
+    visit("upstream_cx_max_requests", statistics.connectionRequestsReached)
+    visit("upstream_cx_max_duration_reached", statistics.connectionDurationsReached)
     visit("upstream_cx_destroy", statistics.connectionsDestroyed)
     visit("upstream_cx_protocol_error", statistics.protocolErrors)
     visit("upstream_cx_close_notify", statistics.closeNotifications)

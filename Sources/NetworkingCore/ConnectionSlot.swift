@@ -21,6 +21,8 @@ struct ConnectionSlot: Sendable {
   var phase: Phase = .free
   var cluster = -1
   var endpoint: UInt32 = 0
+  /// Of the request that it was opened for: whose breakers count it.
+  var priority = RoutingPriority.default
   var address = SocketAddress(0, 0, 0, 0, port: 0)
   var security = Security.plain
   /// The machine, once the socket is connected; at most one. In an array because it is large: to ask
@@ -32,7 +34,10 @@ struct ConnectionSlot: Sendable {
   /// Which of the streams may send first: it moves on, so that all get their turn.
   var turn = 0
 
-  /// Nothing new is started here: the endpoint is gone, or the peer fell silent.
+  /// Streams that were opened here, ever.
+  var streamsOpened: UInt32 = 0
+
+  /// Nothing new is started here: the endpoint is gone, the peer fell silent, or it has served its time.
   var isRetired = false
   /// The peer's SETTINGS came: there is an HTTP/2 server.
   var isProven = false
@@ -49,6 +54,8 @@ struct ConnectionSlot: Sendable {
 
   /// The end of connecting, of idleness, or of the last flush.
   var deadline = Instant.never
+  /// When it has served its time.
+  var expiry = Instant.never
   /// When a peer that takes nothing of what waits to be written is given up.
   var flushDeadline = Instant.never
   var lastReceived = Instant(nanoseconds: 0)
@@ -83,8 +90,10 @@ struct ConnectionSlot: Sendable {
     http = []
     cluster = -1
     endpoint = 0
+    priority = .default
     streams.removeAll(keepingCapacity: true)
     unsentBodies = 0
+    streamsOpened = 0
     isRetired = false
     isProven = false
     isHandshaking = false
@@ -94,6 +103,7 @@ struct ConnectionSlot: Sendable {
     wantsFlush = false
     wantsClose = false
     deadline = .never
+    expiry = .never
     flushDeadline = .never
     bytesWritten = 0
   }

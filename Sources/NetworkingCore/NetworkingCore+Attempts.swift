@@ -4,9 +4,26 @@ import Primitives
 
 /// One attempt after the other, until the request has its result.
 extension NetworkingCore {
+  /// The request that an attempt is made for: the slot itself, or that which a hedge belongs to.
+  @inline(__always)
+  func lead(of request: Int) -> Int {
+    let owner = requests[request].owner
+    return owner < 0 ? request : owner
+  }
+
+  /// Asked field by field: to call a method of a slot is to copy the slot.
+  @inline(__always)
+  func breakers(_ cluster: Int, _ priority: RoutingPriority) -> CircuitBreakers {
+    priority == .high
+      ? clusters[cluster].configuration.highPriorityBreakers
+      : clusters[cluster].configuration.circuitBreakers
+  }
+
   /// Begins an attempt that the retry policy counts.
   mutating func startAttempt(_ request: Int) {
-    requests[request].attempts += 1
+    let lead = lead(of: request)
+    requests[lead].attempts += 1
+    requests[request].number = requests[lead].attempts
     place(request)
     guard requests[request].phase == .pending else { return }
     clusters[requests[request].cluster].statistics.pendingTotal += 1
@@ -17,30 +34,55 @@ extension NetworkingCore {
     requests[request].beginAttempt()
     noteProgress(request)
     let cluster = requests[request].cluster
-    switch chooseEndpoint(cluster) {
+    switch pickEndpoint(request) {
     case .endpoint(let index):
       requests[request].endpoint = clusters[cluster].endpoints[index].id
+      noteTried(request)
       seekStream(request)
     case .resolving:
       wait(request)
     case .unresolved:
       clusters[cluster].statistics.noHealthyUpstream += 1
-      requests[request].reconnectAfter = clusters[cluster].resolution.notBefore - now
-      leaveAttempt(request, resetting: nil)
-      end(request, .resolutionFailed, unresolvedText(cluster))
+      requests[request].reconnectAfter = lookupDelay(cluster)
+      abandon(request, .noEndpoint, .resolutionFailed, unresolvedText(cluster))
     case .none:
       clusters[cluster].statistics.noHealthyUpstream += 1
-      leaveAttempt(request, resetting: nil)
-      end(
-        request, .noHealthyUpstream,
-        "no_healthy_upstream: \(clusters[cluster].configuration.name.description)")
+      abandon(
+        request, .noEndpoint, .noHealthyUpstream,
+        "no_healthy_upstream: \(clusters[cluster].nameText)")
     case .allFailing:
       failFast(request)
     }
   }
 
+  private mutating func pickEndpoint(_ request: Int) -> EndpointChoice {
+    let lead = lead(of: request)
+    let cluster = requests[request].cluster
+    guard !requests[lead].tried.isEmpty else { return chooseEndpoint(cluster) }
+    let picks = min(Int(requests[lead].policy.hostSelectionAttempts), hostSelectionAttemptsMax)
+    return chooseEndpoint(cluster, avoiding: requests[lead].tried, picks: picks)
+  }
+
+  private mutating func noteTried(_ request: Int) {
+    let lead = lead(of: request)
+    guard requests[lead].avoidsTried else { return }
+    let endpoint = requests[request].endpoint
+    guard !requests[lead].tried.contains(endpoint),
+      requests[lead].tried.count < triedEndpointsMax
+    else { return }
+    requests[lead].tried.append(endpoint)
+  }
+
+  /// When one of the cluster's names will be looked up again.
+  private func lookupDelay(_ cluster: Int) -> Interval {
+    var earliest = Instant.never
+    for name in clusters[cluster].resolutions { earliest = min(earliest, name.notBefore) }
+    return max(earliest - now, .zero)
+  }
+
   private func unresolvedText(_ cluster: Int) -> String {
-    "no_healthy_upstream: \(clusters[cluster].dns?.host.description ?? "") could not be resolved"
+    let host = clusters[cluster].dns?.hosts.first?.host ?? ByteString()
+    return "no_healthy_upstream: \(host.description) could not be resolved"
   }
 
   /// All endpoints failed a moment ago: no use in another attempt at once.
@@ -48,11 +90,12 @@ extension NetworkingCore {
     let cluster = requests[request].cluster
     var earliest = Instant.never
     var reason = ByteString()
-    for endpoint in clusters[cluster].endpoints where endpoint.notBefore < earliest {
+    for endpoint in clusters[cluster].endpoints
+    where endpoint.notBefore > now && endpoint.notBefore < earliest {
       earliest = endpoint.notBefore
       reason = endpoint.reason
     }
-    requests[request].reconnectAfter = earliest - now
+    requests[request].reconnectAfter = earliest == .never ? .zero : earliest - now
     endAttempt(request, .connectFailure, .connectFailure, connectText(reason))
   }
 
@@ -61,12 +104,15 @@ extension NetworkingCore {
     let endpoint = requests[request].endpoint
     let cluster = requests[request].cluster
     if let connection = usableConnection(cluster, endpoint) {
-      guard clusters[cluster].configuration.circuitBreakers.allowsRequest(clusters[cluster].load)
+      let priority = requests[request].priority
+      guard breakers(cluster, priority).allowsRequest(clusters[cluster].load[priority])
       else { return overflow(request, "max_requests") }
-      if openStream(request, connection) { return }
+      switch openStream(request, connection) {
+      case .opened, .ended: return
+      case .notHere: break
+      }
     }
-    guard requests[request].phase != .finished else { return }
-    switch ensureConnection(cluster, endpoint) {
+    switch ensureConnection(cluster, endpoint, requests[request].priority) {
     case .underWay:
       wait(request)
     case .refused(let limit):
@@ -77,18 +123,20 @@ extension NetworkingCore {
 
   private mutating func wait(_ request: Int) {
     let cluster = requests[request].cluster
-    guard clusters[cluster].configuration.circuitBreakers.allowsPending(clusters[cluster].load)
+    let priority = requests[request].priority
+    guard breakers(cluster, priority).allowsPending(clusters[cluster].load[priority])
     else { return overflow(request, "max_pending_requests") }
     requests[request].phase = .pending
     clusters[cluster].pending.append(request, &links)
-    clusters[cluster].load.pending += 1
+    clusters[cluster].load[priority].pending += 1
   }
 
   /// A breaker said no. Never retried (Envoy's "overflow" reset).
   private mutating func overflow(_ request: Int, _ limit: StaticString) {
     clusters[requests[request].cluster].statistics.pendingOverflows += 1
-    leaveAttempt(request, resetting: nil)
-    end(request, .overflow, "upstream_reset_before_response_started{overflow}: \(limit)")
+    abandon(
+      request, .circuitBreaker, .overflow,
+      "upstream_reset_before_response_started{overflow}: \(limit)")
   }
 
   /// Gives everyone in the cluster's queue another chance. Their order stays.
@@ -96,7 +144,7 @@ extension NetworkingCore {
     var remaining = clusters[cluster].pending.count
     while remaining > 0, let request = clusters[cluster].pending.popFirst(&links) {
       remaining -= 1
-      clusters[cluster].load.pending -= 1
+      clusters[cluster].load[requests[request].priority].pending -= 1
       requests[request].phase = .free
       let endpoint = requests[request].endpoint
       if endpoint == 0 || clusters[cluster].endpoint(endpoint) == nil {
@@ -109,108 +157,59 @@ extension NetworkingCore {
 
   /// Streams may have become free.
   mutating func serveEverywhere() {
-    for cluster in clusters.indices where clusters[cluster].load.pending > 0 {
+    for cluster in clusters.indices where clusters[cluster].pending.count > 0 {
       servePending(cluster)
     }
   }
 
-  /// Takes the request out of wherever its attempt stands, and frees what the attempt held.
-  mutating func leaveAttempt(_ request: Int, resetting code: HTTP2ErrorCode?) {
+  /// Takes the request out of wherever its attempt stands, and frees what the attempt held. To reset a
+  /// stream can be the end of its connection and of all that is on it: false means that it was a
+  /// hedge whose request has come to its end that way.
+  @discardableResult
+  mutating func leaveAttempt(_ request: Int, resetting code: HTTP2ErrorCode?) -> Bool {
     let cluster = requests[request].cluster
-    switch requests[request].phase {
-    case .pending:
-      clusters[cluster].pending.remove(request, &links)
-      clusters[cluster].load.pending -= 1
-    case .waiting:
-      clusters[cluster].load.waiting -= 1
-    case .streaming:
-      leaveStream(request, resetting: code)
-    case .free, .finished:
-      break
-    }
+    let priority = requests[request].priority
+    let phase = requests[request].phase
     requests[request].phase = .free
     if requests[request].holdsRetry {
       requests[request].holdsRetry = false
-      clusters[cluster].load.retries -= 1
+      clusters[cluster].load[priority].retries -= 1
     }
-  }
-
-  /// An attempt ended without a usable response: another one, or the end.
-  mutating func endAttempt(
-    _ request: Int, _ outcome: AttemptOutcome, _ reason: FailureReason, _ details: String,
-    resetting code: HTTP2ErrorCode? = nil
-  ) {
-    leaveAttempt(request, resetting: code)
-    if scheduleRetry(request, outcome) { return }
-    end(request, reason, details)
-  }
-
-  /// Queues the request behind its back-off if the policy wants it and the budget has room. The
-  /// attempt before has been left.
-  private mutating func scheduleRetry(_ request: Int, _ outcome: AttemptOutcome) -> Bool {
-    guard mayRetry(request, outcome) else { return false }
-    schedule(request)
-    return true
-  }
-
-  /// The retry was allowed: it counts from here until its attempt ends.
-  mutating func schedule(_ request: Int) {
-    let cluster = requests[request].cluster
-    let number = UInt32(requests[request].attempts)
-    clusters[cluster].load.retries += 1
-    clusters[cluster].load.waiting += 1
-    clusters[cluster].statistics.retries += 1
-    requests[request].holdsRetry = true
-    requests[request].phase = .waiting
-    requests[request].perTryDeadline = .never
-    requests[request].backOffEnd =
-      now + requests[request].policy.backOff.delay(number, using: &random)
-    rearm(request)
-  }
-
-  /// Whether a retry is allowed; counts why not.
-  mutating func mayRetry(_ request: Int, _ outcome: AttemptOutcome) -> Bool {
-    let cluster = requests[request].cluster
-    guard requests[request].policy.retries(outcome) else { return false }
-    guard requests[request].attempts <= Int(clamping: requests[request].policy.retries) else {
-      clusters[cluster].statistics.retryLimitExceeded += 1
-      return false
+    switch phase {
+    case .pending:
+      clusters[cluster].pending.remove(request, &links)
+      clusters[cluster].load[priority].pending -= 1
+    case .waiting:
+      clusters[cluster].load[priority].waiting -= 1
+    case .streaming:
+      leaveStream(request, resetting: code)
+    case .free, .draining, .finished:
+      break
     }
-    guard clusters[cluster].configuration.circuitBreakers.allowsRetry(clusters[cluster].load)
-    else {
-      clusters[cluster].statistics.retryOverflows += 1
-      return false
-    }
-    return true
-  }
-
-  /// The request's result, without a response.
-  mutating func end(_ request: Int, _ reason: FailureReason, _ details: String) {
-    requests[request].details = ByteString(details)
-    end(request, .failure(reason))
-  }
-
-  /// The request's result. It was taken out of its attempt before.
-  mutating func end(_ request: Int, _ outcome: RequestResult.Outcome) {
-    precondition(requests[request].phase == .free, "NetworkingCore: a request ended twice")
-    requests[request].phase = .finished
-    requests[request].outcome = outcome
-    deadlines[request] = .never
-    let cluster = requests[request].cluster
-    if cluster >= 0 {
-      clusters[cluster].requests -= 1
-      retireCluster(cluster)
-    }
-    retainBuffers(request)
-    finished.append(request, &links)
+    return request < limits.requestsMax || !isFreeSpare(request)
   }
 
   /// Recomputes the request's next deadline.
   mutating func rearm(_ request: Int) { deadlines[request] = requests[request].deadline }
 
-  /// Something moved: the idle timeout starts again.
+  /// Something moved: the idle timeouts start again.
   mutating func noteProgress(_ request: Int) {
-    requests[request].idleDeadline = now.after(requests[request].idleTimeout)
+    let owner = requests[request].owner
+    if owner >= 0 {
+      requests[owner].idleDeadline = now.after(requests[owner].idleTimeout)
+      rearm(owner)
+    } else {
+      requests[request].idleDeadline = now.after(requests[request].idleTimeout)
+    }
+    if requests[request].perTryIdleDeadline != .never {
+      let timeout = requests[lead(of: request)].perTryIdleTimeout
+      requests[request].perTryIdleDeadline = now.after(timeout)
+    }
     rearm(request)
   }
 }
+
+/// Picks beyond this one after the other would cost more time than another endpoint can save.
+private let hostSelectionAttemptsMax = 32
+/// Endpoints that a request remembers to have tried.
+private let triedEndpointsMax = 16

@@ -45,9 +45,9 @@ extension NetworkingCore {
       // come back at once.
       clusters[cluster].endpoints[place].reason = ByteString("connect \(address): \(reason)")
       // Nor to begin there again when it has other addresses.
-      let count = clusters[cluster].endpoints[place].addresses.count
+      let count = clusters[cluster].addresses(place).count
       clusters[cluster].endpoints[place].preferred =
-        (clusters[cluster].endpoints[place].preferred + 1) % count
+        (clusters[cluster].endpoints[place].preferred + 1) % UInt32(count)
       endpointFailed(cluster, place, isAtFault: isAtFault)
     }
     let bytesWritten = connections[slot].bytesWritten
@@ -55,7 +55,7 @@ extension NetworkingCore {
     connections[slot].phase = .closing
     while let last = connections[slot].streams.last {
       let request = last.request
-      if requests[request].connectionBytesBefore == bytesWritten {
+      if bytesWritten <= requests[request].connectionBytesBefore {
         unsentAttempt(request, address, reason)
       } else {
         brokenAttempt(request, .reset, "connection_termination", "\(address): \(reason)")
@@ -67,42 +67,6 @@ extension NetworkingCore {
       startLinger(slot)
     }
     servePending(cluster)
-  }
-
-  /// Nothing of the request had left: another connection may take it, once without asking the policy.
-  private mutating func unsentAttempt(_ request: Int, _ address: String, _ reason: String) {
-    guard requests[request].wasReplayed else { return replay(request) }
-    endAttempt(
-      request, .resetBeforeRequest, .reset,
-      "upstream_reset_before_response_started{connection_termination}: \(address): \(reason)")
-  }
-
-  /// The stream ended without its response's end. Before the response's headers that is for the retry
-  /// policy; after them it is not, as with Envoy: the upstream has answered.
-  mutating func brokenAttempt(
-    _ request: Int, _ reason: FailureReason, _ cause: String, _ text: String,
-    resetting code: HTTP2ErrorCode? = nil
-  ) {
-    if requests[request].status == 0 {
-      return endAttempt(
-        request, .reset, reason, "upstream_reset_before_response_started{\(cause)}: \(text)",
-        resetting: code)
-    }
-    let status = requests[request].status
-    leaveAttempt(request, resetting: code)
-    end(
-      request, reason,
-      "upstream_reset_after_response_started{\(cause)}: status \(status), \(text)")
-  }
-
-  /// Sends a request that the peer did not process again: no retry that the policy counts.
-  mutating func replay(_ request: Int) {
-    requests[request].wasReplayed = true
-    let holdsRetry = requests[request].holdsRetry
-    requests[request].holdsRetry = false
-    leaveAttempt(request, resetting: nil)
-    requests[request].holdsRetry = holdsRetry
-    place(request)
   }
 
   /// After anything that concerned the connection: announces output, closes what has nothing to do,
@@ -182,7 +146,7 @@ extension NetworkingCore {
 
   private mutating func freeConnection(_ slot: Int) {
     let cluster = connections[slot].cluster
-    clusters[cluster].load.connections -= 1
+    clusters[cluster].load[connections[slot].priority].connections -= 1
     clusters[cluster].statistics.connectionsDestroyed += 1
     connections[slot].free()
     retireCluster(cluster)
@@ -203,13 +167,7 @@ extension NetworkingCore {
   }
 
   private mutating func findAction() -> TransportAction? {
-    for cluster in clusters.indices where clusters[cluster].resolution.wantsAction {
-      clusters[cluster].resolution.wantsAction = false
-      guard let dns = clusters[cluster].dns else { continue }
-      let id = ResolutionID(
-        slot: cluster, generation: clusters[cluster].resolution.generation)
-      return .resolve(id, host: dns.host, port: dns.port)
-    }
+    if let lookup = nextLookup() { return lookup }
     for slot in connections.indices where connections[slot].phase != .free {
       let id = ConnectionID(slot: slot, generation: connections[slot].generation)
       if connections[slot].wantsConnect {
@@ -249,7 +207,7 @@ extension NetworkingCore {
     switch connections[slot].phase {
     case .open:
       // Room for others: headers first, they are small, then bodies in turn.
-      if clusters[cluster].load.pending > 0 { servePending(cluster) }
+      if clusters[cluster].pending.count > 0 { servePending(cluster) }
       sendBodies(slot)
       takeEvents(slot)
     case .closing:

@@ -34,7 +34,9 @@ extension NetworkingCore {
   }
 
   /// Opens a connection to the endpoint unless there are as many as there may be.
-  mutating func ensureConnection(_ cluster: Int, _ endpoint: UInt32) -> OnEnsureConnection {
+  mutating func ensureConnection(
+    _ cluster: Int, _ endpoint: UInt32, _ priority: RoutingPriority
+  ) -> OnEnsureConnection {
     var promising: UInt32 = 0
     var isConnecting = false
     for slot in connections.indices
@@ -43,10 +45,12 @@ extension NetworkingCore {
       promising += 1
       if connections[slot].phase == .connecting { isConnecting = true }
     }
-    let most = max(clusters[cluster].configuration.connectionsPerEndpoint, 1)
+    let most = min(
+      max(clusters[cluster].configuration.connectionsPerEndpoint, 1),
+      clusters[cluster].configuration.perHostMaxConnections ?? .max)
     if isConnecting || promising >= most { return .underWay }
     guard
-      clusters[cluster].configuration.circuitBreakers.allowsConnection(clusters[cluster].load)
+      breakers(cluster, priority).allowsConnection(clusters[cluster].load[priority])
     else {
       return promising > 0 ? .underWay : .refused("max_connections")
     }
@@ -59,7 +63,7 @@ extension NetworkingCore {
       if promising > 0 || reclaimConnection() { return .underWay }
       return .refused("every connection of the core is in use")
     }
-    startRace(slot, cluster, index)
+    startRace(slot, cluster, index, priority)
     return .underWay
   }
 
@@ -105,21 +109,52 @@ extension NetworkingCore {
     ]
     connections[slot].lastReceived = self.now
     connections[slot].deadline = .never
+    connections[slot].expiry = self.now.after(
+      clusters[cluster].configuration.http.maxConnectionDuration)
     servePending(cluster)
     settle(slot)
   }
 
-  private func http2Configuration(_ cluster: Int) -> HTTP2Configuration {
+  private mutating func http2Configuration(_ cluster: Int) -> HTTP2Configuration {
     let keepAlive = clusters[cluster].configuration.keepAlive
+    let options = clusters[cluster].configuration.http
     var configuration = HTTP2Configuration()
-    configuration.initialWindowSize = limits.streamWindowBytes
-    configuration.maxHeaderListSize = 16_384
-    configuration.maxConcurrentStreams = UInt32(clamping: limits.requestsMax)
-    configuration.outputLimit = limits.outputBytesMax
+    configuration.initialWindowSize =
+      min(options.streamWindow ?? .max, limits.streamWindowBytes)
+    configuration.maxHeaderListSize = min(options.maxResponseHeadersBytes ?? .max, 16_384)
+    configuration.maxConcurrentStreams =
+      min(options.maxConcurrentStreams ?? .max, UInt32(clamping: limits.requestsMax))
+    configuration.headerTableSize =
+      min(options.headerTableSize ?? .max, configuration.headerTableSize)
+    // Less would not hold a header block and a part of a body.
+    let output = max(Int(options.outputBytesMax ?? .max), 32 * 1024)
+    configuration.outputLimit = min(output, limits.outputBytesMax)
     configuration.keepAliveInterval =
-      keepAlive.interval > .zero ? keepAlive.interval : nil
+      keepAlive.interval > .zero ? keepAliveInterval(cluster) : nil
     configuration.keepAliveTimeout = keepAlive.timeout
     return configuration
+  }
+
+  /// Longer by chance, so that the PINGs of a fleet do not come together, and twice as long for each time
+  /// that a server has complained (gRFC A8).
+  private mutating func keepAliveInterval(_ cluster: Int) -> Interval {
+    let keepAlive = clusters[cluster].configuration.keepAlive
+    let doublings = Int64(1) << Int64(clusters[cluster].keepAliveDoublings)
+    let interval = max(
+      min(keepAlive.interval.nanoseconds, keepAliveMax.nanoseconds / doublings) * doublings,
+      keepAlive.interval.nanoseconds)
+    let spread = interval / 100 * Int64(keepAlive.jitterPercent)
+    guard spread > 0 else { return Interval(nanoseconds: interval) }
+    return Interval(nanoseconds: interval + Int64(random.below(UInt64(spread))))
+  }
+
+  /// The server hears too many PINGs: later connections send fewer.
+  mutating func heedComplaint(_ slot: Int, _ code: HTTP2ErrorCode) {
+    guard code == .enhanceYourCalm,
+      connections[slot].http[0].goAwayDebugData == tooManyPings
+    else { return }
+    let cluster = connections[slot].cluster
+    clusters[cluster].keepAliveDoublings = min(clusters[cluster].keepAliveDoublings + 1, 16)
   }
 
   /// Answers `.connect`; the driver has closed the socket.
@@ -146,10 +181,12 @@ extension NetworkingCore {
     guard !wasRetired, let endpoint = clusters[cluster].endpoint(endpointID) else {
       return servePending(cluster)
     }
-    clusters[cluster].endpoints[endpoint].race?.note(text)
+    if !clusters[cluster].endpoints[endpoint].races.isEmpty {
+      clusters[cluster].endpoints[endpoint].races[0].note(text)
+    }
     if continueRace(cluster, endpoint) { return }
-    let all = clusters[cluster].endpoints[endpoint].race?.failures ?? text
-    clusters[cluster].endpoints[endpoint].race = nil
+    let all = clusters[cluster].endpoints[endpoint].races.first?.failures ?? text
+    clusters[cluster].endpoints[endpoint].races = []
     clusters[cluster].endpoints[endpoint].reason = ByteString(all)
     endpointFailed(cluster, endpoint)
     failPending(cluster, endpointID, connectText(ByteString(all)))
@@ -180,7 +217,7 @@ extension NetworkingCore {
         clusters[cluster].pending.append(request, &links)
         continue
       }
-      clusters[cluster].load.pending -= 1
+      clusters[cluster].load[requests[request].priority].pending -= 1
       clusters[cluster].statistics.pendingFailures += 1
       requests[request].phase = .free
       if let place = clusters[cluster].endpoint(endpoint) {
@@ -209,4 +246,26 @@ extension NetworkingCore {
       }
     }
   }
+
+  /// An endpoint that is no longer healthy gets no new requests on the connections it has: idle ones
+  /// close, busy ones finish what is on them, unless the cluster wants them cut.
+  mutating func retireUnhealthy(_ cluster: Int, _ endpoint: UInt32) {
+    let isCut = clusters[cluster].configuration.balancing.cutsUnhealthy
+    for slot in connections.indices
+    where connections[slot].phase == .open && connections[slot].cluster == cluster
+      && connections[slot].endpoint == endpoint
+    {
+      connections[slot].isRetired = true
+      if isCut {
+        lose(slot, "the endpoint is unhealthy", isSocketClosed: false)
+      } else {
+        settle(slot)
+      }
+    }
+  }
 }
+
+/// What gRPC servers say to one who sends more PINGs than they permit.
+private let tooManyPings: ByteString = "too_many_pings"
+/// Complaints raise the time between PINGs no further.
+private let keepAliveMax = Interval.seconds(2 * 3600)

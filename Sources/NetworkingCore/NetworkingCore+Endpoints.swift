@@ -1,7 +1,7 @@
 import Policy
 import Primitives
 
-/// Which endpoint serves the next attempt, and where endpoints come from.
+/// Which endpoint serves the next attempt, and what is known of endpoints.
 extension NetworkingCore {
   enum EndpointChoice {
     /// A place in the cluster's endpoints.
@@ -10,178 +10,182 @@ extension NetworkingCore {
     case resolving
     /// The name could not be resolved a moment ago.
     case unresolved
-    /// The control plane gave no endpoints.
+    /// The control plane gave no endpoints, or none that may be used.
     case none
     /// Every endpoint failed a moment ago.
     case allFailing
   }
 
-  mutating func chooseEndpoint(_ cluster: Int) -> EndpointChoice {
-    if clusters[cluster].dns != nil, let choice = refreshName(cluster) { return choice }
-    guard !clusters[cluster].endpoints.isEmpty else { return .none }
-    if clusters[cluster].endpoints.count == 1 {
-      return isEligible(cluster, 0) ? .endpoint(0) : .allFailing
+  /// Picks an endpoint. One of those in `tried` is passed over, up to `picks` times: then the last one
+  /// is taken all the same (`previous_hosts`, `host_selection_retry_max_attempts`).
+  mutating func chooseEndpoint(
+    _ cluster: Int, avoiding tried: [UInt32] = [], picks: Int = 1
+  ) -> EndpointChoice {
+    if clusters[cluster].dns != nil, let choice = refreshNames(cluster) { return choice }
+    guard !clusters[cluster].members.endpoints.isEmpty else { return .none }
+    prepareBalancer(cluster)
+    var choice = pick(cluster)
+    guard !tried.isEmpty else { return choice }
+    for _ in 0..<picks {
+      guard case .endpoint(let index) = choice,
+        tried.contains(clusters[cluster].endpoints[index].id)
+      else { break }
+      choice = pick(cluster)
     }
+    return choice
+  }
+
+  private mutating func pick(_ cluster: Int) -> EndpointChoice {
     // Picks read the table of connections while the balancer changes: it is taken out meanwhile.
     var balancer = clusters[cluster].balancer
-    clusters[cluster].balancer = SmoothRoundRobin()
-    let pick = balancer.next { isEligible(cluster, $0) }
+    clusters[cluster].balancer = LoadBalancer()
+    var random = random
+    let pick = balancer.pick(
+      clusters[cluster].members, clusters[cluster].configuration.balancing, using: &random
+    ) { isEligible(cluster, $0) }
     clusters[cluster].balancer = balancer
-    return pick.map { .endpoint($0) } ?? .allFailing
-  }
-
-  /// An endpoint may be picked when it has a connection, or may be connected to.
-  private func isEligible(_ cluster: Int, _ index: Int) -> Bool {
-    clusters[cluster].endpoints[index].notBefore <= now
-      || hasPromisingConnection(cluster, clusters[cluster].endpoints[index].id)
-  }
-
-  /// Starts a lookup when the last answer is too old. Nil: go on with the addresses that are known.
-  private mutating func refreshName(_ cluster: Int) -> EndpointChoice? {
-    let isEmpty = clusters[cluster].endpoints.isEmpty
-    if let validUntil = clusters[cluster].resolution.validUntil, now < validUntil, !isEmpty {
-      return nil
+    self.random = random
+    switch pick {
+    case .endpoint(let member): return .endpoint(use(cluster, member))
+    case .noneHealthy: return .none
+    case .noneEligible: return .allFailing
     }
-    if !clusters[cluster].resolution.isUnderWay {
-      guard clusters[cluster].resolution.notBefore <= now else {
-        return isEmpty ? .unresolved : nil
-      }
-      startResolution(cluster)
-    }
-    let isOverdue = clusters[cluster].resolution.isOverdue
-    if isEmpty { return isOverdue ? .unresolved : .resolving }
-    // A connection that works serves while the name is looked up again; a new one should go to where
-    // the name points now, so it waits for the answer, but not for long.
-    let isServed = clusters[cluster].endpoints.contains {
-      hasPromisingConnection(cluster, $0.id)
-    }
-    return isServed || isOverdue ? nil : .resolving
   }
 
-  private mutating func startResolution(_ cluster: Int) {
-    let isFirst = clusters[cluster].endpoints.isEmpty
-    clusters[cluster].resolution.generation &+= 1
-    clusters[cluster].resolution.isUnderWay = true
-    clusters[cluster].resolution.wantsAction = true
-    clusters[cluster].resolution.isOverdue = false
-    clusters[cluster].resolution.patience =
-      now + (isFirst ? firstResolutionPatience : resolutionPatience)
-    clusters[cluster].statistics.resolutions += 1
-    hasActions = true
+  /// A member may be picked when it has a connection, or may be connected to.
+  private func isEligible(_ cluster: Int, _ member: Int) -> Bool {
+    let place = Int(clusters[cluster].places[member])
+    guard place > 0 else { return true }
+    return clusters[cluster].endpoints[place - 1].notBefore <= now
+      || hasPromisingConnection(cluster, clusters[cluster].endpoints[place - 1].id)
   }
 
-  /// Answers `.resolve`. An empty list is a failure.
-  public mutating func resolved(
-    _ id: ResolutionID, _ addresses: [SocketAddress], ttl: Interval?, now: Instant
-  ) {
-    advance(to: now)
-    guard let cluster = takeResolution(id) else { return }
-    guard !addresses.isEmpty, let dns = clusters[cluster].dns else {
-      return resolutionEnded(cluster, isFailure: true)
-    }
-    let lifetime = max(ttl ?? dns.refresh, resolutionFloor)
-    clusters[cluster].resolution.validUntil = self.now + lifetime
-    clusters[cluster].resolution.failures = 0
-    clusters[cluster].resolution.notBefore = self.now + resolutionFloor
-    switch dns.kind {
-    case .strict:
-      var unique: [SocketAddress] = []
-      for address in addresses where unique.count < limits.addressesMax {
-        if !unique.contains(address) { unique.append(address) }
-      }
-      setEndpoints(cluster, unique.map { Endpoint(address: $0) })
-    case .logical:
-      setLogicalEndpoint(
-        cluster, AddressRace.alternate(addresses, limit: limits.addressesMax))
-    }
-    resolutionEnded(cluster, isFailure: false)
-  }
-
-  /// The name could not be looked up. Addresses known from before stay.
-  public mutating func resolutionFailed(_ id: ResolutionID, now: Instant) {
-    advance(to: now)
-    guard let cluster = takeResolution(id) else { return }
-    resolutionEnded(cluster, isFailure: true)
-  }
-
-  private mutating func takeResolution(_ id: ResolutionID) -> Int? {
-    guard clusters.indices.contains(id.slot), clusters[id.slot].isUsed,
-      clusters[id.slot].resolution.isUnderWay,
-      clusters[id.slot].resolution.generation == id.generation
-    else { return nil }
-    clusters[id.slot].resolution.isUnderWay = false
-    clusters[id.slot].resolution.wantsAction = false
-    return id.slot
-  }
-
-  private mutating func resolutionEnded(_ cluster: Int, isFailure: Bool) {
-    clusters[cluster].resolution.patience = .never
-    if isFailure {
-      clusters[cluster].statistics.resolutionFailures += 1
-      clusters[cluster].resolution.failures += 1
-      let delay = reconnectBackOff.delay(
-        clusters[cluster].resolution.failures, using: &random)
-      // With addresses in hand there is no hurry; without, requests fail at once until then.
-      let floor = clusters[cluster].endpoints.isEmpty ? Interval.zero : resolutionFloor
-      clusters[cluster].resolution.notBefore = now + max(delay, floor)
-    }
-    servePending(cluster)
-    retireCluster(cluster)
-  }
-
-  /// The lookup takes longer than those who wait for it can bear: they use the addresses of before,
-  /// or fail. Its answer is welcome all the same.
-  mutating func resolutionOverdue(_ cluster: Int) {
-    clusters[cluster].resolution.isOverdue = true
-    servePending(cluster)
-  }
-
-  /// All addresses are one endpoint. Connections to an address that is gone stay until they end.
-  private mutating func setLogicalEndpoint(_ cluster: Int, _ addresses: [SocketAddress]) {
-    guard !clusters[cluster].endpoints.isEmpty else {
-      let state = EndpointState(id: newEndpointID(), addresses: addresses)
-      replaceEndpoints(cluster, [state], previous: [nil])
-      return
-    }
-    let old = clusters[cluster].endpoints[0]
-    guard old.addresses != addresses else { return }
-    clusters[cluster].endpoints[0].addresses = addresses
-    let working = old.addresses[old.preferred]
-    clusters[cluster].endpoints[0].preferred = addresses.firstIndex(of: working) ?? 0
-    // The name leads elsewhere: what was learnt of the old place does not hold there.
-    clusters[cluster].endpoints[0].failures = 0
-    clusters[cluster].endpoints[0].notBefore = now
-  }
-
-  /// Takes a new membership; endpoints that stay keep their state and their connections.
-  mutating func setEndpoints(_ cluster: Int, _ members: [Endpoint]) {
-    var states: [EndpointState] = []
-    var previous: [Int?] = []
-    for member in members.prefix(limits.addressesMax) {
-      let place = clusters[cluster].endpoints.firstIndex { $0.addresses == [member.address] }
-      if let place {
-        states.append(clusters[cluster].endpoints[place])
-      } else {
-        states.append(EndpointState(id: newEndpointID(), addresses: [member.address]))
-      }
-      states[states.count - 1].weight = member.weight
-      previous.append(place)
-    }
-    replaceEndpoints(cluster, states, previous: previous)
-  }
-
-  private mutating func replaceEndpoints(
-    _ cluster: Int, _ states: [EndpointState], previous: [Int?]
-  ) {
-    clusters[cluster].endpoints = states
-    clusters[cluster].balancer.replace(
-      weights: states.map { $0.weight }, previous: previous, using: &random)
-    retireConnections(cluster, endpointsOutside: states)
-  }
-
-  private mutating func newEndpointID() -> UInt32 {
+  /// The state of a member, from now on if there was none.
+  private mutating func use(_ cluster: Int, _ member: Int) -> Int {
+    let place = Int(clusters[cluster].places[member])
+    if place > 0 { return place - 1 }
     lastEndpoint &+= 1
     if lastEndpoint == 0 { lastEndpoint = 1 }
-    return lastEndpoint
+    clusters[cluster].endpoints.append(
+      EndpointState(id: lastEndpoint, member: UInt32(member)))
+    let index = clusters[cluster].endpoints.count - 1
+    clusters[cluster].places[member] = UInt32(index + 1)
+    return index
+  }
+
+  /// The first pick of a cluster: what a balancer keeps is made only now.
+  private mutating func prepareBalancer(_ cluster: Int) {
+    guard !clusters[cluster].balancer.isReady else { return }
+    let members = clusters[cluster].members
+    clusters[cluster].places = [UInt32](repeating: 0, count: members.endpoints.count)
+    clusters[cluster].balancer.adopt(
+      members, previous: [Int?](repeating: nil, count: members.endpoints.count),
+      from: Assignment(), clusters[cluster].configuration.balancing, using: &random)
+  }
+
+  /// Takes a new membership; endpoints that stay keep their state, their turn and their connections.
+  /// `isOneName`: there is one endpoint, whatever its addresses.
+  mutating func setMembers(_ cluster: Int, _ members: Assignment, isOneName: Bool = false) {
+    let old = clusters[cluster].members
+    clusters[cluster].members = members
+    guard clusters[cluster].balancer.isReady else { return }
+    var previous: [Int?]
+    if isOneName {
+      previous = [old.endpoints.isEmpty ? nil : 0]
+    } else {
+      previous = members.places(in: old, comparingNames: namesMatter(cluster))
+    }
+    keepStates(cluster, previous)
+    let balancing = clusters[cluster].configuration.balancing
+    clusters[cluster].balancer.adopt(
+      members, previous: previous, from: old, balancing, using: &random)
+    retireConnections(cluster, endpointsOutside: clusters[cluster].endpoints)
+    for (member, before) in previous.enumerated() {
+      guard let before, members.endpoints[member].health == .unhealthy,
+        old.endpoints[before].health != .unhealthy, clusters[cluster].places[member] > 0
+      else { continue }
+      let place = Int(clusters[cluster].places[member]) - 1
+      retireUnhealthy(cluster, clusters[cluster].endpoints[place].id)
+    }
+  }
+
+  /// A connection is for one server name: an endpoint with another name is another endpoint.
+  private func namesMatter(_ cluster: Int) -> Bool {
+    if case .policy(let policy) = clusters[cluster].configuration.security {
+      return policy.usesHostAsServerName
+    }
+    return false
+  }
+
+  private mutating func keepStates(_ cluster: Int, _ previous: [Int?]) {
+    let places = clusters[cluster].places
+    let states = clusters[cluster].endpoints
+    var newPlaces = [UInt32](repeating: 0, count: previous.count)
+    var kept: [EndpointState] = []
+    for (member, before) in previous.enumerated() {
+      guard let before, places[before] > 0 else { continue }
+      kept.append(states[Int(places[before]) - 1])
+      kept[kept.count - 1].member = UInt32(member)
+      newPlaces[member] = UInt32(kept.count)
+    }
+    clusters[cluster].places = newPlaces
+    clusters[cluster].endpoints = kept
+    for index in kept.indices {
+      let addresses = clusters[cluster].addresses(index).count
+      if kept[index].preferred >= addresses { clusters[cluster].endpoints[index].preferred = 0 }
+    }
+  }
+
+  /// What protects a connection to the endpoint: `auto_host_sni` makes its name the server's.
+  func security(_ cluster: Int, _ endpoint: Int) -> Security {
+    let security = clusters[cluster].configuration.security
+    guard case .policy(var policy) = security, policy.usesHostAsServerName else { return security }
+    let member = Int(clusters[cluster].endpoints[endpoint].member)
+    let name = clusters[cluster].members.hostname(of: member)
+    if !name.isEmpty { policy.serverName = name }
+    return .policy(policy)
+  }
+
+  // MARK: Drops
+
+  /// `drop_overloads`: every category is drawn, one after the other, before an endpoint is chosen. The
+  /// category that drops the request; nil: none does. It is no failure of the cluster, so that neither
+  /// breakers nor retries hear of it.
+  mutating func drawDrop(_ cluster: Int) -> ByteString? {
+    let drops = currentDrops(cluster)
+    for drop in drops where drop.share.draw(using: &random) {
+      clusters[cluster].statistics.drops += 1
+      countDrop(cluster, drop.category)
+      return drop.category
+    }
+    return nil
+  }
+
+  private func currentDrops(_ cluster: Int) -> [DropOverload] {
+    switch clusters[cluster].configuration.discovery {
+    case .endpoints(let assignment): assignment.drops
+    case .dns(let dns): dns.drops
+    }
+  }
+
+  private mutating func countDrop(_ cluster: Int, _ category: ByteString) {
+    let known = clusters[cluster].drops.firstIndex { $0.category == category }
+    if let known {
+      clusters[cluster].drops[known].count += 1
+    } else if clusters[cluster].drops.count < dropCategoriesMax {
+      clusters[cluster].drops.append(DropCount(category: category, count: 1))
+    }
+  }
+
+  /// Visits how many requests each category has dropped, of all clusters.
+  public func visitDrops(
+    _ visit: (_ cluster: ByteString, _ category: ByteString, _ count: UInt64) -> Void
+  ) {
+    for slot in clusters where slot.isUsed {
+      for drop in slot.drops { visit(slot.configuration.name, drop.category, drop.count) }
+    }
   }
 }
+
+/// Categories that are counted of one cluster.
+private let dropCategoriesMax = 32

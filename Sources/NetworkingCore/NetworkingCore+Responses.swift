@@ -19,6 +19,13 @@ extension NetworkingCore {
       readGRPCStatus(request, slot)
       requests[request].retryAfter = retryAfter(slot)
       guard !retriedResponse(request, slot, endStream: endStream) else { return }
+      guard let lead = commit(request) else { return }
+      if endStream {
+        completed(lead)
+      } else if requests[lead].duplex >= 0 {
+        streams[requests[lead].duplex].tellsHeaders = true
+      }
+      return
     }
     if endStream { completed(request) }
   }
@@ -36,46 +43,128 @@ extension NetworkingCore {
   }
 
   /// The response has its end. A body that is still being sent has lost its reader.
-  private mutating func completed(_ request: Int) {
+  mutating func completed(_ request: Int) {
     served(requests[request].connection)
     let outcome = RequestResult.Outcome.response(
       status: requests[request].status, grpcStatus: requests[request].grpcStatus,
       retryAfter: requests[request].retryAfter)
+    if isSuccess(request) { requests[request].retryEnd = .none }
+    guard requests[request].duplex < 0 else { return streamCompleted(request, outcome) }
     leaveAttempt(request, resetting: requests[request].isSent ? nil : .cancel)
     end(request, outcome)
   }
 
-  /// Whether the response's headers led to another attempt.
+  private func isSuccess(_ request: Int) -> Bool {
+    (200...299).contains(requests[request].status) && (requests[request].grpcStatus ?? 0) == 0
+  }
+
+  /// Whether the response's headers led to another attempt, or to none as another one is under way.
   private mutating func retriedResponse(
     _ request: Int, _ slot: Int, endStream: Bool
   ) -> Bool {
     let cluster = requests[request].cluster
+    let lead = lead(of: request)
     clusters[cluster].statistics.charge(status: requests[request].status)
     requests[request].perTryDeadline = .never
     rearm(request)
-    let list = connections[slot].http[0].receivedHeaders
-    let outcome = AttemptOutcome.response(
-      status: requests[request].status,
-      grpcStatus: endStream ? requests[request].grpcStatus : nil,
-      isRateLimited: list.firstIndex(of: "x-envoy-ratelimited") != nil)
-    guard requests[request].policy.retries(outcome) else {
-      if requests[request].attempts > 1 { clusters[cluster].statistics.retrySuccesses += 1 }
+    let outcome = outcome(request, slot)
+    guard requests[lead].policy.retries(outcome) else {
+      if requests[lead].attempts > 1 { clusters[cluster].statistics.retrySuccesses += 1 }
       return false
     }
-    // The retry that this attempt was no longer counts when the next one is asked for.
-    if requests[request].holdsRetry {
-      requests[request].holdsRetry = false
-      clusters[cluster].load.retries -= 1
+    let pause = pause(lead, slot)
+    let refusal = responseRefusal(request, outcome, pause)
+    if let refusal, !hasCompanions(request) {
+      requests[lead].retryEnd = refusal
+      return false
     }
-    clusters[cluster].load.active -= 1
-    let mayRetry = mayRetry(request, outcome)
-    clusters[cluster].load.active += 1
-    guard mayRetry else { return false }
     if endStream { served(slot) }
     let isOver = endStream && requests[request].isSent
-    leaveAttempt(request, resetting: isOver ? nil : .cancel)
-    schedule(request)
+    guard leaveAttempt(request, resetting: isOver ? nil : .cancel) else { return true }
+    if refusal == nil {
+      schedule(request, after: pause)
+    } else {
+      // What the others bring may be better.
+      abandon(request, .limit, .reset, "")
+    }
     return true
+  }
+
+  private func outcome(_ request: Int, _ slot: Int) -> AttemptOutcome {
+    let list = connections[slot].http[0].receivedHeaders
+    var hasRetriableHeader = false
+    let lead = lead(of: request)
+    if requests[lead].policy.conditions.contains(.retriableHeaders) {
+      for matcher in requests[lead].policy.retriableHeaders
+      where matcher.matches(list.joinedValue(of: matcher.name)) {
+        hasRetriableHeader = true
+      }
+    }
+    return .response(
+      status: requests[request].status, grpcStatus: requests[request].grpcStatus,
+      isRateLimited: list.firstIndex(of: "x-envoy-ratelimited") != nil,
+      hasRetriableHeader: hasRetriableHeader)
+  }
+
+  /// Why the response is not retried; nil: it is. The attempt goes on meanwhile, as the response may be
+  /// the request's; but the retry that it was, and its stream, no longer count.
+  private mutating func responseRefusal(
+    _ request: Int, _ outcome: AttemptOutcome, _ pause: Interval?
+  ) -> RetryEnd? {
+    let cluster = requests[request].cluster
+    let priority = requests[request].priority
+    if requests[request].holdsRetry {
+      requests[request].holdsRetry = false
+      clusters[cluster].load[priority].retries -= 1
+    }
+    clusters[cluster].load[priority].active -= 1
+    let refusal = refusal(request, outcome)
+    clusters[cluster].load[priority].active += 1
+    guard refusal == nil, let pause else { return refusal }
+    // The upstream's own answer now is worth more than a timeout later.
+    let lead = lead(of: request)
+    let end = min(
+      requests[lead].idleDeadline,
+      min(requests[lead].routeDeadline, requests[lead].durationDeadline))
+    return now + pause >= end ? .tooLate : nil
+  }
+
+  /// The delay that the upstream asks for, if the policy heeds that.
+  private mutating func pause(_ lead: Int, _ slot: Int) -> Interval? {
+    guard let rateLimited = requests[lead].policy.rateLimited else { return nil }
+    for header in rateLimited.resetHeaders {
+      guard let interval = resetInterval(header, slot), rateLimited.accepts(interval) else {
+        continue
+      }
+      return RateLimitedBackOff.delay(interval, using: &random)
+    }
+    return nil
+  }
+
+  private func resetInterval(
+    _ header: RateLimitedBackOff.ResetHeader, _ slot: Int
+  ) -> Interval? {
+    let list = connections[slot].http[0].receivedHeaders
+    var number: UInt64?
+    for index in 0..<list.count where number == nil {
+      number = list.withField(index) { name, value in
+        equal(name, header.name.bytes.span) ? decimal(value) : nil
+      }
+    }
+    guard let number, number <= UInt64(UInt32.max) else { return nil }
+    switch header.format {
+    case .seconds: return .seconds(Int64(number))
+    case .unixTimestamp: return reference(list).map { .seconds(Int64(number) - $0) }
+    }
+  }
+
+  /// Seconds since 1970: of the response itself, which needs no clock here, or of the wall clock if it
+  /// is trusted.
+  private func reference(_ list: HeaderList) -> Int64? {
+    if let index = list.firstIndex(of: "date"), let sent = HTTPDate.parse(list.value(index).bytes) {
+      return sent
+    }
+    return wall.map { ($0.nanoseconds + (now - wallRead).nanoseconds) / 1_000_000_000 }
   }
 
   private mutating func readStatus(_ request: Int, _ slot: Int) {
@@ -98,8 +187,7 @@ extension NetworkingCore {
     }
   }
 
-  /// RFC 9110 §10.2.3: seconds, or a date. A date is measured from the response's own, which needs no
-  /// clock here; without one, from the wall clock if it is trusted.
+  /// RFC 9110 §10.2.3: seconds, or a date.
   private func retryAfter(_ slot: Int) -> Interval? {
     let list = connections[slot].http[0].receivedHeaders
     guard let index = list.firstIndex(of: "retry-after") else { return nil }
@@ -108,11 +196,7 @@ extension NetworkingCore {
       return .seconds(Int64(min(seconds, UInt64(UInt32.max))))
     }
     guard let date = HTTPDate.parse(text.bytes) else { return nil }
-    var reference = wall.map { ($0.nanoseconds + (now - wallRead).nanoseconds) / 1_000_000_000 }
-    if let index = list.firstIndex(of: "date"), let sent = HTTPDate.parse(list.value(index).bytes) {
-      reference = sent
-    }
-    guard let reference else { return nil }
+    guard let reference = reference(list) else { return nil }
     return .seconds(min(max(date - reference, 0), Int64(UInt32.max)))
   }
 

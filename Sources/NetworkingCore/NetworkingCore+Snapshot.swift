@@ -25,42 +25,75 @@ extension NetworkingCore {
       clusterSlots[index] = add(snapshot.clusters[index]) ?? -1
       if clusterSlots[index] < 0 { clustersLeftOut += 1 }
     }
+    applyRuntime()
     for slot in clusters.indices where clusters[slot].isUsed { servePending(slot) }
   }
 
+  /// Looked up once: a request asks no table of keys.
+  private mutating func applyRuntime() {
+    let runtime = snapshot.runtime
+    retryShare = runtime.share(
+      RuntimeFraction(FractionalPercent(numerator: 100), key: "upstream.use_retry"))
+    let base = runtime.integer("upstream.base_retry_backoff_ms", otherwise: 25)
+    let kept = Interval.milliseconds(Int64(min(base, baseBackOffMillisecondsMax)))
+    defaultBackOff = BackOff(base: kept, maximum: Interval(nanoseconds: kept.nanoseconds * 10))
+    for slot in clusters.indices where clusters[slot].isCurrent {
+      let key = "upstream.maintenance_mode." + clusters[slot].configuration.name
+      clusters[slot].maintenance = runtime.share(
+        RuntimeFraction(FractionalPercent(numerator: 0), key: key))
+    }
+  }
+
   private mutating func add(_ cluster: Cluster) -> Int? {
-    guard let slot = clusters.firstIndex(where: { !$0.isUsed }) else { return nil }
-    let generation = clusters[slot].resolution.generation
+    guard let slot = freeSlot() else { return nil }
     clusters[slot] = ClusterSlot()
-    clusters[slot].resolution.generation = generation
     clusters[slot].isUsed = true
     clusters[slot].isCurrent = true
     clusters[slot].configuration = cluster
-    if case .endpoints(let members) = cluster.discovery { setEndpoints(slot, members) }
+    switch cluster.discovery {
+    case .endpoints(let members): setMembers(slot, members)
+    case .dns(let dns): setNames(slot, dns, from: nil)
+    }
     return slot
   }
 
+  /// The table grows with the number of clusters, up to its limit: what is not there need not be
+  /// searched.
+  private mutating func freeSlot() -> Int? {
+    if let slot = clusters.firstIndex(where: { !$0.isUsed }) { return slot }
+    guard clusters.count < limits.clustersMax else { return nil }
+    clusters.append(ClusterSlot())
+    return clusters.count - 1
+  }
+
+  /// Most clusters of a new snapshot share their memory with the one before, which a comparison sees
+  /// without looking at every endpoint.
   private mutating func update(_ slot: Int, _ cluster: Cluster) {
     clusters[slot].isCurrent = true
     let old = clusters[slot].configuration
     guard old != cluster else { return }
     clusters[slot].configuration = cluster
-    switch cluster.discovery {
-    case .endpoints(let members):
-      setEndpoints(slot, members)
-    case .dns:
-      if old.discovery != cluster.discovery { forgetName(slot) }
+    if old.discovery != cluster.discovery || old.balancing != cluster.balancing {
+      updateMembers(slot, cluster, from: old)
     }
+    if old.keepAlive != cluster.keepAlive { clusters[slot].keepAliveDoublings = 0 }
     // A connection that was made under another identity must not carry later requests.
-    if old.security != cluster.security { retireConnections(slot, endpointsOutside: []) }
+    if !cluster.security.continues(old.security) {
+      retireConnections(slot, endpointsOutside: [])
+    }
   }
 
-  /// The name is another one: its addresses, and an answer under way, mean nothing any more.
-  private mutating func forgetName(_ slot: Int) {
-    setEndpoints(slot, [])
-    let generation = clusters[slot].resolution.generation
-    clusters[slot].resolution = ResolutionState()
-    clusters[slot].resolution.generation = generation
+  private mutating func updateMembers(_ slot: Int, _ cluster: Cluster, from old: Cluster) {
+    switch (cluster.discovery, old.discovery) {
+    case (.endpoints(let members), _):
+      clusters[slot].resolutions = []
+      clusters[slot].patience = .never
+      setMembers(slot, members)
+    case (.dns(let dns), .dns(let before)):
+      setNames(slot, dns, from: before)
+    case (.dns(let dns), .endpoints):
+      setNames(slot, dns, from: nil)
+    }
   }
 
   /// A cluster that is no longer wanted closes its connections with its last request, and gives its
@@ -70,9 +103,7 @@ extension NetworkingCore {
     if isConnected(slot) { retireConnections(slot, endpointsOutside: []) }
     // Closing the last connection may have come back here and done it already.
     guard isAbandoned(slot), !isConnected(slot) else { return }
-    let generation = clusters[slot].resolution.generation
     clusters[slot] = ClusterSlot()
-    clusters[slot].resolution.generation = generation
   }
 
   private func isAbandoned(_ slot: Int) -> Bool {
@@ -91,8 +122,10 @@ extension NetworkingCore {
   public mutating func forgetFailures(now: Instant) {
     advance(to: now)
     for slot in clusters.indices where clusters[slot].isUsed {
-      clusters[slot].resolution.notBefore = self.now
-      clusters[slot].resolution.failures = 0
+      for name in clusters[slot].resolutions.indices {
+        clusters[slot].resolutions[name].notBefore = self.now
+        clusters[slot].resolutions[name].failures = 0
+      }
       for index in clusters[slot].endpoints.indices {
         clusters[slot].endpoints[index].failures = 0
         clusters[slot].endpoints[index].notBefore = self.now
@@ -101,3 +134,6 @@ extension NetworkingCore {
     }
   }
 }
+
+/// Longer than any sensible `upstream.base_retry_backoff_ms`, and far from what an interval holds.
+private let baseBackOffMillisecondsMax: UInt64 = 86_400_000

@@ -4,28 +4,41 @@ import Primitives
 
 /// Requests on their streams: sending.
 extension NetworkingCore {
-  /// Sends the request's headers, and what goes of its body. False: not here, not now.
-  mutating func openStream(_ request: Int, _ slot: Int) -> Bool {
-    let isBodyless = requests[request].body.isEmpty
+  enum OnOpenStream {
+    case opened
+    /// Not on this connection, not now.
+    case notHere
+    /// The attempt is over.
+    case ended
+  }
+
+  /// Sends the request's headers, and what goes of its body.
+  mutating func openStream(_ request: Int, _ slot: Int) -> OnOpenStream {
+    let isDuplex = requests[request].duplex >= 0
+    let isBodyless = !isDuplex && requests[request].body.isEmpty
+    // What is sent now begins behind what waits to be written.
+    let start = connections[slot].bytesWritten + UInt64(connections[slot].http[0].outputCount)
     let stream: UInt32
     do throws(HTTP2SubmitError) {
-      stream = try connections[slot].http[0].submitHeaders(
-        requests[request].headers, endStream: isBodyless, now: now)
+      stream = try submitHeaders(request, slot, endStream: isBodyless)
     } catch {
       return cannotOpen(request, slot, error)
     }
     let cluster = requests[request].cluster
-    clusters[cluster].load.active += 1
+    clusters[cluster].load[requests[request].priority].active += 1
     clusters[cluster].statistics.requests += 1
     requests[request].phase = .streaming
     requests[request].connection = slot
     requests[request].stream = stream
     requests[request].startedAt = now
-    requests[request].connectionBytesBefore = connections[slot].bytesWritten
+    requests[request].connectionBytesBefore = start
+    countStream(slot)
     connections[slot].streams.append(ConnectionSlot.Stream(stream: stream, request: request))
     connections[slot].deadline = .never
     noteProgress(request)
-    if isBodyless {
+    if isDuplex {
+      streamOpened(request)
+    } else if isBodyless {
       requestSent(request)
     } else {
       connections[slot].unsentBodies += 1
@@ -33,35 +46,66 @@ extension NetworkingCore {
       sendBodies(slot)
     }
     settle(slot)
-    return true
+    return .opened
+  }
+
+  private mutating func submitHeaders(
+    _ request: Int, _ slot: Int, endStream: Bool
+  ) throws(HTTP2SubmitError) -> UInt32 {
+    guard !requests[request].attemptFields.isEmpty else {
+      return try connections[slot].http[0].submitHeaders(
+        requests[request].headers, endStream: endStream, now: now)
+    }
+    composeAttempt(request)
+    return try connections[slot].http[0].submitHeaders(composed, endStream: endStream, now: now)
+  }
+
+  /// `max_requests_per_connection`, and a PING for a connection that rested.
+  private mutating func countStream(_ slot: Int) {
+    let cluster = connections[slot].cluster
+    connections[slot].streamsOpened += 1
+    let most = clusters[cluster].configuration.http.maxRequestsPerConnection
+    if most > 0, connections[slot].streamsOpened >= most {
+      connections[slot].isRetired = true
+      clusters[cluster].statistics.connectionRequestsReached += 1
+    }
+    let idle = clusters[cluster].configuration.keepAlive.idleInterval
+    if idle > .zero, connections[slot].streams.isEmpty,
+      now - connections[slot].lastReceived >= idle
+    {
+      connections[slot].http[0].ask(now: now)
+    }
   }
 
   /// The route's clock begins once the whole request is out, and a byte that goes is progress for the
   /// idle clock: without one of its own, a peer with a window of one octet would hold it for days.
   private mutating func limitSending(_ request: Int) {
-    guard requests[request].timeout > .zero else { return }
+    let timeout = requests[lead(of: request)].timeout
+    guard timeout > .zero else { return }
     let seconds = requests[request].body.count / slowestBodyRate
     requests[request].sendDeadline =
-      now.after(requests[request].timeout) + .seconds(Int64(seconds))
+      now.after(timeout) + .seconds(Int64(seconds))
     rearm(request)
   }
 
   private mutating func cannotOpen(
     _ request: Int, _ slot: Int, _ error: HTTP2SubmitError
-  ) -> Bool {
+  ) -> OnOpenStream {
     switch error {
     case .connectionClosed, .draining, .streamLimit, .outputFull:
-      return false
+      return .notHere
     case .headerListTooLarge, .malformed, .streamClosed, .outOfOrder:
       let address = connections[slot].address.description
-      leaveAttempt(request, resetting: nil)
-      end(request, .requestTooLarge, "http2: \(address): the header fields cannot be sent")
-      return false
+      abandon(
+        request, .tooLarge, .requestTooLarge,
+        "http2: \(address): the header fields cannot be sent")
+      return .ended
     }
   }
 
   /// Sends at most one turn of the request's body. Answers how much went.
   private mutating func sendBody(_ request: Int, _ slot: Int) -> Int {
+    guard requests[request].duplex < 0 else { return sendQueued(request, slot) }
     let start = requests[request].bodySent
     let count = min(requests[request].body.count - start, contentPerTurn)
     let isLast = start + count == requests[request].body.count
@@ -104,12 +148,15 @@ extension NetworkingCore {
   private mutating func requestSent(_ request: Int) {
     requests[request].isSent = true
     requests[request].sendDeadline = .never
-    let timeout = requests[request].timeout
-    if requests[request].routeDeadline == .never {
-      requests[request].routeDeadline = now.after(timeout)
+    let lead = lead(of: request)
+    let timeout = requests[lead].timeout
+    if requests[lead].routeDeadline == .never {
+      requests[lead].routeDeadline = now.after(timeout)
+      if lead != request { rearm(lead) }
     }
-    let perTry = requests[request].policy.perTryTimeout
+    let perTry = requests[lead].policy.perTryTimeout
     if timeout <= .zero || perTry < timeout { requests[request].perTryDeadline = now.after(perTry) }
+    requests[request].perTryIdleDeadline = now.after(requests[lead].perTryIdleTimeout)
     rearm(request)
   }
 
@@ -117,7 +164,7 @@ extension NetworkingCore {
   mutating func leaveStream(_ request: Int, resetting code: HTTP2ErrorCode?) {
     let slot = requests[request].connection
     let stream = requests[request].stream
-    clusters[requests[request].cluster].load.active -= 1
+    clusters[requests[request].cluster].load[requests[request].priority].active -= 1
     if let place = connections[slot].place(of: stream) {
       connections[slot].streams.remove(at: place)
     }
@@ -130,7 +177,7 @@ extension NetworkingCore {
     if connections[slot].phase == .open { settle(slot) }
   }
 
-  private func request(of stream: UInt32, on slot: Int) -> Int? {
+  func request(of stream: UInt32, on slot: Int) -> Int? {
     connections[slot].place(of: stream).map { connections[slot].streams[$0].request }
   }
 }
@@ -149,11 +196,12 @@ extension NetworkingCore {
     while connections[slot].phase == .open,
       let event = connections[slot].http[0].receive(bytes, from: &offset, now: self.now)
     {
+      if streamsInUse > 0, receivedContent(event, bytes, slot) { continue }
       handle(event, slot)
     }
     guard connections[slot].generation == id.generation else { return }
     takeEvents(slot)
-    if clusters[cluster].isUsed, clusters[cluster].load.pending > 0 { servePending(cluster) }
+    if clusters[cluster].isUsed, clusters[cluster].pending.count > 0 { servePending(cluster) }
   }
 
   /// Takes what the connection has to tell besides its input.
@@ -186,7 +234,8 @@ extension NetworkingCore {
     case .refused(let stream):
       guard let request = request(of: stream, on: slot) else { return }
       refused(request, slot)
-    case .goAway:
+    case .goAway(_, let code):
+      heedComplaint(slot, code)
       clusters[connections[slot].cluster].statistics.closeNotifications += 1
       // The machine says that it drains; those who wait look for another connection.
       servePending(connections[slot].cluster)
@@ -226,14 +275,5 @@ extension NetworkingCore {
       brokenAttempt(
         request, .protocolError, "protocol_error", "\(address): \(cause?.text ?? code.name)")
     }
-  }
-
-  /// Not processed by the peer: once again at once, as gRPC does it; then it is for the policy.
-  private mutating func refused(_ request: Int, _ slot: Int) {
-    guard requests[request].wasReplayed else { return replay(request) }
-    let address = connections[slot].address.description
-    endAttempt(
-      request, .refused, .refused,
-      "upstream_reset_before_response_started{remote_refused_stream_reset}: \(address)")
   }
 }

@@ -18,7 +18,7 @@ extension NetworkingCore {
 
   private func connectionDeadline(_ slot: Int) -> Instant {
     min(
-      min(connections[slot].deadline, connections[slot].nextRacer),
+      min(min(connections[slot].deadline, connections[slot].expiry), connections[slot].nextRacer),
       min(flushDeadline(slot), http2Deadline(slot)))
   }
 
@@ -38,10 +38,8 @@ extension NetworkingCore {
 
   /// Only those who wait for the answer care how long it takes.
   private func resolutionDeadline(_ cluster: Int) -> Instant {
-    guard clusters[cluster].resolution.isUnderWay, clusters[cluster].load.pending > 0,
-      !clusters[cluster].resolution.isOverdue
-    else { return .never }
-    return clusters[cluster].resolution.patience
+    guard clusters[cluster].pending.count > 0, !clusters[cluster].isOverdue else { return .never }
+    return clusters[cluster].patience
   }
 
   /// Does what the time demands. Call it at `nextDeadline()`; earlier does no harm.
@@ -53,6 +51,7 @@ extension NetworkingCore {
     for slot in connections.indices where connections[slot].phase != .free {
       if connections[slot].nextRacer <= self.now { startNextRacer(after: slot) }
       if connections[slot].deadline <= self.now { connectionOverdue(slot) }
+      if connections[slot].expiry <= self.now { expired(slot) }
       if flushDeadline(slot) <= self.now { flushOverdue(slot) }
       if http2Deadline(slot) <= self.now { askHTTP2(slot) }
     }
@@ -78,6 +77,15 @@ extension NetworkingCore {
     }
   }
 
+  /// The connection is as old as it may be: it ends with its streams.
+  private mutating func expired(_ slot: Int) {
+    connections[slot].expiry = .never
+    guard connections[slot].phase == .open else { return }
+    clusters[connections[slot].cluster].statistics.connectionDurationsReached += 1
+    connections[slot].isRetired = true
+    settle(slot)
+  }
+
   /// The peer reads nothing: what was to go out never will.
   private mutating func flushOverdue(_ slot: Int) {
     clusters[connections[slot].cluster].statistics.codec.flushTimeouts += 1
@@ -96,34 +104,68 @@ extension NetworkingCore {
   }
 
   private mutating func overdue(_ request: Int) {
-    let phase = requests[request].phase
-    if requests[request].routeDeadline <= now {
-      suspect(request)
-      clusters[requests[request].cluster].statistics.timeouts += 1
-      let timeout = requests[request].timeout.milliseconds
-      leaveAttempt(request, resetting: .cancel)
-      end(request, .timeout, "upstream_response_timeout: no complete response in \(timeout) ms")
+    if requests[request].routeDeadline <= now || requests[request].durationDeadline <= now {
+      requestOverdue(request)
     } else if requests[request].sendDeadline <= now {
       sendOverdue(request)
-    } else if phase == .waiting, requests[request].backOffEnd <= now {
-      clusters[requests[request].cluster].load.waiting -= 1
+    } else if requests[request].phase == .waiting, requests[request].backOffEnd <= now {
+      clusters[requests[request].cluster].load[requests[request].priority].waiting -= 1
       requests[request].phase = .free
       startAttempt(request)
     } else if requests[request].perTryDeadline <= now {
-      suspect(request)
-      clusters[requests[request].cluster].statistics.perTryTimeouts += 1
-      let timeout = requests[request].policy.perTryTimeout.milliseconds
-      endAttempt(
-        request, .perTryTimeout, .perTryTimeout,
-        "upstream_per_try_timeout: no response headers in \(timeout) ms", resetting: .cancel)
+      perTryOverdue(request)
+    } else if requests[request].perTryIdleDeadline <= now {
+      perTryIdle(request)
     } else if requests[request].idleDeadline <= now {
       suspect(request)
       clusters[requests[request].cluster].statistics.timeouts += 1
       let timeout = requests[request].idleTimeout.milliseconds
-      leaveAttempt(request, resetting: .cancel)
-      end(request, .timeout, "stream_idle_timeout: no progress in \(timeout) ms")
+      stop(request, "stream_idle_timeout: no progress in \(timeout) ms")
     } else {
       rearm(request)
+    }
+  }
+
+  /// The time of all attempts together is over.
+  private mutating func stop(_ request: Int, _ details: String) {
+    leaveAttempt(request, resetting: .cancel)
+    end(request, .timeout, .timeout, details)
+  }
+
+  private mutating func requestOverdue(_ request: Int) {
+    suspect(request)
+    let cluster = requests[request].cluster
+    if requests[request].routeDeadline <= requests[request].durationDeadline {
+      clusters[cluster].statistics.timeouts += 1
+      let timeout = requests[request].timeout.milliseconds
+      stop(request, "upstream_response_timeout: no complete response in \(timeout) ms")
+    } else {
+      clusters[cluster].statistics.durationsReached += 1
+      stop(request, "max_duration_timeout: the request took longer than it may")
+    }
+  }
+
+  private mutating func perTryOverdue(_ request: Int) {
+    suspect(request)
+    let lead = lead(of: request)
+    clusters[requests[request].cluster].statistics.perTryTimeouts += 1
+    if requests[lead].isHedged { return hedge(request) }
+    let timeout = requests[lead].policy.perTryTimeout.milliseconds
+    endAttempt(
+      request, .perTryTimeout, .perTryTimeout,
+      "upstream_per_try_timeout: no response headers in \(timeout) ms", resetting: .cancel)
+  }
+
+  /// The attempt does not get on. Once its response has begun that is the end of the request.
+  private mutating func perTryIdle(_ request: Int) {
+    suspect(request)
+    clusters[requests[request].cluster].statistics.perTryIdleTimeouts += 1
+    let timeout = requests[lead(of: request)].perTryIdleTimeout.milliseconds
+    let details = "upstream_per_try_idle_timeout: no progress in \(timeout) ms"
+    if requests[request].status == 0 {
+      endAttempt(request, .perTryTimeout, .perTryTimeout, details, resetting: .cancel)
+    } else {
+      abandon(request, .responseStarted, .perTryTimeout, details, resetting: .cancel)
     }
   }
 
@@ -134,8 +176,9 @@ extension NetworkingCore {
     clusters[cluster].statistics.codec.flushTimeouts += 1
     let sent = requests[request].bodySent
     let count = requests[request].body.count
-    leaveAttempt(request, resetting: .cancel)
-    end(request, .timeout, "upstream_response_timeout: the peer let \(sent) of \(count) bytes go")
+    abandon(
+      request, .timeout, .timeout,
+      "upstream_response_timeout: the peer let \(sent) of \(count) bytes go", resetting: .cancel)
   }
 
   /// A peer that sent nothing at all since this request began may be gone without a word, as after a

@@ -13,15 +13,21 @@ public struct NetworkingCore: Sendable {
   var snapshot = PolicySnapshot()
   /// The slot of each cluster of the snapshot; -1: there was no room for it.
   var clusterSlots: [Int] = []
-  var clusters: [ClusterSlot]
+  /// At most `CoreLimits.clustersMax`.
+  var clusters: [ClusterSlot] = []
   var connections: [ConnectionSlot]
   var requests: [RequestSlot]
+  /// Of the requests that are long-lived streams.
+  var streams: [UpstreamStream]
+  var streamsInUse = 0
 
   /// Each request's next deadline, beside the table so that a search reads little memory.
   var deadlines: [Instant]
   var links: SlotLinks
   /// A stack: few requests at once use few slots, whose buffers stay warm.
   var freeRequests: [Int]
+  /// Places behind those of the requests: for hedges and mirrors.
+  var freeSpares: [Int]
   var finished = SlotList()
 
   var random: SplitMix64
@@ -30,13 +36,23 @@ public struct NetworkingCore: Sendable {
   /// The wall clock, if it is known: `wall` was the time at `wallRead`.
   var wall: WallTime?
   var wallRead = Instant(nanoseconds: 0)
+  /// The header fields of one attempt, if they are not its request's own.
+  var composed = HeaderList()
+  // What the runtime says of retries.
+  var retryShare = FractionalPercent(numerator: 100)
+  var defaultBackOff = BackOff()
   var lastEndpoint: UInt32 = 0
+  var lastResolution: UInt32 = 0
   var hasActions = false
+  /// A lookup waits for the driver.
+  var wantsLookups = false
   /// A request waits for a place in the table of connections.
   var wantsConnectionSlot = false
 
   /// Header fields and bodies of requests under way.
   public internal(set) var requestPool: Pool
+  /// What long-lived streams have received and nobody has taken.
+  public internal(set) var streamPool: Pool
   /// Capacity of the buffers that free slots keep for the next request.
   var retainedBytes = 0
   /// By `HTTP2Cause`: how many connections and streams ended for it.
@@ -47,16 +63,20 @@ public struct NetworkingCore: Sendable {
   public init(limits: CoreLimits = CoreLimits(), seed: UInt64) {
     precondition(
       limits.connectionsMax > 0 && limits.requestsMax > 0 && limits.clustersMax > 0
-        && limits.addressesMax > 0, "NetworkingCore: a limit of 0 would serve nobody")
+        && limits.addressesMax > 0 && limits.endpointsMax > 0,
+      "NetworkingCore: a limit of 0 would serve nobody")
     self.limits = limits
-    clusters = [ClusterSlot](repeating: ClusterSlot(), count: limits.clustersMax)
     connections = [ConnectionSlot](repeating: ConnectionSlot(), count: limits.connectionsMax)
-    requests = [RequestSlot](repeating: RequestSlot(), count: limits.requestsMax)
-    deadlines = [Instant](repeating: .never, count: limits.requestsMax)
-    links = SlotLinks(count: limits.requestsMax)
+    let slots = limits.requestsMax + limits.spareAttemptsMax
+    requests = [RequestSlot](repeating: RequestSlot(), count: slots)
+    deadlines = [Instant](repeating: .never, count: slots)
+    links = SlotLinks(count: slots)
+    streams = [UpstreamStream](repeating: UpstreamStream(), count: limits.streamsMax)
     freeRequests = Array((0..<limits.requestsMax).reversed())
+    freeSpares = Array((limits.requestsMax..<slots).reversed())
     random = SplitMix64(seed: seed)
     requestPool = Pool(name: "requests", limit: limits.requestBytesMax)
+    streamPool = Pool(name: "streams", limit: limits.streamsMax * limits.streamBufferBytes)
   }
 
   /// What the wall clock says, for a `Retry-After` that is a date; nil while it is not trusted.
@@ -69,8 +89,15 @@ public struct NetworkingCore: Sendable {
   /// taken, and its result says why.
   public mutating func submit(_ request: borrowing UpstreamRequest, now: Instant) -> RequestID? {
     advance(to: now)
+    return admit(request, bodyBytes: request.body.count, duplex: -1)
+  }
+
+  /// `duplex`: the place of a long-lived stream, or -1.
+  mutating func admit(
+    _ request: borrowing UpstreamRequest, bodyBytes: Int, duplex: Int
+  ) -> RequestID? {
     guard let slot = freeRequests.last else { return nil }
-    let bytes = request.body.count + request.headers.size + request.path.count
+    let bytes = bodyBytes + request.headers.size + request.path.count
     let isTooLarge = bytes > limits.requestBytesMax
     if !isTooLarge {
       guard requestPool.take(bytes) else { return nil }
@@ -79,48 +106,18 @@ public struct NetworkingCore: Sendable {
     freeRequests.removeLast()
     useRetained(slot)
     requests[slot].reset(token: request.token)
+    if duplex >= 0 { beginStream(duplex, slot) }
     let id = RequestID(slot: slot, generation: requests[slot].generation)
     guard !isTooLarge else {
-      end(slot, .requestTooLarge, "a request of \(bytes) bytes, the limit is \(requestPool.limit)")
+      end(
+        slot, .tooLarge, .requestTooLarge,
+        "a request of \(bytes) bytes, the limit is \(requestPool.limit)")
       return id
     }
     let decision = snapshot.route(
-      listener: request.listener, authority: request.authority, path: request.path,
-      using: &random)
+      listener: request.listener, head: RoutingHead(request), using: &random)
     begin(slot, request, decision)
     return id
-  }
-
-  private mutating func begin(
-    _ slot: Int, _ request: borrowing UpstreamRequest, _ decision: RouteDecision
-  ) {
-    switch decision {
-    case .noListener:
-      end(slot, .noListener, "route_not_found: no listener \(request.listener.description)")
-    case .noVirtualHost:
-      end(
-        slot, .noRoute,
-        "route_not_found: no virtual host for \(request.authority.description)")
-    case .noRoute:
-      end(slot, .noRoute, "route_not_found: no route for \(request.path.description)")
-    case .noCluster:
-      end(slot, .noCluster, "cluster_not_found: the route has no cluster")
-    case .forward(let routed):
-      let cluster = clusterSlots[routed.cluster]
-      guard cluster >= 0 else {
-        let name = snapshot.clusters[routed.cluster].name
-        end(slot, .noCluster, "cluster_not_found: no room for \(name.description)")
-        return
-      }
-      requests[slot].fill(
-        request, isTLS: clusters[cluster].configuration.security != .plain)
-      requests[slot].cluster = cluster
-      requests[slot].timeout = request.timeout ?? routed.timeout
-      requests[slot].idleTimeout = routed.idleTimeout
-      requests[slot].policy = routed.retryPolicy
-      clusters[cluster].requests += 1
-      startAttempt(slot)
-    }
   }
 
   /// Ends the request; its result is `.failure(.cancelled)` unless it had one already.
@@ -130,10 +127,13 @@ public struct NetworkingCore: Sendable {
     else { return }
     switch requests[id.slot].phase {
     case .free, .finished: return
+    case .draining:
+      requests[id.slot].phase = .free
+      end(id.slot, requests[id.slot].outcome)
     case .pending, .streaming, .waiting:
       clusters[requests[id.slot].cluster].statistics.cancelled += 1
       leaveAttempt(id.slot, resetting: .cancel)
-      end(id.slot, .cancelled, "downstream_remote_disconnect: cancelled")
+      end(id.slot, .cancelled, .cancelled, "downstream_remote_disconnect: cancelled")
       serveEverywhere()
     }
   }
@@ -145,7 +145,8 @@ public struct NetworkingCore: Sendable {
       id: RequestID(slot: slot, generation: requests[slot].generation),
       token: requests[slot].token, outcome: requests[slot].outcome,
       attempts: requests[slot].attempts, details: requests[slot].details,
-      reconnectAfter: requests[slot].reconnectAfter)
+      reconnectAfter: requests[slot].reconnectAfter, retryEnd: requests[slot].retryEnd,
+      localStatus: localStatus(slot))
     requests[slot].phase = .free
     requests[slot].generation &+= 1
     freeRequests.append(slot)

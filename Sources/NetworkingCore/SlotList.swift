@@ -35,6 +35,16 @@ struct SlotList: Sendable {
     count -= 1
   }
 
+  /// `other`, which stands in no list, takes the place of `slot`.
+  mutating func replace(_ slot: Int, with other: Int, _ links: inout SlotLinks) {
+    let before = links.previous[slot]
+    let after = links.next[slot]
+    links.previous[other] = before
+    links.next[other] = after
+    if before < 0 { head = Int32(other) } else { links.next[Int(before)] = Int32(other) }
+    if after < 0 { tail = Int32(other) } else { links.previous[Int(after)] = Int32(other) }
+  }
+
   mutating func popFirst(_ links: inout SlotLinks) -> Int? {
     guard let slot = first else { return nil }
     remove(slot, &links)

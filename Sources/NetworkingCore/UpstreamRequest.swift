@@ -65,6 +65,28 @@ public struct RequestResult: Equatable, Sendable {
   /// After a connect failure: when the core will try the endpoint again at the earliest. A request
   /// before that fails at once.
   public var reconnectAfter: Interval?
+  /// Why there was no retry, or no further one.
+  public var retryEnd: RetryEnd
+  /// The status that Envoy would answer in place of a response; 0 when there is one.
+  public var localStatus: UInt16
+}
+
+extension NetworkingCore {
+  func localStatus(_ slot: Int) -> UInt16 {
+    guard case .failure(let reason) = requests[slot].outcome else { return 0 }
+    switch reason {
+    case .noListener, .noRoute: return 404
+    // `cluster_not_found_response_code`
+    case .noCluster: return requests[slot].status
+    case .timeout, .perTryTimeout: return 504
+    case .protocolError, .responseTooLarge: return 502
+    case .requestTooLarge: return 413
+    case .noHealthyUpstream, .resolutionFailed, .dropped, .overflow, .connectFailure, .reset,
+      .refused,
+      .cancelled:
+      return 503
+    }
+  }
 }
 
 /// Why there is no response.
@@ -77,17 +99,20 @@ public enum FailureReason: UInt8, Equatable, Sendable {
   case noCluster
   /// The cluster has no endpoint: the control plane gave none.
   case noHealthyUpstream
+  /// The control plane wants a share of the requests dropped (Envoy: 503 with
+  /// `x-envoy-drop-overload`). Not retried.
+  case dropped
   /// The cluster's name could not be resolved, now or before.
   case resolutionFailed
-  /// A circuit breaker, or a limit of the core.
+  /// A circuit breaker, a limit of the core, or maintenance.
   case overflow
   /// TCP or TLS could not be established.
   case connectFailure
   /// The stream or the connection ended before the response did.
   case reset
-  /// The peer did not process the request, twice.
+  /// The peer did not process the request, again and again.
   case refused
-  /// The route's timeout, or no progress for its idle timeout.
+  /// The route's timeout, the stream's duration, or no progress for its idle timeout.
   case timeout
   case perTryTimeout
   /// The peer broke HTTP/2 or sent a response that is none.

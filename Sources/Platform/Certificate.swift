@@ -7,6 +7,7 @@ public struct CertificateDetails: Sendable {
   public enum Name: Sendable {
     case dns(ByteString)
     case uri(ByteString)
+    case email(ByteString)
     case address(ByteString)
   }
 
@@ -44,20 +45,12 @@ public struct CertificateDetails: Sendable {
   }
 
   private static func names(of certificate: OpaquePointer) -> [Name] {
-    guard let list = spoke_alternative_names(certificate) else { return [] }
-    defer { GENERAL_NAMES_free(list) }
     var names: [Name] = []
-    var number: Int32 = 0
-    var kind: Int32 = 0
-    var count: Int32 = 0
-    while names.count < certificateNamesMax,
-      let bytes = spoke_alternative_name(list, number, &kind, &count)
-    {
-      number += 1
-      let value = Array(UnsafeBufferPointer(start: bytes, count: Int(count)))
+    for (kind, value) in alternatives(of: certificate) {
       switch kind {
       case GEN_DNS: names.append(.dns(printable(value)))
       case GEN_URI: names.append(.uri(printable(value)))
+      case GEN_EMAIL: names.append(.email(printable(value)))
       case GEN_IPADD:
         guard let address = SocketAddress(bytes: value, port: 0) else { continue }
         names.append(.address(ByteString(address.host)))
@@ -65,6 +58,39 @@ public struct CertificateDetails: Sendable {
       }
     }
     return names
+  }
+
+  /// The names byte for byte, to be compared and not to be shown.
+  static func exactNames(of certificate: OpaquePointer) -> [Name] {
+    var names: [Name] = []
+    for (kind, value) in alternatives(of: certificate) {
+      switch kind {
+      case GEN_DNS: names.append(.dns(ByteString(value)))
+      case GEN_URI: names.append(.uri(ByteString(value)))
+      case GEN_EMAIL: names.append(.email(ByteString(value)))
+      case GEN_IPADD:
+        guard let address = SocketAddress(bytes: value, port: 0) else { continue }
+        names.append(.address(ByteString(address.host)))
+      default: continue
+      }
+    }
+    return names
+  }
+
+  private static func alternatives(of certificate: OpaquePointer) -> [(Int32, [UInt8])] {
+    guard let list = spoke_alternative_names(certificate) else { return [] }
+    defer { GENERAL_NAMES_free(list) }
+    var found: [(Int32, [UInt8])] = []
+    var number: Int32 = 0
+    var kind: Int32 = 0
+    var count: Int32 = 0
+    while number < certificateNamesMax,
+      let bytes = spoke_alternative_name(list, number, &kind, &count)
+    {
+      number += 1
+      found.append((kind, Array(UnsafeBufferPointer(start: bytes, count: Int(count)))))
+    }
+    return found
   }
 
   /// A peer wrote it, and it goes to a log.
@@ -100,6 +126,18 @@ struct CertificateRefusal {
     }
   }
 
+  init(_ code: Int32, _ description: String) {
+    self.code = code
+    self.description = description
+  }
+
+  /// The certificate is for somebody else.
+  init(misnamed certificate: OpaquePointer) {
+    code = X509_V_ERR_HOSTNAME_MISMATCH
+    let reason = String(cString: X509_verify_cert_error_string(Int(code)))
+    description = "\(reason): \(Self.bearers(of: certificate))"
+  }
+
   var isName: Bool {
     code == X509_V_ERR_HOSTNAME_MISMATCH || code == X509_V_ERR_IP_ADDRESS_MISMATCH
   }
@@ -111,7 +149,8 @@ struct CertificateRefusal {
     for name in names.prefix(refusalNamesMax) {
       if !list.isEmpty { list += ", " }
       switch name {
-      case .dns(let value), .uri(let value), .address(let value): list += value.description
+      case .dns(let value), .uri(let value), .email(let value), .address(let value):
+        list += value.description
       }
     }
     let others = names.count > refusalNamesMax ? " and others" : ""
@@ -150,6 +189,6 @@ private func subject(of certificate: OpaquePointer) -> String {
 }
 
 /// Alternative names that are read of one certificate.
-private let certificateNamesMax = 64
+private let certificateNamesMax: Int32 = 64
 /// Names that a refusal's message lists.
 private let refusalNamesMax = 4

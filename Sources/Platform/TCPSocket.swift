@@ -80,11 +80,12 @@ public final class Listener {
 extension spoke_address {
   init(_ address: SocketAddress) {
     self.init()
-    count = UInt32(address.bytes.count)
+    let octets = address.bytes
+    count = UInt32(octets.count)
     port = address.port
     scope = address.scope
     withUnsafeMutableBytes(of: &bytes) { target in
-      for index in 0..<address.bytes.count { target[index] = address.bytes[index] }
+      for index in octets.indices { target[index] = octets[index] }
     }
   }
 }

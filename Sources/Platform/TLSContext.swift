@@ -20,6 +20,9 @@ public struct TLSError: Error, Sendable {
     self.kind = kind
   }
 
+  /// There is nothing that could be done.
+  public init(_ reason: ByteString) { self.init(reason.description) }
+
   /// The step with OpenSSL's own reason, which it takes off the error queue.
   init(step: String) {
     self.init("\(step): \(TLSError.queuedReason() ?? "no reason given")")
@@ -58,6 +61,8 @@ public final class TLSContext {
   let sessions = TLSSessionStore()
   /// Of the verification that has failed last.
   var refusal: CertificateRefusal?
+  /// What a control plane demands beyond an authority's signature.
+  let demands: TLSDemands
   /// For a library that makes its sessions itself: the name to send instead of what it would send;
   /// empty for none at all.
   var serverNameToSend: ByteString?
@@ -72,11 +77,39 @@ public final class TLSContext {
       throw TLSError(step: "TLS context")
     }
     self.context = context
+    demands = TLSDemands()
     spoke_SSL_CTX_refuse_passphrases(context, nil)
     SSL_CTX_set_ex_data(context, appData, Unmanaged.passUnretained(self).toOpaque())
     try restrict(to: minimum)
     try trust(authorities)
     if !certificate.isEmpty || !key.isEmpty { try identify(certificate: certificate, key: key) }
+  }
+
+  /// As a control plane wants it, its certificates and keys from memory or from files.
+  public init(_ material: TLSMaterial, _ demands: TLSDemands) throws(TLSError) {
+    ERR_clear_error()
+    guard let context = SSL_CTX_new(TLS_client_method()) else {
+      throw TLSError(step: "TLS context")
+    }
+    self.context = context
+    self.demands = demands
+    spoke_SSL_CTX_refuse_passphrases(context, nil)
+    SSL_CTX_set_ex_data(context, appData, Unmanaged.passUnretained(self).toOpaque())
+    try restrict(to: demands.minimum)
+    if demands.maximum == .tls12 {
+      // A macro of OpenSSL (`SSL_CTX_set_max_proto_version`).
+      let latest = Int(TLS1_2_VERSION)
+      guard SSL_CTX_ctrl(context, SSL_CTRL_SET_MAX_PROTO_VERSION, latest, nil) == 1 else {
+        throw TLSError(step: "TLS versions")
+      }
+    }
+    if let depth = demands.depthMax { SSL_CTX_set_verify_depth(context, depth) }
+    switch material.roots {
+    case nil: try trust("")
+    case .file(let path): try trust(path)
+    case .memory(let text): try trust(text: text)
+    }
+    if let identity = material.identity { try identify(identity) }
   }
 
   deinit {
@@ -94,8 +127,8 @@ public final class TLSContext {
     spoke_SSL_CTX_set_strict_options(context)
     spoke_SSL_CTX_set_small_buffers(context, sentFragmentBytes)
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER) { accepted, store in
-      if accepted != 1, let store { TLSContext.of(store)?.refusal = CertificateRefusal(store) }
-      return accepted
+      guard let store else { return 0 }
+      return TLSContext.judge(accepted, store)
     }
     SSL_CTX_sess_set_new_cb(context) { session, resumable in
       if let session, let resumable { TLSSession.of(session)?.keep(resumable) }
@@ -115,10 +148,29 @@ public final class TLSContext {
     }
   }
 
-  private static func of(_ store: OpaquePointer) -> TLSContext? {
+  /// Within a verification: OpenSSL's own verdict on one certificate, to which demands add.
+  private static func judge(_ accepted: Int32, _ store: OpaquePointer) -> Int32 {
     let index = SSL_get_ex_data_X509_STORE_CTX_idx()
-    guard let session = X509_STORE_CTX_get_ex_data(store, index) else { return nil }
-    return of(session: OpaquePointer(session))
+    guard let session = X509_STORE_CTX_get_ex_data(store, index),
+      let context = of(session: OpaquePointer(session))
+    else { return accepted }
+    if accepted != 1 {
+      if context.demands.forgives(X509_STORE_CTX_get_error(store)) {
+        X509_STORE_CTX_set_error(store, X509_V_OK)
+        return 1
+      }
+      context.refusal = CertificateRefusal(store)
+      return accepted
+    }
+    // The server's own comes last, when its chain holds.
+    guard X509_STORE_CTX_get_error_depth(store) == 0,
+      let certificate = X509_STORE_CTX_get_current_cert(store),
+      let owner = TLSSession.of(OpaquePointer(session))
+    else { return 1 }
+    guard let refusal = owner.judge(certificate) else { return 1 }
+    X509_STORE_CTX_set_error(store, refusal.code)
+    context.refusal = refusal
+    return 0
   }
 
   /// The context that a session belongs to; nil when it is gone already.

@@ -17,16 +17,22 @@ public final class TLSSession {
   private let port: UInt16
   /// Sessions are neither kept nor offered while certificates are judged by another time than now.
   private let mayResume: Bool
+  /// Whether a server with these names is the right one; nil: the name that is sent must be one.
+  private let accepts: (([CertificateDetails.Name]) -> Bool)?
+  /// The server's certificate was looked at.
+  private var isJudged = false
   /// A session of an earlier connection was offered.
   private var hasOffered = false
 
   /// `serverName` is a DNS name or an address in numbers; the certificate must be for it.
   /// `verificationTime` (seconds since 1970) judges the certificates' dates instead of the wall
   /// clock, for a board whose clock is not set. `port` tells the servers of one name apart, whose
-  /// sessions are kept; 0: no session is resumed or kept.
+  /// sessions are kept; 0: no session is resumed or kept. With `accepts` the name is only sent, if it
+  /// is not empty; all sessions of the context must then accept the same for the same name.
   public init(
     _ context: TLSContext, descriptor: Int32, serverName: ByteString, port: UInt16 = 0,
-    verificationTime: Int64? = nil
+    verificationTime: Int64? = nil,
+    accepts: (([CertificateDetails.Name]) -> Bool)? = nil
   ) throws(TLSError) {
     ERR_clear_error()
     guard let session = SSL_new(context.context) else { throw TLSError(step: "TLS session") }
@@ -34,10 +40,11 @@ public final class TLSSession {
     self.context = context
     self.serverName = serverName
     self.port = port
-    mayResume = port != 0 && verificationTime == nil
+    mayResume = port != 0 && verificationTime == nil && context.demands.resumes
+    self.accepts = accepts
     SSL_set_ex_data(session, appData, Unmanaged.passUnretained(self).toOpaque())
     guard SSL_set_fd(session, descriptor) == 1 else { throw TLSError(step: "TLS session") }
-    try expectName()
+    if accepts == nil { try expectName() } else { try sendName() }
     if let verificationTime {
       X509_VERIFY_PARAM_set_time(SSL_get0_param(session), time_t(clamping: verificationTime))
     }
@@ -94,12 +101,35 @@ public final class TLSSession {
     if !accepted { throw TLSError(step: "server name \(serverName.description)") }
   }
 
+  /// Who is meant, for a server that has several names. What is demanded stands elsewhere.
+  private func sendName() throws(TLSError) {
+    guard !serverName.isEmpty, SocketAddress(numeric: serverName, port: 0) == nil else { return }
+    guard serverName.withCString({ spoke_SSL_set_server_name(session, $0) }) == 1 else {
+      throw TLSError(step: "server name \(serverName.description)")
+    }
+  }
+
+  /// The server's own certificate, whose chain holds. Nil: it is the right one.
+  func judge(_ certificate: OpaquePointer) -> CertificateRefusal? {
+    isJudged = true
+    guard context.demands.isPinned(certificate) else {
+      return CertificateRefusal(
+        X509_V_ERR_APPLICATION_VERIFICATION, "the certificate is none of those that are pinned")
+    }
+    guard let accepts, !accepts(CertificateDetails.exactNames(of: certificate)) else { return nil }
+    return CertificateRefusal(misnamed: certificate)
+  }
+
   /// One step. Call again when the socket is ready for what it is blocked on. An error is final.
   public func handshake() throws(TLSError) -> Handshake {
     ERR_clear_error()
     context.refusal = nil
     let result = SSL_do_handshake(session)
     if result == 1 {
+      // Sessions that are resumed were judged when they began.
+      guard isJudged || isResumed else {
+        throw TLSError("\(step): the server's certificate was not verified", kind: .certificate)
+      }
       try requireHTTP2()
       return .done
     }
@@ -110,8 +140,11 @@ public final class TLSSession {
     }
   }
 
+  private var step: String {
+    "TLS handshake with \(serverName.isEmpty ? "the server" : serverName.description)"
+  }
+
   private func handshakeError(_ failure: Int32) -> TLSError {
-    let step = "TLS handshake with \(serverName.description)"
     // The next attempt is a full handshake, lest a server that cannot resume is never reached.
     if hasOffered { context.sessions.forget(name: serverName, port: port) }
     guard let refusal = context.refusal else { return error(step, failure) }
@@ -129,7 +162,7 @@ public final class TLSSession {
       selected[1] == UInt8(ascii: "2")
     else {
       throw TLSError(
-        "TLS handshake with \(serverName.description): the server did not select HTTP/2 (ALPN h2)")
+        "\(step): the server did not select HTTP/2 (ALPN h2)")
     }
   }
 

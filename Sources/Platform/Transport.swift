@@ -34,11 +34,17 @@ public final class Transport {
     public var serverName: ByteString
     /// See `TLSSession`.
     public var verificationTime: Int64?
+    /// See `TLSSession`.
+    public var accepts: (([CertificateDetails.Name]) -> Bool)?
 
-    public init(context: TLSContext, serverName: ByteString, verificationTime: Int64? = nil) {
+    public init(
+      context: TLSContext, serverName: ByteString, verificationTime: Int64? = nil,
+      accepts: (([CertificateDetails.Name]) -> Bool)? = nil
+    ) {
       self.context = context
       self.serverName = serverName
       self.verificationTime = verificationTime
+      self.accepts = accepts
     }
   }
 
@@ -63,7 +69,7 @@ public final class Transport {
     do throws(TLSError) {
       session = try TLSSession(
         security.context, descriptor: socket.descriptor, serverName: security.serverName,
-        port: address.port, verificationTime: security.verificationTime)
+        port: address.port, verificationTime: security.verificationTime, accepts: security.accepts)
     } catch { throw TransportError(error) }
   }
 

@@ -15,6 +15,31 @@ public struct ClusterLoad: Equatable, Sendable {
   public init() {}
 }
 
+/// What a cluster has under way by routing priority: each priority has breakers of its own.
+public struct ClusterLoads: Equatable, Sendable {
+  private var normal = ClusterLoad()
+  private var high = ClusterLoad()
+
+  public init() {}
+
+  @inline(__always)
+  public subscript(priority: RoutingPriority) -> ClusterLoad {
+    get { priority == .high ? high : normal }
+    _modify { if priority == .high { yield &high } else { yield &normal } }
+  }
+
+  /// Of all priorities together.
+  public var total: ClusterLoad {
+    var sum = normal
+    sum.connections += high.connections
+    sum.pending += high.pending
+    sum.active += high.active
+    sum.waiting += high.waiting
+    sum.retries += high.retries
+    return sum
+  }
+}
+
 /// `envoy.config.cluster.v3.CircuitBreakers.Thresholds`: a load at its maximum rejects the next one.
 public struct CircuitBreakers: Equatable, Sendable {
   public var maxConnections: UInt32

@@ -3,17 +3,33 @@ import Primitives
 /// `envoy.config.cluster.v3.Cluster`: a group of endpoints that serve the same, and how to reach them.
 public struct Cluster: Equatable, Sendable {
   public var name: ByteString
+  /// The EDS service name, if it is another one than the cluster's: for load reports.
+  public var serviceName = ByteString()
   public var discovery: Discovery
   public var security: Security
   /// TCP and TLS together, for one address.
   public var connectTimeout: Interval
   public var circuitBreakers: CircuitBreakers
+  /// For requests of routes with `priority` HIGH.
+  public var highPriorityBreakers = CircuitBreakers()
+  /// `per_host_thresholds`: connections to one endpoint; nil: no such limit.
+  public var perHostMaxConnections: UInt32?
   /// Connections to one endpoint at once; more than one is opened only when the streams of the
   /// others are exhausted.
   public var connectionsPerEndpoint: UInt32
   public var keepAlive: KeepAlive
   /// A connection without streams is closed after this time. Zero: never.
   public var idleTimeout: Interval
+  public var http = HTTPOptions()
+  public var balancing = Balancing()
+  /// `HttpProtocolOptions.retry_policy`: for routes and virtual hosts that have none.
+  public var retryPolicy: RetryPolicy?
+  /// `lrs_server`: its load is reported to the control plane.
+  public var reportsLoad = false
+  /// What the control plane asked for and this client does not do, for a person.
+  public var notApplied: [ByteString] = []
+  /// Values that were above what the device can bear, for a person: what was asked, what holds.
+  public var clamped: [ByteString] = []
 
   public init(
     name: ByteString, discovery: Discovery, security: Security = .plain,
@@ -32,59 +48,63 @@ public struct Cluster: Equatable, Sendable {
   }
 }
 
-/// Where a cluster's endpoints come from.
-public enum Discovery: Equatable, Sendable {
-  /// STATIC, and EDS once the control plane has answered.
-  case endpoints([Endpoint])
-  /// STRICT_DNS and LOGICAL_DNS.
-  case dns(DNSDiscovery)
+/// `HttpProtocolOptions` and `Http2ProtocolOptions`: nil leaves a value to the client's own limits, which
+/// a control plane can only lower.
+public struct HTTPOptions: Equatable, Sendable {
+  public var maxConcurrentStreams: UInt32?
+  public var streamWindow: UInt32?
+  public var connectionWindow: UInt32?
+  public var headerTableSize: UInt32?
+  public var maxResponseHeadersBytes: UInt32?
+  /// What a connection holds before bodies wait in their requests.
+  public var outputBytesMax: UInt32?
+  /// Of one connection; then it drains. Zero: no limit.
+  public var maxRequestsPerConnection: UInt32 = 0
+  /// A connection drains when it is this old. Zero: never.
+  public var maxConnectionDuration = Interval.zero
+  /// Of streams whose route says nothing. Nil: no limit.
+  public var maxStreamDuration: Interval?
+
+  public init() {}
 }
 
-/// `envoy.config.endpoint.v3.LbEndpoint`.
-public struct Endpoint: Equatable, Sendable {
-  public var address: SocketAddress
-  /// At least 1.
-  public var weight: UInt32
+/// `CommonLbConfig` and the load balancing policy.
+public struct Balancing: Equatable, Sendable {
+  /// In percent: a priority of which less is healthy uses all its endpoints. 0: never.
+  public var panicThreshold: UInt32 = 50
+  /// In a panic requests fail instead.
+  public var failsInPanic = false
+  /// `close_connections_on_host_health_failure`: an endpoint that becomes unhealthy loses its connections
+  /// at once, with all that is on them.
+  public var cutsUnhealthy = false
+  /// Localities get their share by weight; otherwise those of a priority are one.
+  public var weighsLocalities = false
 
-  public init(address: SocketAddress, weight: UInt32 = 1) {
-    self.address = address
-    self.weight = weight
-  }
-}
-
-/// A name that is resolved when a connection is needed.
-public struct DNSDiscovery: Equatable, Sendable {
-  /// How the addresses of a name become endpoints (`Cluster.DiscoveryType`).
-  public enum Kind: Sendable {
-    /// STRICT_DNS: every address is an endpoint of its own.
-    case strict
-    /// LOGICAL_DNS: all addresses are one endpoint; they are tried in order, families alternating,
-    /// and the one that worked is kept. One connection serves the name.
-    case logical
-  }
-  public var host: ByteString
-  public var port: UInt16
-  public var kind: Kind
-  /// How long an answer without a TTL of its own is good for. Names are looked up again only while
-  /// there are requests for them, so that an idle device stays silent.
-  public var refresh: Interval
-
-  public init(host: ByteString, port: UInt16, kind: Kind, refresh: Interval = .seconds(5)) {
-    self.host = host
-    self.port = port
-    self.kind = kind
-    self.refresh = refresh
-  }
+  public init() {}
 }
 
 /// How a connection is protected.
-public enum Security: Hashable, Sendable {
+public enum Security: Equatable, Sendable {
   /// HTTP/2 by prior knowledge over TCP.
   case plain
   /// TLS with ALPN `h2`. `context` is an index into the configuration's `[tls.NAME]` tables; nil: the
   /// system's roots and no client certificate. `serverName` is verified, and sent as SNI unless it is
   /// an address.
   case tls(context: UInt16?, serverName: ByteString)
+  /// TLS with ALPN `h2` as a control plane wants it.
+  indirect case policy(TLSPolicy)
+  /// TLS that cannot be had, and why: a secret did not come. Nothing is sent.
+  case unavailable(ByteString)
+
+  /// Whether connections of the one may carry requests that want the other. New contents of a secret
+  /// concern new connections only (XDS "SDS": rotation does not reset connections); anything else that
+  /// differs is another peer or another identity.
+  public func continues(_ other: Security) -> Bool {
+    if case .policy(let policy) = self, case .policy(let other) = other {
+      return policy == other || policy.origin != 0 && policy.origin == other.origin
+    }
+    return self == other
+  }
 }
 
 /// `envoy.config.core.v3.KeepaliveSettings`.
@@ -96,6 +116,11 @@ public struct KeepAlive: Equatable, Sendable {
   /// Also while the connection has no streams. Off by default: on a metered radio link an idle
   /// connection should cost nothing.
   public var withoutStreams: Bool
+  /// `interval_jitter`: the interval is longer by up to this share of it.
+  public var jitterPercent: UInt32 = 0
+  /// `connection_idle_interval`: a connection without streams for so long is asked with the next one.
+  /// Zero: the interval decides alone.
+  public var idleInterval = Interval.zero
 
   public init(
     interval: Interval = .seconds(45), timeout: Interval = .seconds(15),

@@ -40,7 +40,7 @@ extension PolicySnapshot {
     let names = directNames(targets: targets)
     for (target, name) in zip(targets, names) where snapshot.cluster(named: name) == nil {
       snapshot.clusters.append(directCluster(target, name: name))
-      snapshot.listeners.append(directListener(name: name, cluster: snapshot.clusters.count - 1))
+      snapshot.listeners.append(directListener(name: name))
     }
     return snapshot
   }
@@ -70,7 +70,8 @@ extension PolicySnapshot {
     let host = target.bareHost
     if let address = SocketAddress(literal: host, port: target.port) {
       return Cluster(
-        name: name, discovery: .endpoints([Endpoint(address: address)]), security: target.security)
+        name: name, discovery: .endpoints(Assignment(endpoints: [Endpoint(address: address)])),
+        security: target.security)
     }
     // An answer of the system's resolver carries no TTL; a minute is short beside a DNS change and
     // long beside the price of a lookup on a metered link.
@@ -79,9 +80,9 @@ extension PolicySnapshot {
     return Cluster(name: name, discovery: .dns(dns), security: target.security)
   }
 
-  private static func directListener(name: ByteString, cluster: Int) -> Listener {
+  private static func directListener(name: ByteString) -> Listener {
     let action = ForwardAction(
-      clusters: [WeightedCluster(cluster: cluster)], timeout: .seconds(15),
+      clusters: [WeightedCluster(name: name)], timeout: .seconds(15),
       retryPolicy: RetryPolicy(
         conditions: [.reset, .connectFailure, .refusedStream], retries: 1))
     let route = Route(name: name, path: .prefix("/"), action: .forward(action))

@@ -25,8 +25,10 @@ public struct RetryConditions: OptionSet, Hashable, Sendable {
   public static let `internal` = RetryConditions(rawValue: 1 << 11)
   public static let resourceExhausted = RetryConditions(rawValue: 1 << 12)
   public static let unavailable = RetryConditions(rawValue: 1 << 13)
+  public static let retriableHeaders = RetryConditions(rawValue: 1 << 14)
 
-  /// The words of a comma-separated list; spaces around a word and unknown words are ignored.
+  /// The words of a comma-separated list; spaces around a word and unknown words are ignored, and so
+  /// is `http3-post-connect-failure`: no connection here is one of HTTP/3.
   public init(parsing text: ByteString) {
     self = []
     var start = 0
@@ -51,7 +53,8 @@ public struct RetryConditions: OptionSet, Hashable, Sendable {
     ("reset-before-request", .resetBeforeRequest), ("connect-failure", .connectFailure),
     ("envoy-ratelimited", .envoyRateLimited), ("retriable-4xx", .retriable4xx),
     ("refused-stream", .refusedStream), ("retriable-status-codes", .retriableStatusCodes),
-    ("cancelled", .cancelled), ("deadline-exceeded", .deadlineExceeded),
+    ("retriable-headers", .retriableHeaders), ("cancelled", .cancelled),
+    ("deadline-exceeded", .deadlineExceeded),
     ("internal", .internal), ("resource-exhausted", .resourceExhausted),
     ("unavailable", .unavailable),
   ]
@@ -59,8 +62,11 @@ public struct RetryConditions: OptionSet, Hashable, Sendable {
 
 /// How one attempt ended, as far as a retry policy is concerned.
 public enum AttemptOutcome: Equatable, Sendable {
-  /// The response's headers. `grpcStatus` only if it stands in them (a trailers-only response).
-  case response(status: UInt16, grpcStatus: UInt16?, isRateLimited: Bool)
+  /// The response's headers. `grpcStatus` only if it stands in them, not in trailers.
+  /// `isRateLimited`: they have `x-envoy-ratelimited`; `hasRetriableHeader`: one of
+  /// `retriable_headers` matches them.
+  case response(
+    status: UInt16, grpcStatus: UInt16?, isRateLimited: Bool, hasRetriableHeader: Bool = false)
   /// The stream or the connection ended without response headers.
   case reset
   /// As `reset`, and nothing of the request had left.
@@ -68,51 +74,114 @@ public enum AttemptOutcome: Equatable, Sendable {
   case connectFailure
   /// REFUSED_STREAM, or above GOAWAY's last stream: not processed by the peer.
   case refused
+  /// No response headers in time; the per-try idle timeout too.
   case perTryTimeout
 }
 
-/// `envoy.config.route.v3.RetryPolicy`.
+/// `envoy.config.route.v3.RetryPolicy`. What few policies have stands aside, so that a request that
+/// carries its policy along copies little.
 public struct RetryPolicy: Equatable, Sendable {
   public var conditions: RetryConditions
   /// Attempts are one more than this.
   public var retries: UInt32
   /// From the end of the request to the response's headers. Zero: off.
   public var perTryTimeout: Interval
-  public var retriableStatusCodes: [UInt16]
-  public var backOff: BackOff
+  /// Nil: that of the runtime (`upstream.base_retry_backoff_ms`, 25 ms, at most ten times that).
+  public var backOff: BackOff?
+  /// At most one.
+  private var details: [Details] = []
+
+  private struct Details: Equatable, Sendable {
+    var perTryIdleTimeout = Interval.zero
+    var retriableStatusCodes: [UInt16] = []
+    var retriableHeaders: [HeaderMatcher] = []
+    var retriableRequestHeaders: [HeaderMatcher] = []
+    var avoidsPreviousHosts = false
+    var hostSelectionAttempts: UInt32 = 1
+    var rateLimited: RateLimitedBackOff?
+  }
 
   public init(
     conditions: RetryConditions, retries: UInt32 = 1, perTryTimeout: Interval = .zero,
-    retriableStatusCodes: [UInt16] = [], backOff: BackOff = BackOff()
+    retriableStatusCodes: [UInt16] = [], backOff: BackOff? = nil
   ) {
     self.conditions = conditions
     self.retries = retries
     self.perTryTimeout = perTryTimeout
-    self.retriableStatusCodes = retriableStatusCodes
     self.backOff = backOff
+    if !retriableStatusCodes.isEmpty { self.retriableStatusCodes = retriableStatusCodes }
   }
 
   /// No retries.
   public static let none = RetryPolicy(conditions: [], retries: 0)
 
+  /// It has nothing of what follows.
+  @inline(__always)
+  public var isPlain: Bool { details.isEmpty }
+
+  /// The longest silence of one attempt after the request was sent, in its response's body too. Zero:
+  /// off.
+  public var perTryIdleTimeout: Interval {
+    get { details.first?.perTryIdleTimeout ?? .zero }
+    set { change { $0.perTryIdleTimeout = newValue } }
+  }
+  public var retriableStatusCodes: [UInt16] {
+    get { details.first?.retriableStatusCodes ?? [] }
+    set { change { $0.retriableStatusCodes = newValue } }
+  }
+  /// One that matches is enough, for `retriable-headers`.
+  public var retriableHeaders: [HeaderMatcher] {
+    get { details.first?.retriableHeaders ?? [] }
+    set { change { $0.retriableHeaders = newValue } }
+  }
+  /// If there are any, only requests that one of them matches are retried.
+  public var retriableRequestHeaders: [HeaderMatcher] {
+    get { details.first?.retriableRequestHeaders ?? [] }
+    set { change { $0.retriableRequestHeaders = newValue } }
+  }
+  /// `envoy.retry_host_predicates.previous_hosts`: an endpoint that was tried is picked again only when
+  /// `hostSelectionAttempts` further picks are of no avail.
+  public var avoidsPreviousHosts: Bool {
+    get { details.first?.avoidsPreviousHosts ?? false }
+    set { change { $0.avoidsPreviousHosts = newValue } }
+  }
+  /// `host_selection_retry_max_attempts`.
+  public var hostSelectionAttempts: UInt32 {
+    get { details.first?.hostSelectionAttempts ?? 1 }
+    set { change { $0.hostSelectionAttempts = newValue } }
+  }
+  public var rateLimited: RateLimitedBackOff? {
+    get { details.first?.rateLimited }
+    set { change { $0.rateLimited = newValue } }
+  }
+
+  private mutating func change(_ body: (inout Details) -> Void) {
+    if details.isEmpty { details.append(Details()) }
+    body(&details[0])
+  }
+
   /// Whether `outcome` is one that the policy retries; how many retries are left is not its concern.
   public func retries(_ outcome: AttemptOutcome) -> Bool {
     switch outcome {
-    case .response(let status, let grpcStatus, let isRateLimited):
+    case .response(let status, let grpcStatus, let isRateLimited, let hasRetriableHeader):
       if isRateLimited { return conditions.contains(.envoyRateLimited) }
+      if hasRetriableHeader, conditions.contains(.retriableHeaders) { return true }
       return retries(status: status) || retries(grpcStatus: grpcStatus)
-    // `gateway-error` covers a missing response too: Envoy answers one with 503 or 504 itself.
+    // For Envoy no response is a 503 or a 504 of its own, which `5xx` and `gateway-error` cover, and
+    // `reset` is each way of having none.
     case .reset, .perTryTimeout:
-      return !conditions.isDisjoint(with: [.serverError, .gatewayError, .reset])
+      return !conditions.isDisjoint(with: RetryPolicy.noResponse)
     case .resetBeforeRequest:
-      return !conditions.isDisjoint(
-        with: [.serverError, .gatewayError, .reset, .resetBeforeRequest])
+      return !conditions.isDisjoint(with: RetryPolicy.noResponse.union(.resetBeforeRequest))
     case .connectFailure:
-      return !conditions.isDisjoint(with: [.serverError, .gatewayError, .connectFailure])
+      return !conditions.isDisjoint(
+        with: RetryPolicy.noResponse.union([.connectFailure, .resetBeforeRequest]))
     case .refused:
-      return !conditions.isDisjoint(with: [.serverError, .refusedStream])
+      return !conditions.isDisjoint(with: RetryPolicy.noResponse.union(.refusedStream))
     }
   }
+
+  private static let noResponse: RetryConditions = [.serverError, .gatewayError, .reset]
 
   private func retries(status: UInt16) -> Bool {
     if conditions.contains(.serverError), (500...599).contains(status) { return true }
@@ -131,29 +200,5 @@ public struct RetryPolicy: Equatable, Sendable {
     case 14: return conditions.contains(.unavailable)
     default: return false
     }
-  }
-}
-
-/// Exponential back-off with full jitter: uniform over [0, min(base · 2ⁿ⁻¹, maximum)).
-public struct BackOff: Equatable, Sendable {
-  public var base: Interval
-  public var maximum: Interval
-
-  public init(base: Interval = .milliseconds(25), maximum: Interval = .milliseconds(250)) {
-    self.base = base
-    self.maximum = maximum
-  }
-
-  /// The exclusive bound of the delay before retry `number`, which counts from 1.
-  public func bound(_ number: UInt32) -> Interval {
-    let shift = min(number == 0 ? 0 : number - 1, 40)
-    let (grown, overflow) = base.nanoseconds.multipliedReportingOverflow(by: Int64(1) << shift)
-    return overflow ? maximum : min(Interval(nanoseconds: grown), maximum)
-  }
-
-  /// A random delay before retry `number`, uniform below `bound(number)`; zero when that is zero.
-  public func delay(_ number: UInt32, using random: inout SplitMix64) -> Interval {
-    let bound = max(self.bound(number).nanoseconds, 0)
-    return Interval(nanoseconds: Int64(random.below(UInt64(bound))))
   }
 }

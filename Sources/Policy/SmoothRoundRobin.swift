@@ -2,58 +2,53 @@ import Primitives
 
 /// Smooth weighted round robin: of weights 5, 1, 1 it makes `a a b a c a a`, not `a a a a a b c`.
 /// Each pick raises every candidate's credit by its weight, takes the highest and charges it the sum.
+/// It keeps the credits only; weights stand elsewhere and are asked for.
 public struct SmoothRoundRobin: Sendable {
-  private struct Entry {
-    var weight: Int64
-    var credit: Int64
-  }
-  private var entries: [Entry] = []
+  private var credits: [Int64] = []
 
   public init() {}
 
-  public var count: Int { entries.count }
+  public var count: Int { credits.count }
 
   /// Takes a new membership. `previous[i]` is the former place of the one that is now `i`: it keeps its
-  /// credit, so that an update does not send everyone to the first endpoint again. When nobody is
-  /// left of the former ones the start is drawn, so that a fleet does not start in lockstep.
-  public mutating func replace(
-    weights: [UInt32], previous: [Int?], using random: inout SplitMix64
-  ) {
-    precondition(weights.count == previous.count, "SmoothRoundRobin: lists differ in length")
-    var replaced: [Entry] = []
-    replaced.reserveCapacity(weights.count)
-    var isNew = true
-    for (weight, place) in zip(weights, previous) {
-      var credit: Int64 = 0
-      if let place, entries.indices.contains(place) {
-        credit = entries[place].credit
-        isNew = false
-      }
-      replaced.append(Entry(weight: Int64(max(weight, 1)), credit: credit))
+  /// credit, so that an update does not send everyone to the first one again.
+  public mutating func replace(previous: [Int?]) {
+    var replaced: [Int64] = []
+    replaced.reserveCapacity(previous.count)
+    for place in previous {
+      let isKnown = place.map { credits.indices.contains($0) } ?? false
+      replaced.append(isKnown ? credits[place ?? 0] : 0)
     }
-    entries = replaced
-    if isNew { advance(using: &random) }
+    credits = replaced
   }
 
-  /// The next candidate, among those that are eligible.
-  public mutating func next(where isEligible: (Int) -> Bool) -> Int? {
+  /// The next of those in `range` whose weight is not 0. Weights are below 2⁵⁴ together.
+  public mutating func next(in range: Range<Int>, weight: (Int) -> Int64) -> Int? {
     var best: Int?
     var total: Int64 = 0
-    for index in entries.indices where isEligible(index) {
-      entries[index].credit += entries[index].weight
-      total += entries[index].weight
-      if let found = best, entries[found].credit >= entries[index].credit { continue }
+    for index in range {
+      let weight = weight(index)
+      guard weight > 0 else { continue }
+      credits[index] += weight
+      total += weight
+      if let found = best, credits[found] >= credits[index] { continue }
       best = index
     }
-    if let best { entries[best].credit -= total }
+    if let best { credits[best] -= total }
     return best
   }
 
-  private mutating func advance(using random: inout SplitMix64) {
+  /// Draws where the first round starts, so that a fleet that was given the same members at the same
+  /// time does not start in lockstep.
+  public mutating func rotate(
+    in range: Range<Int>, using random: inout SplitMix64, weight: (Int) -> Int64
+  ) {
+    guard range.count > 1 else { return }
     var cycle: UInt64 = 0
-    for entry in entries { cycle += UInt64(entry.weight) }
+    for index in range { cycle += UInt64(weight(index)) }
     // Equal weights need at most one round; a long weighted cycle is sampled in its first part.
-    guard entries.count > 1 else { return }
-    for _ in 0..<random.below(min(cycle, 256)) { _ = next { _ in true } }
+    for _ in 0..<random.below(min(cycle, UInt64(max(range.count, 64)))) {
+      _ = next(in: range, weight: weight)
+    }
   }
 }

@@ -27,6 +27,12 @@ public struct ByteString: Hashable, Sendable, ExpressibleByStringLiteral {
     @inline(never) get { String(decoding: bytes, as: UTF8.self) }
   }
 
+  /// Byte by byte. One function: inlined it would stand at a thousand places.
+  @inline(never)
+  public static func == (left: ByteString, right: ByteString) -> Bool {
+    equal(left.bytes.span, right.bytes.span)
+  }
+
   /// The bytes of `left`, then those of `right`.
   @inline(never)
   public static func + (left: ByteString, right: ByteString) -> ByteString {

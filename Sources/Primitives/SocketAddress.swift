@@ -6,21 +6,25 @@ public struct SocketAddress: Hashable, Sendable {
     case v6 = 6
   }
 
-  public let family: Family
-  /// Network order: 4 bytes for IPv4, 16 for IPv6.
-  public let bytes: [UInt8]
-  public var port: UInt16
+  /// The octets in network order, IPv4 in the last four, as in RFC 4291 §2.5.5. They stand in the value:
+  /// a cluster has hundreds of addresses, and an array of its own would triple each.
+  private let high: UInt64
+  private let low: UInt64
   /// The interface of a link-local IPv6 address (RFC 4007), otherwise 0.
   public var scope: UInt32
+  public var port: UInt16
+  public let family: Family
 
-  /// Nil unless there are exactly 4 or 16 bytes.
+  /// Nil unless there are exactly 4 or 16 bytes, in network order.
   public init?(bytes: [UInt8], port: UInt16, scope: UInt32 = 0) {
     switch bytes.count {
     case 4: family = .v4
     case 16: family = .v6
     default: return nil
     }
-    self.bytes = bytes
+    var halves: (UInt64, UInt64) = (0, 0)
+    for byte in bytes { halves = (halves.0 << 8 | halves.1 >> 56, halves.1 << 8 | UInt64(byte)) }
+    (high, low) = halves
     self.port = port
     self.scope = scope
   }
@@ -28,9 +32,23 @@ public struct SocketAddress: Hashable, Sendable {
   /// An IPv4 address from its four numbers.
   public init(_ a: UInt8, _ b: UInt8, _ c: UInt8, _ d: UInt8, port: UInt16) {
     family = .v4
-    bytes = [a, b, c, d]
+    high = 0
+    low = UInt64(a) << 24 | UInt64(b) << 16 | UInt64(c) << 8 | UInt64(d)
     self.port = port
     scope = 0
+  }
+
+  /// Network order: 4 bytes for IPv4, 16 for IPv6.
+  public var bytes: [UInt8] {
+    var bytes: [UInt8] = []
+    for index in 0..<(family == .v4 ? 4 : 16) { bytes.append(byte(index)) }
+    return bytes
+  }
+
+  private func byte(_ index: Int) -> UInt8 {
+    if family == .v4 { return UInt8(truncatingIfNeeded: low >> UInt64(24 - 8 * index)) }
+    let half = index < 8 ? high : low
+    return UInt8(truncatingIfNeeded: half >> UInt64(56 - 8 * (index % 8)))
   }
 
   /// `192.0.2.1:80` or `[2001:db8::1]:80`.
@@ -45,7 +63,7 @@ public struct SocketAddress: Hashable, Sendable {
   public var host: String {
     switch family {
     case .v4:
-      return "\(bytes[0]).\(bytes[1]).\(bytes[2]).\(bytes[3])"
+      return "\(byte(0)).\(byte(1)).\(byte(2)).\(byte(3))"
     case .v6:
       return scope == 0 ? groupsText() : "\(groupsText())%\(scope)"
     }
@@ -82,6 +100,6 @@ public struct SocketAddress: Hashable, Sendable {
   }
 
   private func group(_ index: Int) -> UInt16 {
-    UInt16(bytes[2 * index]) << 8 | UInt16(bytes[2 * index + 1])
+    UInt16(byte(2 * index)) << 8 | UInt16(byte(2 * index + 1))
   }
 }

@@ -38,6 +38,10 @@ public struct WireReader: Sendable {
     return WireReader(range, depth: depth + 1)
   }
 
+  /// The message in a `bytes` field of this one, as the value of an `Any` is: it was encoded on its own,
+  /// and its levels are counted anew.
+  public func content(_ range: Range<Int>) -> WireReader { WireReader(range, depth: 0) }
+
   /// The next field; nil at the end. After an error the reader is of no more use.
   public mutating func next(in bytes: Span<UInt8>) throws(WireError) -> WireField? {
     while offset < end {

@@ -31,6 +31,18 @@ struct Main {
       return Daemon(socket: options.socket).run { daemon throws(DaemonError) in
         try Status.report(daemon, json: options.json)
       }
+    case .resources:
+      return Daemon(socket: options.socket).run { daemon throws(DaemonError) in
+        try Resources.report(daemon, json: options.json)
+      }
+    case .failures:
+      return Daemon(socket: options.socket).run { daemon throws(DaemonError) in
+        try Failures.report(daemon, json: options.json)
+      }
+    case .route(let question):
+      return Daemon(socket: options.socket).run { daemon throws(DaemonError) in
+        try daemon.get(question.target(json: options.json))
+      }
     case .get(let target):
       return Daemon(socket: options.socket).run { daemon throws(DaemonError) in
         try daemon.get(target)

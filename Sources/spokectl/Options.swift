@@ -6,6 +6,9 @@ struct Options {
     case status
     case get(ByteString)
     case check(ByteString)
+    case resources
+    case failures
+    case route(RouteQuestion)
     case spool(SpoolCommand)
     case help
     case version
@@ -19,6 +22,7 @@ struct Options {
   var json = false
 
   private var file: ByteString?
+  private var question = RouteQuestion()
   private var exports = false
   private var wantsDeadLetters = false
 
@@ -45,6 +49,8 @@ struct Options {
         socket = value
       } else if let value = try Self.value("--config", argument, arguments, &index) {
         file = value
+      } else if try question.take(argument, arguments, &index) {
+        continue
       } else if argument.hasPrefix("-"), argument.count > 1 {
         throw UsageError("unknown option '\(argument.description)'")
       } else {
@@ -61,12 +67,12 @@ struct Options {
       guard !exports, !wantsDeadLetters else {
         throw UsageError("--export and --dead-letters belong to 'spool'")
       }
-      command = try Self.command(words, json: json, file: file)
+      command = try Self.command(words, json: json, file: file, question)
     }
   }
 
   /// The value of `--name VALUE` or `--name=VALUE`; nil when `argument` is another one.
-  private static func value(
+  static func value(
     _ name: ByteString, _ argument: ByteString, _ arguments: [ByteString], _ index: inout Int
   ) throws(UsageError) -> ByteString? {
     var value = ByteString()
@@ -109,9 +115,12 @@ struct Options {
   }
 
   private static func command(
-    _ words: [ByteString], json: Bool, file: ByteString?
+    _ words: [ByteString], json: Bool, file: ByteString?, _ question: RouteQuestion
   ) throws(UsageError) -> Command {
     guard let name = words.first else { throw UsageError("a command is missing") }
+    if question != RouteQuestion(), name != "route" {
+      throw UsageError("--authority, --path, --header, --method and --listener belong to 'route'")
+    }
     let isStats = name == "stats"
     let isGet = name == "get"
     let isCheck = name == "check"
@@ -120,6 +129,9 @@ struct Options {
     }
     if file != nil, name != "check" { throw UsageError("--config belongs to 'check'") }
     if name == "status" { return .status }
+    if name == "xds" { return .resources }
+    if name == "failures" { return .failures }
+    if name == "route" { return .route(try question.checked()) }
     if name == "memory" { return .get("/memory") }
     if isCheck {
       return .check(file ?? (words.count == 2 ? words[1] : defaultFile))
@@ -142,7 +154,7 @@ struct Options {
   }
 
   /// RFC 3986 §2.3: all but the unreserved characters.
-  private static func percentEncoded(_ text: ByteString) -> ByteString {
+  static func percentEncoded(_ text: ByteString) -> ByteString {
     var bytes: [UInt8] = []
     for byte in text.bytes {
       switch byte {
@@ -161,6 +173,10 @@ struct Options {
   static let help = """
     Usage: spokectl [--socket PATH] [--json] status
            spokectl [--socket PATH] [--json] stats [FILTER]
+           spokectl [--socket PATH] [--json] xds
+           spokectl [--socket PATH] [--json] failures
+           spokectl [--socket PATH] [--json] route --authority NAME --path PATH [--method NAME]
+                    [--header NAME=VALUE]... [--listener NAME]
            spokectl [--socket PATH] memory
            spokectl [--socket PATH] get PATH
            spokectl check [--config FILE]
@@ -171,6 +187,10 @@ struct Options {
 
       status         what the daemon does: ports, broker, streams, spool
       stats          all statistics, or those in whose names FILTER is found (. .* ^ $ |)
+      xds            every resource of the control plane: version, state, source, last error
+      failures       the last requests that failed, and why they were not retried
+      route          which listener, route, cluster and endpoints a request takes now, and why
+                     others do not match
       memory         every pool of memory: its limit, its use, its highest use
       get            any page of the admin endpoint, such as /ready
       check          validate a configuration as the daemon would

@@ -124,7 +124,7 @@ enum Status {
   }
 
   /// A value for a terminal: `-` when the daemon does not say it, and no control characters.
-  private static func show(_ value: JSONValue?) -> String {
+  static func show(_ value: JSONValue?) -> String {
     guard let text = value?.text, !text.isEmpty else { return "-" }
     var bytes = text.bytes
     for index in bytes.indices where bytes[index] < 0x20 || bytes[index] == 0x7F {

@@ -99,7 +99,9 @@ extension Driver {
   private func receive(_ client: AdminClient, _ bytes: Span<UInt8>) {
     var offset = 0
     while let request = client.connection.receive(bytes, from: &offset, now: clocks.now) {
-      let page = gateway.answer(request, clocks: clocks) { self.contexts.described() }
+      let page = gateway.answer(request, clocks: clocks) {
+        self.contexts.described() + self.policyTLS.described()
+      }
       client.connection.respond(page, now: clocks.now)
     }
   }

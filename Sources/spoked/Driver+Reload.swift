@@ -31,7 +31,11 @@ extension Driver {
     var fresh = TLSContexts()
     do throws(StartError) { try fresh.load(new) } catch { return error.description }
     let old = configuration
-    guard gateway.reload(new, clocks: clocks) else { return "the spool cannot be written" }
+    let policy = Driver.readPolicy(new, withCache: false)
+    for line in policy.complaints { log(.error, line) }
+    guard gateway.reload(new, files: policy.files, clocks: clocks) else {
+      return "the spool cannot be written"
+    }
     // Certificates and keys are read again every time; connections that are up keep theirs.
     contexts = fresh
     for line in contexts.complaints(at: clocks.wall) { log(.warning, line) }

@@ -52,9 +52,13 @@ extension Driver {
   // MARK: Connections
 
   private func connect(_ id: ConnectionID, to address: SocketAddress, _ security: Policy.Security) {
+    let tls: Transport.Security?
+    do throws(TLSError) { tls = try self.tls(security) } catch {
+      return gateway.connectionFailed(id, error.description, kind: .tls, now: clocks.now)
+    }
     do throws(TransportError) {
       let transport = try Transport(
-        connectingTo: address, security: tls(security))
+        connectingTo: address, security: tls)
       linksOpened &+= 1
       let link = UpstreamLink(id: id, number: linksOpened, transport: transport)
       links.append(link)
@@ -70,16 +74,20 @@ extension Driver {
     }
   }
 
-  private func tls(_ security: Policy.Security) -> Transport.Security? {
+  private func tls(_ security: Policy.Security) throws(TLSError) -> Transport.Security? {
+    // A board without a battery starts in 1970: a certificate is judged by the floor until the
+    // clock has been set, so that the connection that may set it can come about.
+    let floor = GatewayLimits.clockFloor
+    let seconds = clocks.wall < floor ? floor.nanoseconds / 1_000_000_000 : nil
     switch security {
     case .plain: return nil
     case .tls(let context, let serverName):
-      // A board without a battery starts in 1970: a certificate is judged by the floor until the
-      // clock has been set, so that the connection that may set it can come about.
-      let floor = GatewayLimits.clockFloor
-      let seconds = clocks.wall < floor ? floor.nanoseconds / 1_000_000_000 : nil
       return Transport.Security(
         context: contexts.context(context), serverName: serverName, verificationTime: seconds)
+    case .policy(let policy):
+      return try policyTLS.security(policy, verificationTime: seconds)
+    case .unavailable(let reason):
+      throw TLSError(reason)
     }
   }
 

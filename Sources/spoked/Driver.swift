@@ -15,6 +15,7 @@ final class Driver {
   let signals: SignalDescriptor
   var service = Service()
   var contexts: TLSContexts
+  var policyTLS = PolicyTLS()
   var time: SystemClocks
   /// Both clocks as read at the start of this turn.
   var clocks: Clocks
@@ -59,8 +60,11 @@ final class Driver {
       throw StartError(error.description)
     }
     random = SplitMix64(seed: seed)
+    let policy = Driver.readPolicy(configuration, withCache: true)
     gateway = Gateway(
-      configuration: configuration, storage: storage, seed: random.next(), clocks: clocks)
+      configuration: configuration, storage: storage, files: policy.files, seed: random.next(),
+      clocks: clocks)
+    for line in policy.complaints { log(.error, line) }
     for line in contexts.complaints(at: clocks.wall) { log(.warning, line) }
     openPorts()
     try openBroker()
@@ -129,6 +133,8 @@ final class Driver {
       switch action {
       case .transport(let action): perform(action)
       case .log(let level, let message): log(level, message)
+      case .writeCache(let bytes): writeCache(bytes)
+      case .setCacheAside: setCacheAside()
       }
     }
   }

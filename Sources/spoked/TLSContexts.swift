@@ -14,10 +14,7 @@ struct TLSContexts {
   mutating func load(_ configuration: Configuration) throws(StartError) {
     var loaded: [TLSContext] = []
     for table in configuration.tls { loaded.append(try Self.make(table)) }
-    for stream in configuration.streams
-    where system == nil && stream.target.isTLS && stream.target.tls == nil {
-      system = try Self.make(nil)
-    }
+    if system == nil, configuration.needsSystemRoots { system = try Self.make(nil) }
     named = loaded
     tables = configuration.tls
   }
@@ -70,10 +67,16 @@ struct TLSContexts {
   /// For `/certs`.
   func described() -> [TLSCertificates] {
     zip(tables, named).map { table, context in
-      TLSCertificates(
-        authorities: context.authorities().map { Self.described($0, table.ca) },
-        chain: context.chain().map { Self.described($0, table.certificate) })
+      Self.described(context, authorities: table.ca, chain: table.certificate)
     }
+  }
+
+  static func described(
+    _ context: TLSContext, authorities: ByteString, chain: ByteString
+  ) -> TLSCertificates {
+    TLSCertificates(
+      authorities: context.authorities().map { described($0, authorities) },
+      chain: context.chain().map { described($0, chain) })
   }
 
   private static func described(
@@ -86,9 +89,21 @@ struct TLSContexts {
       switch name {
       case .dns(let value): certificate.names.append(.init(kind: "dns", value: value))
       case .uri(let value): certificate.names.append(.init(kind: "uri", value: value))
+      case .email(let value): certificate.names.append(.init(kind: "email", value: value))
       case .address(let value): certificate.names.append(.init(kind: "ip_address", value: value))
       }
     }
     return certificate
+  }
+}
+
+extension Configuration {
+  /// An `https://` host names no table.
+  fileprivate var needsSystemRoots: Bool {
+    for stream in streams {
+      if case .host(let host) = stream.target, host.isTLS, host.tls == nil { return true }
+    }
+    for server in xds?.servers ?? [] where server.isTLS && server.tls == nil { return true }
+    return false
   }
 }

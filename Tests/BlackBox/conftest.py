@@ -9,12 +9,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from broker import Broker, Publisher  # noqa: E402
 from certificates import Authority  # noqa: E402
+from control_plane import ControlPlane  # noqa: E402
+from differences import CALL, CLUSTERS, Clients, address_answer, clusters, everywhere  # noqa: E402
+from envoy_client import EnvoyClient  # noqa: E402
+from grpc_client import GrpcClient  # noqa: E402
 from relay import Relay  # noqa: E402
+from resources import listener  # noqa: E402
 from serialport import BoardEmulator, Terminal  # noqa: E402
 from spoke import SMALL_SPOOL, Spoke, configuration, mqtt, stream, tls  # noqa: E402
 from upstream import Upstream  # noqa: E402
 from upstream_http1 import PlainUpstream  # noqa: E402
 from waiting import wait_until  # noqa: E402
+from spoke_xds import CONNECTED, NAME, Target, table  # noqa: E402
 
 
 @pytest.fixture
@@ -92,6 +98,45 @@ def make_server(folder, identity, make_upstream, make_plain_upstream):
     yield make
     for server in made:
         server.stop()
+
+
+@pytest.fixture
+def make_plane():
+    made = []
+
+    def make(*resources, **keys):
+        made.append(ControlPlane(*resources, **keys))
+        return made[-1]
+
+    yield make
+    for plane in made:
+        plane.stop()
+
+
+@pytest.fixture
+def make_grpc_client(folder):
+    made = []
+
+    def make(plane, *arguments, **keys):
+        made.append(GrpcClient(folder, f"127.0.0.1:{plane.port}", *arguments, **keys))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.stop()
+
+
+@pytest.fixture
+def make_envoy_client(folder):
+    made = []
+
+    def make(plane, **keys):
+        made.append(EnvoyClient(folder, plane, **keys))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.stop()
 
 
 @pytest.fixture
@@ -199,5 +244,38 @@ def make_line(folder, spoke, make_broker, make_publisher, authority):
         spoke.start(text)
         wait_until(lambda: spoke.stat("spoke.mqtt.connected") == 1, lambda: f"MQTT: {spoke.log}")
         return Line(spoke, broker, make_publisher(broker), upstream, text)
+
+    return make
+
+
+@pytest.fixture
+def make_xds_line(folder, make_line):
+    """A line whose stream goes to `xds:///ingest.example.com`, under the control planes given."""
+
+    def make(*planes, xds=(), parts=(), connected=True, url=Target.url, **keys):
+        line = make_line(Target(url), table(folder, *(p.url for p in planes), **dict(xds)), *parts, **keys)
+        if connected and planes:
+            line.spoke.wait_for_stat(CONNECTED, 1)
+        return line
+
+    return make
+
+
+@pytest.fixture
+def make_clients(make_plane, make_upstream, make_grpc_client, make_envoy_client, make_xds_line):
+    """Starts grpcio, Envoy and Spoke under one control plane with the routes and 24 clusters, and waits until each
+    has acknowledged them."""
+
+    def make(routes, *more, with_grpcio=True, cluster_fields=(), rule=address_answer, **keys):
+        upstream = everywhere(make_upstream, CLUSTERS, rule)
+        plane = make_plane(listener(NAME), routes, *clusters(upstream.port, **dict(cluster_fields)), *more)
+        grpcio = make_grpc_client(plane) if with_grpcio else None
+        envoy = make_envoy_client(plane)
+        made = Clients(plane, upstream, grpcio, envoy, make_xds_line(plane, **keys))
+        envoy.wait_until_live()
+        if with_grpcio:
+            grpcio.call((CALL, []))
+        made.wait_for_acks()
+        return made
 
     return make

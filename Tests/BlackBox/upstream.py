@@ -36,6 +36,7 @@ class Request:
     complete: bool = False
     reset: int | None = None
     time: float = 0.0
+    address: str = ""  # where the upstream took the connection
 
     def header(self, name: str) -> str | None:
         values = [value for key, value in self.headers if key == name]
@@ -69,12 +70,14 @@ class Answer:
     go_away_after: bool = False  # GOAWAY behind the answer
     frame_size: int | None = None  # HEADERS and CONTINUATION frames of at most this size
     hold: bool = False  # answered by Upstream.release
+    stays_open: bool = False  # the body does not end the stream
 
 
 class _Connection:
     def __init__(self, number, sock, context, settings):
         self.number = number
         self.socket = sock
+        self.address = sock.getsockname()[0]
         self.out = bytearray()
         self.tls = None
         if context is not None:
@@ -96,7 +99,7 @@ class _Connection:
         if self.established:
             self.begin()
         self.requests: dict[int, Request] = {}
-        self.pending: dict[int, tuple[bytearray, list | None]] = {}
+        self.pending: dict[int, tuple[bytearray, list | None, bool]] = {}
         self.answered: set[int] = set()
         self.peer = None
         self.bytes_in = 0
@@ -396,7 +399,9 @@ class Upstream:
 
     def _event(self, connection, event):
         if isinstance(event, h2.events.RequestReceived):
-            request = Request(connection.number, event.stream_id, list(event.headers))
+            request = Request(
+                connection.number, event.stream_id, list(event.headers), address=connection.address
+            )
             with self._lock:
                 self.requests.append(request)
             connection.requests[event.stream_id] = request
@@ -479,7 +484,7 @@ class Upstream:
 
     def _respond(self, connection, stream, answer):
         headers = [(":status", str(answer.status)), *answer.headers]
-        ends = not answer.body and answer.trailers is None and answer.reset_after_headers is None
+        ends = not answer.body and answer.trailers is None and answer.reset_after_headers is None and not answer.stays_open
         usual = connection.h2.max_outbound_frame_size
         # h2 cuts a header block by the stream's limit, and checks it against the connection's.
         one = connection.h2.streams[stream]
@@ -489,11 +494,11 @@ class Upstream:
         if answer.reset_after_headers is not None:
             connection.h2.reset_stream(stream, answer.reset_after_headers)
         elif not ends:
-            connection.pending[stream] = (bytearray(answer.body), answer.trailers)
+            connection.pending[stream] = (bytearray(answer.body), answer.trailers, answer.stays_open)
             self._send_body(connection, stream)
 
     def _send_body(self, connection, stream):
-        body, trailers = connection.pending[stream]
+        body, trailers, stays_open = connection.pending[stream]
         while body:
             room = min(
                 connection.h2.local_flow_control_window(stream),
@@ -504,7 +509,8 @@ class Upstream:
                 return
             chunk = bytes(body[:room])
             del body[:room]
-            connection.h2.send_data(stream, chunk, end_stream=not body and trailers is None)
+            ends = not body and trailers is None and not stays_open
+            connection.h2.send_data(stream, chunk, end_stream=ends)
         del connection.pending[stream]
         if trailers is not None:
             connection.h2.send_headers(stream, trailers, end_stream=True)

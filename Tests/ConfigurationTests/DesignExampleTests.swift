@@ -22,6 +22,15 @@ struct DesignExampleTests {
     free_floor = "8MiB"                     # never fill the file system below this
     commit = { bytes = "64KiB", interval = "30s", sync_interval = "50ms" }
 
+    [xds]
+    servers = ["https://xds.example.com:443"]   # primary first, then fallbacks; http:// is h2c
+    transport = "sotw"                      # or "delta"
+    tls = "fleet"
+    cache = "/var/lib/spoke/xds"            # last good resources, used at boot
+    fetch_timeout = "15s"
+    runtime = ["runtime"]                   # RTDS layers to subscribe to, later ones win
+    resources = "/etc/spoke/xds.d"          # optional: static resources, *.pb files
+
     [tls.fleet]
     ca = "/etc/spoke/ca.pem"                # omitted: the system's roots
     certificate = "/etc/spoke/device.pem"
@@ -45,7 +54,7 @@ struct DesignExampleTests {
 
     [[stream]]                              # an uplink
     name = "state"
-    target = "https://ingest.example.com"
+    target = "xds:///ingest.example.com"
     path = "/v1/state"
     content_type = "application/json"
     encoding = "cloudevents"
@@ -102,6 +111,13 @@ struct DesignExampleTests {
     tls.key = "/etc/spoke/device.key"
     #expect(read.tls == [tls])
 
+    var xds = XDSConfiguration()
+    xds.servers = [HostConfiguration(isTLS: true, host: "xds.example.com", port: 443, tls: 0)]
+    xds.resources = "/etc/spoke/xds.d"
+    #expect(read.xds == xds)
+    #expect(xds.cache == "/var/lib/spoke/xds" && xds.fetchTimeout == .seconds(15))
+    #expect(xds.runtime == ["runtime"] && xds.transport == .stateOfTheWorld && !xds.keepDeleted)
+
     #expect(
       read.serial == [
         SerialConfiguration(
@@ -121,9 +137,7 @@ struct DesignExampleTests {
   func exampleStreams() throws {
     let streams = try configuration(Self.example).streams
     var state = StreamConfiguration(
-      name: "state",
-      target: TargetConfiguration(isTLS: true, host: "ingest.example.com", port: 443, tls: 0),
-      path: "/v1/state")
+      name: "state", target: .listener("ingest.example.com"), path: "/v1/state")
     state.contentType = "application/json"
     state.ttl = .seconds(86_400)
     state.headers = [Label(name: "x-tenant", value: "berlin")]
@@ -131,12 +145,14 @@ struct DesignExampleTests {
     #expect(streams[0].authority == "ingest.example.com")
 
     let gnss = StreamConfiguration(
-      name: "gnss", target: TargetConfiguration(isTLS: false, host: "::1", port: 8080),
+      name: "gnss", target: .host(HostConfiguration(isTLS: false, host: "::1", port: 8080)),
       path: "/v1/gnss")
     #expect(streams[1] == gnss)
     #expect(streams[1].authority == "[::1]:8080")
 
-    #expect(streams[2].target.host == "ingest.example.com")
+    #expect(
+      streams[2].target
+        == .host(HostConfiguration(isTLS: true, host: "ingest.example.com", port: 8443, tls: nil)))
     #expect(streams[2].authority == "ingest.example.com:8443")
     #expect(streams[2].priority == .event)
     #expect(streams[2].durability == .sync)

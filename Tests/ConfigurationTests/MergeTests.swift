@@ -62,7 +62,7 @@ struct MergeTests {
         ("conf.d/1.toml", "x = 1\n\n[[stream]]\nname='s'\ntarget='http://h'\npath='/'\n"),
         ("conf.d/2.toml", "[spool]\nsegment='1KiB'")) == [
           "main.toml:9:7: 'level' in [log] must be 'error', 'warning', 'info' or 'debug', found 'x'",
-          "conf.d/1.toml:1:1: unknown key 'x', did you mean 'tls'?",
+          "conf.d/1.toml:1:1: unknown key 'x', did you mean 'xds'?",
           "conf.d/1.toml:4:6: a second [[stream]] is named 's'; the first is at main.toml:4",
           "conf.d/2.toml:2:9: 'segment' in [spool] is 1KiB, but must be from 64KiB to 4MiB",
         ])

@@ -193,8 +193,8 @@ struct SchemaErrorTests {
         "2:9: 'level' in [log] must be 'error', 'warning', 'info' or 'debug', found 'loud'",
         "4:6: 'id' in [node] is 'a b', but must be 1 to 64 characters of A-Z a-z 0-9 . _ -",
         "5:1: unknown key 'nid' in [node], did you mean 'id'?",
-        "8:10: 'target' in [[stream]] must be https://HOST:PORT or http://HOST:PORT, "
-          + "found 'ftp://h'",
+        "8:10: 'target' in [[stream]] must be https://HOST:PORT, http://HOST:PORT or "
+          + "xds:///NAME, found 'ftp://h'",
         "9:8: 'path' in [[stream]] must begin with '/' and have only visible ASCII characters "
           + "without '#', found 'x'",
       ])

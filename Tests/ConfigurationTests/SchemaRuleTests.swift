@@ -74,15 +74,11 @@ struct SchemaRuleTests {
   @Test(
     "what has no function yet is refused by name",
     arguments: [
-      Wrong(minimal + "[xds]\nservers = []", "8:2: [xds] is not available in this version"),
       Wrong(
         minimal + "[[downlink]]\nname = 'x'", "8:3: [[downlink]] is not available in this version"),
       Wrong(
         serial("suppress_echo = true"),
         "13:1: 'suppress_echo' in [[serial]] is not available in this version"),
-      Wrong(
-        minimal.replacing("https://h.example", with: "xds:///h"),
-        "6:10: target 'xds:///h': the scheme 'xds' is not available in this version"),
     ])
   func notAvailable(_ wrong: Wrong) {
     #expect(problems(wrong.text) == [wrong.message])
@@ -130,8 +126,10 @@ struct SchemaRuleTests {
   @Test("TLS belongs to https and mqtts; without a table they use the system's roots")
   func security() throws {
     let table = "[tls.t]\nca = \"/ca\"\n"
-    #expect(try configuration(minimal).streams[0].target.tls == nil)
-    #expect(try configuration(stream("tls = 't'") + table).streams[0].target.tls == 0)
+    var host = HostConfiguration(isTLS: true, host: "h.example", port: 443)
+    #expect(try configuration(minimal).streams[0].target == .host(host))
+    host.tls = 0
+    #expect(try configuration(stream("tls = 't'") + table).streams[0].target == .host(host))
     #expect(
       problems(stream("tls = 't'").replacing("https:", with: "http:") + table) == [
         "8:1: 'tls' in [[stream]] needs a target that begins with https://"

@@ -19,7 +19,8 @@ struct TextFormTests {
       ("http://my_host-1.local", false, "my_host-1.local", 80),
     ]
     for (url, isTLS, host, port) in cases {
-      #expect(try target(url) == TargetConfiguration(isTLS: isTLS, host: host, port: port))
+      #expect(
+        try target(url) == .host(HostConfiguration(isTLS: isTLS, host: host, port: port)))
     }
   }
 
@@ -37,7 +38,8 @@ struct TextFormTests {
       ("https://h h", "no valid host name"), ("https://[1::2::3]", "no IPv6"),
       ("https://[12345::]", "no IPv6"), ("https://[1:2:3:4:5:6:7:8:9]", "no IPv6"),
       ("https://[1:2:3:4:5:6:7:8::]", "no IPv6"), ("https://[:1]", "no IPv6"),
-      ("ftp://h", "must be https://HOST:PORT or http://HOST:PORT"), ("h", "must be https://"),
+      ("ftp://h", "must be https://HOST:PORT, http://HOST:PORT or xds:///NAME"),
+      ("h", "must be https://"),
     ])
   func wrongTargets(_ url: String, _ problem: String) {
     let found = problems(minimal.replacing("https://h.example", with: url))

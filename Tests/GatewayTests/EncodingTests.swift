@@ -142,7 +142,8 @@ struct EncodingTests {
   }
 
   private func encoder(_ encoding: Encoding) -> RequestEncoder {
-    let target = TargetConfiguration(isTLS: false, host: "h", port: 80)
+    let target = TargetConfiguration.host(
+      HostConfiguration(isTLS: false, host: "h", port: 80))
     var stream = StreamConfiguration(name: "state", target: target, path: "/")
     stream.encoding = encoding
     return RequestEncoder(node: "n", stream: stream)

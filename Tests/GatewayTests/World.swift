@@ -50,22 +50,31 @@ final class World {
   var log: [String] = []
   /// Whether the upstream takes connections.
   var isUp = true
+  /// Which addresses take connections.
+  var reaches: (SocketAddress) -> Bool = { _ in true }
+  /// Takes content of streams that the control plane answers; nil: there is none.
+  var plane: ScriptedPlane?
+  /// What was to be written to the cache, and how often it was set aside.
+  var caches: [[UInt8]] = []
+  var cachesSetAside = 0
   var answer: (SeenRequest) -> Answer = { _ in .status(200) }
   /// How long an answer takes.
   var answerDelay = Interval.zero
   private var answers: [(due: Instant, peer: ConnectionID, stream: UInt32, answer: Answer)] = []
 
   init(
-    _ text: String, disk: CrashingDisk = CrashingDisk(), now: Instant? = nil, isUp: Bool = true
+    _ text: String, disk: CrashingDisk = CrashingDisk(), now: Instant? = nil, isUp: Bool = true,
+    files: PolicyFiles = PolicyFiles(), plane: ScriptedPlane? = nil
   ) {
     self.disk = disk
+    self.plane = plane
     self.isUp = isUp
     clocks = Clocks(
       now: now ?? Instant(nanoseconds: 1_000_000_000),
       wall: WallTime(nanoseconds: 1_800_000_000_000_000_000), quality: .synced)
     gateway = Gateway(
-      configuration: World.configuration(text), storage: CrashingStorage(disk), seed: 7,
-      clocks: clocks)
+      configuration: World.configuration(text), storage: CrashingStorage(disk), files: files,
+      seed: 7, clocks: clocks)
     turn()
   }
 
@@ -207,13 +216,23 @@ final class World {
   // MARK: The upstream
 
   private func perform(_ action: GatewayAction) {
-    guard case .transport(let action) = action else { return }
+    switch action {
+    case .transport(let action): perform(action)
+    case .writeCache(let file): caches.append(file)
+    case .setCacheAside: cachesSetAside += 1
+    case .log: break
+    }
+  }
+
+  private func perform(_ action: TransportAction) {
     switch action {
     case .resolve(let id, _, _):
       gateway.resolved(
         id, [SocketAddress(192, 0, 2, 1, port: 443)], ttl: nil, now: clocks.now)
-    case .connect(let id, _, _):
-      guard isUp else { return gateway.connectionFailed(id, "refused", now: clocks.now) }
+    case .connect(let id, let address, _):
+      guard isUp, reaches(address) else {
+        return gateway.connectionFailed(id, "refused", now: clocks.now)
+      }
       peers.append(Peer(id, now: clocks.now))
       gateway.connected(id, now: clocks.now)
     case .flush(let id):
@@ -263,8 +282,11 @@ final class World {
         peer.open[stream] = request
         if end { complete(stream, peer) }
       case .data(let stream, let range, let credit, let end):
-        peer.open[stream]?.body += bytes[range]
         peer.machine.release(credit, on: stream)
+        if plane?.take(bytes[range], peer.open[stream], stream, peer, clocks.now) == true {
+          continue
+        }
+        peer.open[stream]?.body += bytes[range]
         if end { complete(stream, peer) }
       case .reset(let stream, _, _): peer.open[stream] = nil
       default: break

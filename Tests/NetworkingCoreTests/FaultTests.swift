@@ -20,6 +20,7 @@ struct FaultTests {
     storm.bench.expectAtRest()
     let core = storm.bench.core
     #expect(core.requestPool.high <= core.limits.requestBytesMax)
+    #expect(core.streamPool.high <= core.streamPool.limit)
     #expect(core.retainedBytes <= core.limits.requestBytesMax)
   }
 
@@ -41,6 +42,7 @@ final class Storm {
   var random: SplitMix64
   var taken: Set<UInt64> = []
   private var ids: [RequestID] = []
+  private var streams: [RequestID] = []
   private var token: UInt64 = 0
 
   private static let addresses = (1...3).map { SocketAddress(192, 0, 2, UInt8($0), port: 443) }
@@ -112,7 +114,7 @@ final class Storm {
   }
 
   func step() {
-    switch random.below(16) {
+    switch random.below(20) {
     case 0...6: submit()
     case 7: cancel()
     case 8: if let peer = anyPeer() { bench.disconnect(peer) }
@@ -122,6 +124,8 @@ final class Storm {
     case 12: bench.core.apply(Storm.snapshot(random.below(3)), now: bench.now)
     case 13: replaceByNothing()
     case 14: lateConnect()
+    case 15: open()
+    case 16...18: talk()
     default: bench.advance(.milliseconds(Int64(random.below(6_000))))
     }
     bench.run()
@@ -136,6 +140,28 @@ final class Storm {
     if let id = bench.submit(token, body: body, timeout: .seconds(Int64(random.below(20)))) {
       taken.insert(token)
       ids.append(id)
+    }
+  }
+
+  private func open() {
+    token += 1
+    if let id = bench.open(token) {
+      taken.insert(token)
+      ids.append(id)
+      streams.append(id)
+    }
+  }
+
+  /// Something happens on one of the streams, most of them ended long ago.
+  private func talk() {
+    guard let id = streams.suffix(6).randomElement(using: &random) else { return }
+    bench.reads = Int(random.below(3)) * 700
+    switch random.below(6) {
+    case 0: bench.core.finishSending(id, now: bench.now)
+    case 1: bench.read(id)
+    case 2: if let peer = anyPeer(), let last = peer.order.last { peer.say(last, [1, 2, 3]) }
+    default:
+      bench.send(id, [UInt8](repeating: 9, count: Int(random.below(2_000))))
     }
   }
 
@@ -176,5 +202,8 @@ final class Storm {
     bench.onHeaders = { peer, _ in peer.readsBodies = true }
     bench.run()
     bench.advance(.seconds(200))
+    // Streams have no timeout.
+    for id in streams { bench.core.cancel(id, now: bench.now) }
+    bench.run()
   }
 }

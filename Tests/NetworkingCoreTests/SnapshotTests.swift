@@ -113,7 +113,7 @@ struct SnapshotTests {
     snapshot.clusters += second.clusters
     snapshot.listeners += second.listeners
     snapshot.listeners[1].routes.virtualHosts[0].routes[0].action =
-      .forward(ForwardAction(clusters: [WeightedCluster(cluster: 1)]))
+      .forward(ForwardAction(clusters: [WeightedCluster(name: "two")]))
     let bench = Bench(snapshot, limits: limits)
     #expect(bench.core.clustersLeftOut == 1)
     bench.submit(1, listener: "one")

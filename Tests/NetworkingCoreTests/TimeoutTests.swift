@@ -151,7 +151,7 @@ struct TimeoutTests {
   func idle() {
     var snapshot = Bench.fixed()
     let action = ForwardAction(
-      clusters: [WeightedCluster(cluster: 0)], timeout: .zero, idleTimeout: .seconds(60),
+      clusters: [WeightedCluster(name: "up")], timeout: .zero, idleTimeout: .seconds(60),
       retryPolicy: nil)
     snapshot.listeners[0].routes.virtualHosts[0].routes[0].action = .forward(action)
     let bench = Bench(snapshot)

@@ -49,11 +49,14 @@ final class TLSConnection {
     try self.init(context, port: server.port, name: name, time: time)
   }
 
-  init(_ context: TLSContext, port: UInt16, name: String = "localhost", time: Int64? = nil) throws {
+  init(
+    _ context: TLSContext, port: UInt16, name: String = "localhost", time: Int64? = nil,
+    accepts: (([CertificateDetails.Name]) -> Bool)? = nil
+  ) throws {
     socket = try connect(to: port)
     session = try TLSSession(
       context, descriptor: socket.descriptor, serverName: ByteString(name), port: port,
-      verificationTime: time)
+      verificationTime: time, accepts: accepts)
     loop = try EventLoop(capacity: 1)
     registration = try loop.register(socket.descriptor, token: 0, interest: [])
   }

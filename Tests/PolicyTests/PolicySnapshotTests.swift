@@ -9,7 +9,7 @@ struct PolicySnapshotTests {
   static func snapshot(_ domains: [[ByteString]]) -> PolicySnapshot {
     var hosts: [VirtualHost] = []
     for (index, patterns) in domains.enumerated() {
-      let action = ForwardAction(clusters: [WeightedCluster(cluster: index)])
+      let action = ForwardAction(clusters: [WeightedCluster(name: ByteString("c\(index)"))])
       hosts.append(
         VirtualHost(
           name: "host", domains: patterns.map { DomainPattern($0)! },
@@ -20,7 +20,7 @@ struct PolicySnapshotTests {
         Listener(name: "up", routes: RouteConfiguration(name: "r", virtualHosts: hosts))
       ],
       clusters: domains.indices.map {
-        Cluster(name: ByteString("c\($0)"), discovery: .endpoints([]))
+        Cluster(name: ByteString("c\($0)"), discovery: .endpoints(Assignment()))
       })
   }
 
@@ -29,7 +29,7 @@ struct PolicySnapshotTests {
   ) -> Int? {
     var random = SplitMix64(seed: 1)
     let decision = snapshot.route(
-      listener: "up", authority: authority, path: path, using: &random)
+      listener: "up", head: Head(authority: authority, path: path), using: &random)
     if case .forward(let routed) = decision { return routed.cluster }
     return nil
   }
@@ -97,7 +97,7 @@ struct PolicySnapshotTests {
     var snapshot = Self.snapshot([["*"], ["a"], ["b"]])
     func set(_ weights: [UInt32]) {
       let clusters = weights.enumerated().map {
-        WeightedCluster(cluster: $0.offset, weight: $0.element)
+        WeightedCluster(name: ByteString("c\($0.offset)"), weight: $0.element)
       }
       snapshot.listeners[0].routes.virtualHosts[0].routes[0].action =
         .forward(ForwardAction(clusters: clusters))
@@ -107,7 +107,7 @@ struct PolicySnapshotTests {
     var counts = [0, 0, 0]
     for _ in 0..<10_000 {
       let decision = snapshot.route(
-        listener: "up", authority: "z", path: "/", using: &random)
+        listener: "up", head: Head(authority: "z", path: "/"), using: &random)
       if case .forward(let routed) = decision { counts[routed.cluster] += 1 }
     }
     #expect(counts[1] == 0)
@@ -118,7 +118,7 @@ struct PolicySnapshotTests {
     set([])
     #expect(Self.cluster(snapshot, "z") == nil)
     snapshot.listeners[0].routes.virtualHosts[0].routes[0].action =
-      .forward(ForwardAction(clusters: [WeightedCluster(cluster: 99)]))
+      .forward(ForwardAction(clusters: [WeightedCluster(name: "missing")]))
     #expect(Self.cluster(snapshot, "z") == nil)
   }
 
@@ -128,7 +128,7 @@ struct PolicySnapshotTests {
     func policy() -> RetryPolicy? {
       var random = SplitMix64(seed: 1)
       let decision = snapshot.route(
-        listener: "up", authority: "z", path: "/", using: &random)
+        listener: "up", head: Head(authority: "z", path: "/"), using: &random)
       if case .forward(let routed) = decision { return routed.retryPolicy }
       return nil
     }
@@ -138,7 +138,7 @@ struct PolicySnapshotTests {
     #expect(policy() == host)
     let route = RetryPolicy(conditions: [.serverError])
     snapshot.listeners[0].routes.virtualHosts[0].routes[0].action =
-      .forward(ForwardAction(clusters: [WeightedCluster(cluster: 0)], retryPolicy: route))
+      .forward(ForwardAction(clusters: [WeightedCluster(name: "c0")], retryPolicy: route))
     #expect(policy() == route)
   }
 
@@ -168,10 +168,11 @@ struct PolicySnapshotTests {
           DNSDiscovery(
             host: "ingest.example.com", port: 443, kind: .logical, refresh: .seconds(60))))
     let literal = SocketAddress(literal: "2001:db8::1", port: 80)!
-    #expect(snapshot.clusters[1].discovery == .endpoints([Endpoint(address: literal)]))
+    let expected = Assignment(endpoints: [Endpoint(address: literal)])
+    #expect(snapshot.clusters[1].discovery == .endpoints(expected))
     var random = SplitMix64(seed: 1)
     let decision = snapshot.route(
-      listener: "2001:db8::1_80", authority: "anything", path: "/x", using: &random)
+      listener: "2001:db8::1_80", head: Head(authority: "anything", path: "/x"), using: &random)
     let policy = RetryPolicy(conditions: [.reset, .connectFailure, .refusedStream], retries: 1)
     #expect(
       decision

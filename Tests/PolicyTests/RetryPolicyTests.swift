@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Retry policies, breakers, balancing")
 struct RetryPolicyTests {
-  @Test("retry_on: words between commas, unknown ones ignored")
+  @Test("item 59: retry_on, words between commas, unknown ones ignored")
   func words() {
     #expect(RetryConditions(parsing: "5xx") == .serverError)
     #expect(
@@ -17,9 +17,9 @@ struct RetryPolicyTests {
     #expect(
       RetryConditions(
         parsing: "retriable-status-codes,envoy-ratelimited,reset-before-request,cancelled,"
-          + "deadline-exceeded,internal,resource-exhausted,unavailable"
+          + "deadline-exceeded,internal,resource-exhausted,unavailable,retriable-headers"
       ).rawValue.nonzeroBitCount
-        == 8)
+        == 9)
     #expect(RetryConditions(parsing: "") == [])
     #expect(RetryConditions(parsing: "5XX,resets") == [])
   }
@@ -33,21 +33,69 @@ struct RetryPolicyTests {
     .response(status: 503, grpcStatus: nil, isRateLimited: true),
     .response(status: 200, grpcStatus: 14, isRateLimited: false),
     .reset, .resetBeforeRequest, .connectFailure, .refused, .perTryTimeout,
+    .response(status: 404, grpcStatus: nil, isRateLimited: false, hasRetriableHeader: true),
+    .response(status: 200, grpcStatus: 1, isRateLimited: false),
+    .response(status: 200, grpcStatus: 4, isRateLimited: false),
+    .response(status: 200, grpcStatus: 8, isRateLimited: false),
+    .response(status: 200, grpcStatus: 13, isRateLimited: false),
+    .response(
+      status: 503, grpcStatus: 14, isRateLimited: true, hasRetriableHeader: true),
   ]
 
   @Test(
-    "each word retries exactly its outcomes",
+    "items 59, 60: each word retries exactly its outcomes",
     arguments: [
-      ("5xx", [3, 4, 7, 8, 9, 10, 11]), ("gateway-error", [4, 7, 8, 9, 11]),
-      ("reset", [7, 8, 11]), ("reset-before-request", [8]), ("connect-failure", [9]),
-      ("envoy-ratelimited", [5]), ("retriable-4xx", [1]), ("refused-stream", [10]),
-      ("retriable-status-codes", [2]), ("unavailable", [6]), ("cancelled", []), ("", []),
+      ("5xx", [3, 4, 7, 8, 9, 10, 11]), ("gateway-error", [4, 7, 8, 9, 10, 11]),
+      ("reset", [7, 8, 9, 10, 11]), ("reset-before-request", [8, 9]), ("connect-failure", [9]),
+      ("envoy-ratelimited", [5, 17]), ("retriable-4xx", [1]), ("refused-stream", [10]),
+      ("retriable-status-codes", [2]), ("unavailable", [6]), ("cancelled", [13]),
+      ("deadline-exceeded", [14]), ("resource-exhausted", [15]), ("internal", [16]),
+      ("retriable-headers", [12]), ("http3-post-connect-failure", []), ("", []),
     ])
   func conditions(word: String, expected: [Int]) {
     let policy = RetryPolicy(
       conditions: RetryConditions(parsing: ByteString(word)), retriableStatusCodes: [429])
     let retried = Self.outcomes.indices.filter { policy.retries(Self.outcomes[$0]) }
     #expect(retried == expected)
+  }
+
+  @Test("what few policies have stands aside, and two policies that say the same are equal")
+  func details() {
+    var policy = RetryPolicy(conditions: [.reset])
+    #expect(policy.retriableStatusCodes.isEmpty && policy.retriableHeaders.isEmpty)
+    #expect(policy.retriableRequestHeaders.isEmpty && policy.rateLimited == nil)
+    #expect(policy.perTryIdleTimeout == .zero && !policy.avoidsPreviousHosts)
+    #expect(policy.hostSelectionAttempts == 1 && policy.backOff == nil)
+    policy.perTryIdleTimeout = .seconds(1)
+    policy.retriableHeaders = [HeaderMatcher(name: "x-again")]
+    policy.retriableRequestHeaders = [HeaderMatcher(name: "x-safe")]
+    policy.avoidsPreviousHosts = true
+    policy.hostSelectionAttempts = 5
+    policy.rateLimited = RateLimitedBackOff(resetHeaders: [.init(name: "retry-after")])
+    var other = policy
+    #expect(other == policy)
+    other.hostSelectionAttempts = 4
+    #expect(other != policy && policy.hostSelectionAttempts == 5)
+    #expect(MemoryLayout<RetryPolicy>.size <= 48)
+  }
+
+  @Test("item 63: a rate-limited delay is the interval and up to half of it more")
+  func rateLimited() {
+    var random = SplitMix64(seed: 12)
+    let policy = RateLimitedBackOff(resetHeaders: [])
+    #expect(policy.maximum == .seconds(300))
+    #expect(policy.accepts(.milliseconds(1)) && policy.accepts(.seconds(300)))
+    #expect(!policy.accepts(Interval(nanoseconds: 999_999)) && !policy.accepts(.zero))
+    #expect(!policy.accepts(.seconds(-1)) && !policy.accepts(.milliseconds(300_001)))
+    var low = Interval.seconds(99)
+    var high = Interval.zero
+    for _ in 0..<2_000 {
+      let delay = RateLimitedBackOff.delay(.seconds(10), using: &random)
+      low = min(low, delay)
+      high = max(high, delay)
+    }
+    #expect(low >= .seconds(10) && low < .milliseconds(10_050))
+    #expect(high < .seconds(15) && high > .milliseconds(14_950))
   }
 
   @Test("the back-off's bound is min(base · 2ⁿ⁻¹, maximum), and never overflows")
@@ -63,7 +111,7 @@ struct RetryPolicyTests {
     #expect(none.delay(3, using: &random) == .zero)
   }
 
-  @Test("breakers: at the maximum the next one is rejected; 0 blocks all")
+  @Test("items 79, 80: at a breaker's maximum the next one is rejected; 0 blocks all")
   func breakers() {
     var load = ClusterLoad()
     let breakers = CircuitBreakers(
@@ -82,7 +130,8 @@ struct RetryPolicyTests {
     #expect(standard.maxRequests == 1024 && standard.maxRetries == 3)
   }
 
-  @Test("a budget counts requests in back-off and the proposed retry; it replaces max_retries")
+  @Test(
+    "item 64: a budget counts requests in back-off and the proposed retry; it replaces max_retries")
   func budget() {
     let budget = RetryBudget(basisPoints: 2_000, minimumConcurrency: 3)
     var load = ClusterLoad()
@@ -98,38 +147,5 @@ struct RetryPolicyTests {
     #expect(!breakers.allowsRetry(load))
     load.active = .max
     #expect(RetryBudget(basisPoints: 10_000).retries(for: load) == .max)
-  }
-
-  @Test("smooth weighted round robin spreads 5, 1, 1 as a a b a c a a")
-  func smooth() {
-    var random = SplitMix64(seed: 3)
-    var balancer = SmoothRoundRobin()
-    #expect(balancer.next { _ in true } == nil)
-    balancer.replace(weights: [5, 1, 1], previous: [nil, nil, nil], using: &random)
-    var picks: [Int] = []
-    for _ in 0..<14 { picks.append(balancer.next { _ in true }!) }
-    // The start is drawn, so the cycle is some rotation of the sequence.
-    let cycle = [0, 0, 1, 0, 2, 0, 0]
-    let rotations = (0..<7).map { Array(cycle[$0...] + cycle[..<$0]) }
-    #expect(rotations.contains(Array(picks[..<7])))
-    #expect(picks[..<7] == picks[7...])
-  }
-
-  @Test("weights are kept exactly, whoever is not eligible is left out, and updates keep the turn")
-  func shares() {
-    var random = SplitMix64(seed: 9)
-    var balancer = SmoothRoundRobin()
-    balancer.replace(weights: [1, 2, 7], previous: [nil, nil, nil], using: &random)
-    var counts = [0, 0, 0]
-    for _ in 0..<1_000 { counts[balancer.next { _ in true }!] += 1 }
-    #expect(counts == [100, 200, 700])
-    counts = [0, 0, 0]
-    for _ in 0..<300 { counts[balancer.next { $0 != 2 }!] += 1 }
-    #expect(abs(counts[0] - 100) <= 1 && abs(counts[1] - 200) <= 1)
-    #expect(balancer.next { _ in false } == nil)
-    balancer.replace(weights: [1, 1, 1, 1], previous: [0, 1, 2, nil], using: &random)
-    counts = [0, 0, 0, 0]
-    for _ in 0..<400 { counts[balancer.next { _ in true }!] += 1 }
-    for count in counts { #expect(abs(count - 100) <= 2) }
   }
 }

@@ -11,7 +11,8 @@ import Spool
 /// COUNT BOUND`, with the number of records and the most bytes that the encoder had announced.
 enum EncodeProbe {
   static func run(_ input: ProbeInput) {
-    let target = TargetConfiguration(isTLS: false, host: "localhost", port: 80)
+    let target = TargetConfiguration.host(
+      HostConfiguration(isTLS: false, host: "localhost", port: 80))
     var stream = StreamConfiguration(
       name: input.option("--stream") ?? "state", target: target, path: "/")
     stream.encoding = encoding(input)

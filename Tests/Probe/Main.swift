@@ -20,7 +20,12 @@ struct Main {
     if subcommand == "json" { return FormatProbe.runJSON(input) }
     if subcommand == "wire" { return FormatProbe.runWire(input) }
     if subcommand == "ads" { return DiscoveryProbe.run(input) }
+    if subcommand == "resource" { return ResourceProbe.run(arguments, input) }
+    if subcommand == "cluster-scale" { return ScaleProbe.run(arguments, input) }
     if subcommand == "admin" { return AdminProbe.run(input) }
+    if subcommand == "regex" { return RegexProbe.run() }
+    if subcommand == "route" { return RouteProbe.run() }
+    if subcommand == "route-speed" { return RouteSpeedProbe.run(arguments) }
     if subcommand == "mqtt-hold" { ProcessExit.exit(MQTTHoldProbe.run(arguments)) }
     if subcommand == "tls-line" { ProcessExit.exit(TLSLineProbe.run(arguments)) }
     if subcommand == "serial-hex" { ProcessExit.exit(SerialHexProbe.run(arguments)) }

@@ -15,7 +15,7 @@ ALLOWED_IMPORTS = {
     "HPACK": {"Primitives"},
     "HTTP2": {"HPACK", "Primitives"},
     "Policy": {"Primitives"},
-    "NetworkingCore": {"Policy", "HTTP2", "HPACK", "Primitives"},
+    "NetworkingCore": {"Policy", "GRPC", "HTTP2", "HPACK", "Primitives"},
     "Configuration": {"Ingest", "Primitives"},
     "Protobuf": {"Primitives"},
     "GRPC": {"Primitives"},
@@ -23,12 +23,12 @@ ALLOWED_IMPORTS = {
     "Ingest": {"Primitives"},
     "Spool": {"Primitives"},
     "Gateway": {
-        "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "GRPC", "Protobuf", "HTTP2",
+        "Configuration", "Ingest", "Spool", "NetworkingCore", "XDS", "Policy", "GRPC", "Protobuf", "HTTP2",
         "HPACK", "Primitives",
     },
     "Platform": C_MODULES | {"Primitives"},
     "spoked": {
-        "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "HTTP2", "HPACK",
+        "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "XDS", "Policy", "HTTP2", "HPACK",
         "Platform", "Primitives",
     },
     "spokectl": {"Configuration", "Gateway", "Spool", "Platform", "Primitives"},

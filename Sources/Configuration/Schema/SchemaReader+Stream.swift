@@ -33,6 +33,8 @@ extension SchemaReader {
         report(node, "'authority' in [[stream]] is \(quoted(text)), which \(problem)")
       case .endpoint: stream.authority = text
       }
+    } else {
+      checkAuthority(of: stream, table)
     }
     return stream
   }
@@ -96,41 +98,6 @@ extension SchemaReader {
     if let linger = duration(batch, "linger", .zero...(.seconds(3600))) {
       stream.batch.linger = linger
     }
-  }
-
-  private mutating func readTarget(_ table: SchemaTable) -> TargetConfiguration {
-    var target = TargetConfiguration(isTLS: true, host: ByteString(), port: 443)
-    target.tls = tlsReference(table)
-    guard let (text, node) = string(table, "target", isRequired: true) else { return target }
-    if text.hasPrefix("xds:") {
-      report(
-        node, "target \(quoted(text)): the scheme 'xds' is not available in this version")
-      return target
-    }
-    target.isTLS = text.hasPrefix("https://")
-    let scheme: ByteString = target.isTLS ? "https://" : "http://"
-    guard text.hasPrefix(scheme) else {
-      report(
-        node,
-        "'target' in [[stream]] must be https://HOST:PORT or http://HOST:PORT, "
-          + "found \(quoted(text))")
-      return target
-    }
-    switch Endpoint.parse(ByteString(Array(text.bytes.dropFirst(scheme.count)))) {
-    case .problem(let problem):
-      report(
-        node,
-        "'target' in [[stream]] is \(quoted(text)), which \(problem)"
-          + (text.bytes.dropFirst(scheme.count).contains(UInt8(ascii: "/"))
-            ? "; the path stands in 'path'" : ""))
-    case .endpoint(let endpoint):
-      target.host = endpoint.host
-      target.port = endpoint.port ?? (target.isTLS ? 443 : 80)
-    }
-    if let tls = tree.child(of: table.node, "tls"), !target.isTLS {
-      reportKey(tls, "'tls' in [[stream]] needs a target that begins with https://")
-    }
-    return target
   }
 
   private mutating func readPath(_ table: SchemaTable) -> ByteString? {

@@ -23,6 +23,8 @@ struct SchemaReader {
   /// Which of them something refers to.
   var usedStreams: [Bool] = []
   var usedTLS: [Bool] = []
+  /// The listeners that streams name, and where.
+  var listenerTargets: [(name: ByteString, node: Int)] = []
 
   init(tree: TOMLTree, isComplete: Bool) {
     self.tree = tree
@@ -48,7 +50,7 @@ struct SchemaReader {
   }
 
   @inline(never)
-  private mutating func reportKind(
+  mutating func reportKind(
     _ table: SchemaTable, _ key: ByteString, _ node: Int, _ expected: String
   ) {
     let place = table.label.isEmpty ? "" : " in " + table.label

@@ -9,6 +9,8 @@ extension Gateway where Storage: ~Copyable {
   ) -> AdminPage {
     let path = request.path
     if path == "/ready" { return readyPage() }
+    if path == "/clusters" { return clustersPage(request) }
+    if path == "/route" { return routePage(request) }
     if path == "/spool/drain" { return drainSpool(request, clocks: clocks) }
     if path == "/stats" || path == "/stats/prometheus" { return statisticsPage(request) }
     if path == "/certs" {
@@ -51,6 +53,9 @@ extension Gateway where Storage: ~Copyable {
     if path == "/serial" { return serialPage() }
     if path == "/mqtt" { return mqttPage() }
     if path == "/spool" { return spoolPage() }
+    if path == "/config_dump" { return configDumpPage() }
+    if path == "/runtime" { return runtimePage() }
+    if path == "/failed_requests" { return failedRequestsPage(clocks: clocks) }
     return nil
   }
 }

@@ -3,6 +3,7 @@ import Ingest
 import NetworkingCore
 import Primitives
 import Spool
+import XDS
 
 /// The lines of the memory ledger that are measured at the end of each turn, to know their highest
 /// value (`/memory`, `spoke.memory.POOL.*`). The networking core keeps its own line itself.
@@ -15,6 +16,8 @@ struct MemoryLedger {
   var uplinks: Pool
   /// Records of `durability = "memory"` streams.
   var memory: Pool
+  /// The encoded resources of a control plane.
+  var resources: Pool
 
   init(_ configuration: Configuration, spool limits: SpoolLimits) {
     let frame = limits.commitBytes + limits.recordBytesMax
@@ -34,6 +37,8 @@ struct MemoryLedger {
     }
     uplinks = Pool(name: "uplinks", limit: 2 * batches)
     memory = Pool(name: "memory", limit: rings)
+    let store = configuration.xds == nil ? 0 : DiscoveryLimits.storeBytesMax
+    resources = Pool(name: "resources", limit: store)
   }
 }
 
@@ -51,9 +56,13 @@ extension Gateway where Storage: ~Copyable {
     }
     ledger.uplinks.set(used: records)
     ledger.memory.set(used: rings)
+    ledger.resources.set(used: controlPlane?.assembler.client.store.bytes ?? 0)
   }
 
   func pools() -> [Pool] {
-    [ledger.spool, ledger.serial, ledger.uplinks, ledger.memory, core.requestPool]
+    [
+      ledger.spool, ledger.serial, ledger.uplinks, ledger.memory, ledger.resources,
+      core.requestPool, core.streamPool,
+    ]
   }
 }

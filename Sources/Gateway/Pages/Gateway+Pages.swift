@@ -3,6 +3,7 @@ import Ingest
 import Policy
 import Primitives
 import Spool
+import XDS
 
 /// The bodies of the admin endpoint's pages.
 extension Gateway where Storage: ~Copyable {
@@ -22,6 +23,10 @@ extension Gateway where Storage: ~Copyable {
     }
     line += ", \(backlog) records waiting"
     if held > 0 { line += ", \(held) streams held" }
+    if let plane = controlPlane, !plane.servers.isEmpty {
+      let isConnected = plane.assembler.client.isConnected
+      line += isConnected ? ", control plane connected" : ", control plane down"
+    }
     if spool.statistics.isDegraded { line += ", spool degraded" }
     return line
   }
@@ -104,6 +109,7 @@ extension Gateway where Storage: ~Copyable {
     json.member("expired", uplink.counters.expired)
     json.member("parked", uplink.counters.parked)
     json.member("held", uplink.hold != nil)
+    json.member("awaits_policy", uplink.awaitsPolicy)
     if let hold = uplink.hold {
       json.member("held_" + AnswerStatus.member(hold.status), UInt64(hold.status))
     }

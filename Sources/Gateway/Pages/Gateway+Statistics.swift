@@ -22,6 +22,7 @@ extension Gateway where Storage: ~Copyable {
     for port in ports { addPort(port, &statistics) }
     addBroker(&statistics)
     addSpool(&statistics)
+    addControlPlane(&statistics)
     for pool in pools() {
       let prefix = ByteString("spoke.memory." + pool.name + ".")
       statistics.add(prefix + "limit", .gauge, UInt64(pool.limit))

@@ -14,6 +14,17 @@ public enum DeliveryOutcome: Equatable, Sendable {
   /// The upstream will never take this record: park it and go on.
   case rejected(status: UInt16)
 
+  /// What the end of a request means. A route that is missing, and a cluster whose absence the control
+  /// plane calls 404, is a matter of configuration, as a 404 of the upstream is.
+  static func of(_ result: RequestResult, isCall: Bool) -> DeliveryOutcome {
+    switch result.outcome {
+    case .failure(.noRoute), .failure(.noCluster):
+      return result.localStatus == 404 ? .hold(status: 404) : .transient(retryAfter: nil)
+    case .failure, .response:
+      return of(result.outcome, retriesConflict: result.wasRetriable, isCall: isCall)
+    }
+  }
+
   /// `retriesConflict`: the route's retry policy lists 409, which makes it transient. `isCall`: it was
   /// a gRPC call, whose end is its `grpc-status` alone; an upstream that gives none, a proxy say,
   /// speaks by its HTTP status.
@@ -65,6 +76,14 @@ public enum DeliveryOutcome: Equatable, Sendable {
 }
 
 extension RequestResult {
+  /// The route's retry policy names what happened.
+  var wasRetriable: Bool {
+    switch retryEnd {
+    case .limit, .overflow, .tooLate: true
+    default: false
+    }
+  }
+
   /// No answer, because there was no way to the upstream.
   var isUnreachable: Bool {
     switch outcome {
@@ -77,7 +96,9 @@ extension RequestResult {
   var words: String {
     switch outcome {
     case .response(let status, let grpcStatus, _):
-      if let grpcStatus, grpcStatus > 0 {
+      if details.hasPrefix("direct_response") {
+        "the route answers \(status)"
+      } else if let grpcStatus, grpcStatus > 0 {
         "upstream answered \(AnswerStatus.words(grpcStatus))" + answerText
       } else {
         "upstream answered \(status)"

@@ -7,10 +7,11 @@ import Spool
 
 extension Gateway where Storage: ~Copyable {
   mutating func finish(_ result: RequestResult, clocks: Clocks) {
+    guard result.token & Self.callToken == 0 else { return finishCall(result, clocks: clocks) }
     let index = Int(result.token)
     guard index < uplinks.count, let slot = uplinks[index].slot(of: result.id) else { return }
     let isCall = configuration.streams[index].encoding == .grpc
-    switch DeliveryOutcome.of(result.outcome, retriesConflict: false, isCall: isCall) {
+    switch DeliveryOutcome.of(result, isCall: isCall) {
     case .delivered:
       endHold(index, clocks: clocks)
       settleDelivered(index, slot, now: clocks.now)
@@ -18,7 +19,7 @@ extension Gateway where Storage: ~Copyable {
     case .transient(let retryAfter):
       waitToRetry(index, slot, retryAfter, result, now: clocks.now)
     case .hold(let status):
-      hold(index, slot, status, clocks: clocks)
+      hold(index, slot, status, result, clocks: clocks)
     case .rejected(let status):
       endHold(index, clocks: clocks)
       reject(index, slot, status, clocks: clocks)
@@ -70,7 +71,10 @@ extension Gateway where Storage: ~Copyable {
         + "next in \(delay.milliseconds) ms")
   }
 
-  private mutating func hold(_ index: Int, _ slot: Int, _ status: UInt16, clocks: Clocks) {
+  private mutating func hold(
+    _ index: Int, _ slot: Int, _ status: UInt16, _ result: RequestResult, clocks: Clocks
+  ) {
+    uplinks[index].lastFailure = ByteString(result.words)
     let isNew = uplinks[index].hold == nil
     uplinks[index].hold = Uplink.Hold(
       status: status, probeAt: clocks.now + Uplink.probeInterval)
@@ -78,8 +82,7 @@ extension Gateway where Storage: ~Copyable {
     guard isNew else { return }
     log(
       .warning,
-      "stream \(name(index)): upstream answered \(AnswerStatus.words(status)); records are kept, "
-        + "probing every 30 s")
+      "stream \(name(index)): \(result.words); records are kept, probing every 30 s")
     let name = configuration.streams[index].name
     report("held", clocks: clocks) { json in
       json.member("stream", name)

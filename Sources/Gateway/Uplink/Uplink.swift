@@ -27,6 +27,8 @@ struct Uplink {
   /// The records of a stream that are never on disk.
   var memory: MemoryRing?
   var hold: Hold?
+  /// Its listener is not in force: nothing is sent until a control plane has said where to.
+  var awaitsPolicy = false
   /// When the newest request set out.
   var sentAt = Instant(nanoseconds: 0)
   /// Why delivery failed last, in words.
@@ -47,6 +49,7 @@ struct Uplink {
 
   /// A held stream sends nothing until its probe is due, and then one delivery at a time.
   func maySend(now: Instant) -> Bool {
+    guard !awaitsPolicy else { return false }
     guard let hold else { return requests < configuration.inFlight }
     return now >= hold.probeAt && !hasRequest
   }
@@ -61,7 +64,7 @@ struct Uplink {
 
   /// A record that is on no disk could set out: nothing keeps it but that it is not its turn yet.
   var hasUnsentMemory: Bool {
-    guard let memory, hold == nil else { return false }
+    guard let memory, hold == nil, !awaitsPolicy else { return false }
     if memory.count > 0 || heads[0].isLoaded { return !isBackingOff }
     for index in slots.indices where slots[index].isFromMemory {
       if slots[index].phase == .ready || slots[index].phase == .filling { return true }

@@ -10,6 +10,12 @@ extension HTTP2Connection {
     return min(settingsDeadline, other)
   }
 
+  /// Asks the peer whether it is there, without waiting for its silence.
+  public mutating func ask(now: Instant) {
+    guard ending == nil, let opaque = keepAlive.ask(now: now) else { return }
+    sendControl(.ping, on: 0, payload: opaque, length: 8)
+  }
+
   /// Looks at the time; call it until nil.
   public mutating func handleTimeout(now: Instant) -> HTTP2Event? {
     if ending == nil {

@@ -144,6 +144,7 @@ extension HTTP2Connection {
   public var hasOutput: Bool { !output.isEmpty }
 
   /// Bytes that wait to be written.
+  @inline(__always)
   public var outputCount: Int { output.count }
 
   /// Bytes that the connection holds, as far as they vary: for the memory ledger.

@@ -30,6 +30,14 @@ struct KeepAlive: Sendable {
     return true
   }
 
+  /// Asks now, unless an answer is awaited already: the payload of the PING to send.
+  mutating func ask(now: Instant) -> UInt64? {
+    guard askedAt == nil else { return nil }
+    askedAt = now
+    pings += 1
+    return pings
+  }
+
   func deadline() -> Instant? {
     if let askedAt { return max(askedAt, heardAt) + timeout }
     guard let interval else { return nil }
@@ -44,9 +52,7 @@ struct KeepAlive: Sendable {
 
   mutating func handleTimeout(now: Instant) -> OnTimeout {
     guard let deadline = deadline(), now >= deadline else { return .nothing }
-    guard askedAt == nil else { return .expired }
-    askedAt = now
-    pings += 1
-    return .ping(opaque: pings)
+    guard let opaque = ask(now: now) else { return .expired }
+    return .ping(opaque: opaque)
   }
 }

@@ -10,6 +10,7 @@ struct OutputQueue: Sendable {
 
   init(limit: Int) { self.limit = limit }
 
+  @inline(__always)
   var count: Int { storage.count - head }
   var isEmpty: Bool { storage.count == head }
 

@@ -28,6 +28,7 @@ extension DiscoveryClient {
   /// The server has had its time.
   private mutating func timeOut(_ type: ResourceType, _ place: Int) {
     counters.timeouts += 1
+    countersByType[Int(type.rawValue)].timeouts += 1
     if settings.fetchTimeoutIsTransient {
       store[type, place].state = .timeout
       notices.append(.failed(type, store[type, place].name))

@@ -293,9 +293,11 @@ extension DiscoveryClient {
     if step.rejection.isEmpty {
       accepted[index] = AcceptedVersion(version: step.version, server: step.server)
       counters.accepted += 1
+      countersByType[index].accepted += 1
       servers[step.server].subscriptions[index].answer = .accepted
     } else {
       counters.rejected += 1
+      countersByType[index].rejected += 1
       let text = step.rejection.finished()
       lastRejection = ByteString(text)
       servers[step.server].subscriptions[index].answer = .rejected

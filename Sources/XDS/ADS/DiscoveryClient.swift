@@ -17,6 +17,8 @@ public struct DiscoveryClient: Sendable {
   /// Every resource: its state, its value, its last error.
   public internal(set) var store: ResourceStore
   public internal(set) var counters = DiscoveryCounters()
+  /// The same by type.
+  var countersByType = [TypeCounters](repeating: TypeCounters(), count: ResourceType.count)
   /// What the control plane calls itself.
   public internal(set) var controlPlane = ByteString()
   /// The text of the last NACK.
@@ -66,6 +68,14 @@ public struct DiscoveryClient: Sendable {
   public var activeServer: Int? {
     servers.firstIndex { $0.phase == .open && $0.hasAnswered }
   }
+
+  /// What happened to the resources of a type.
+  public func typeCounters(_ type: ResourceType) -> TypeCounters {
+    countersByType[Int(type.rawValue)]
+  }
+
+  /// The last version of a type that was accepted in full; empty: none.
+  public func version(_ type: ResourceType) -> ByteString { accepted[Int(type.rawValue)].version }
 
   // MARK: Events
 

@@ -111,3 +111,12 @@ public struct DiscoveryCounters: Equatable, Sendable {
   /// Names that were not subscribed to, because there was no room for them.
   public internal(set) var refusedNames: UInt64 = 0
 }
+
+/// What happened to the resources of one type, counted.
+public struct TypeCounters: Equatable, Sendable {
+  /// Responses that were accepted in full, and those in which something was refused.
+  public internal(set) var accepted: UInt64 = 0
+  public internal(set) var rejected: UInt64 = 0
+  /// Resources that did not come within the fetch timeout.
+  public internal(set) var timeouts: UInt64 = 0
+}

@@ -87,15 +87,21 @@ public enum ResourceCache {
 public struct CacheSchedule: Sendable {
   /// A change is written once nothing else came for a while…
   static let settling = Interval.seconds(30)
+  /// …the first policy that a device ever got soon: without it, a restart would leave it with none…
+  static let settlingOfFirst = Interval.seconds(2)
   /// …and not sooner than this after the last write.
   static let spacing = Interval.seconds(900)
   private var seen: UInt64 = 0
   private var changed: Instant?
   private var notBefore: Instant?
   private var checksum: UInt32?
+  private var isFirst: Bool
 
-  /// Nothing is due until the store's generation is another one than this.
-  public init(generation: UInt64 = 0) { seen = generation }
+  /// Nothing is due until the store's generation is another one than this. `isFirst`: there is no cache.
+  public init(generation: UInt64 = 0, isFirst: Bool = false) {
+    seen = generation
+    self.isFirst = isFirst
+  }
 
   /// After each event: the store's generation.
   public mutating func note(generation: UInt64, now: Instant) {
@@ -107,7 +113,7 @@ public struct CacheSchedule: Sendable {
   /// When to encode the cache; nil: it is up to date.
   public func nextDeadline() -> Instant? {
     guard let changed else { return nil }
-    let settled = changed + CacheSchedule.settling
+    let settled = changed + (isFirst ? CacheSchedule.settlingOfFirst : CacheSchedule.settling)
     return notBefore.map { max($0, settled) } ?? settled
   }
 
@@ -117,6 +123,7 @@ public struct CacheSchedule: Sendable {
     let sum = CRC32C.of(file.span)
     guard sum != checksum else { return false }
     checksum = sum
+    isFirst = false
     notBefore = now + CacheSchedule.spacing
     return true
   }

@@ -28,6 +28,9 @@ final class Bench {
   var connects: [(at: Instant, address: SocketAddress, security: Security)] = []
   var resolves: [(at: Instant, id: ResolutionID, host: ByteString)] = []
   var closes = 0
+  var events: [StreamEvent] = []
+  /// By stream: what came of its response's body and was taken.
+  var bodies: [RequestID: [UInt8]] = [:]
 
   var onConnect: (SocketAddress) -> OnConnect = { _ in .accept }
   var onResolve: (ByteString) -> OnResolve = { _ in
@@ -36,6 +39,8 @@ final class Bench {
   var onHeaders: (ScriptedPeer, UInt32) -> Void = { _, _ in }
   var onRequest: (ScriptedPeer, UInt32) -> Void = { peer, stream in peer.respond(stream, 200) }
   var serverConfiguration = HTTP2Configuration()
+  /// What a long-lived stream takes of what waits, at most; 0: nothing.
+  var reads = Int.max
   /// False: sockets are full, nothing that the core writes leaves.
   var takesOutput = true
   /// Bytes taken at once, on both ways.
@@ -58,21 +63,25 @@ final class Bench {
     _ addresses: [SocketAddress] = [address], name: ByteString = "up",
     retry: RetryPolicy = RetryPolicy(conditions: [.reset, .connectFailure, .refusedStream]),
     timeout: Interval = .seconds(15), idleTimeout: Interval = .seconds(300),
-    change: (inout Cluster) -> Void = { _ in }
+    change: (inout Cluster) -> Void = { _ in },
+    route: (inout ForwardAction) -> Void = { _ in }, host: (inout VirtualHost) -> Void = { _ in }
   ) -> PolicySnapshot {
     var cluster = Cluster(
-      name: name, discovery: .endpoints(addresses.map { Endpoint(address: $0) }))
+      name: name,
+      discovery: .endpoints(Assignment(endpoints: addresses.map { Endpoint(address: $0) })))
     change(&cluster)
-    let action = ForwardAction(
-      clusters: [WeightedCluster(cluster: 0)], timeout: timeout,
+    var action = ForwardAction(
+      clusters: [WeightedCluster(name: name)], timeout: timeout,
       idleTimeout: idleTimeout, retryPolicy: retry)
-    let host = VirtualHost(
+    route(&action)
+    var virtualHost = VirtualHost(
       name: name, domains: [.any],
       routes: [Route(name: name, path: .prefix("/"), action: .forward(action))])
+    host(&virtualHost)
     return PolicySnapshot(
       listeners: [
         Listener(
-          name: name, routes: RouteConfiguration(name: name, virtualHosts: [host]))
+          name: name, routes: RouteConfiguration(name: name, virtualHosts: [virtualHost]))
       ], clusters: [cluster])
   }
 
@@ -91,11 +100,13 @@ final class Bench {
   @discardableResult
   func submit(
     _ token: UInt64 = 0, body: [UInt8] = Array("hello".utf8), listener: ByteString = "up",
-    path: ByteString = "/v1/state", timeout: Interval? = nil
+    path: ByteString = "/v1/state", headers: [(String, String)] = [], timeout: Interval? = nil
   ) -> RequestID? {
+    var list = HeaderList()
+    for (name, value) in headers { list.append(ByteString(name), ByteString(value)) }
     let request = UpstreamRequest(
-      listener: listener, path: path, authority: "up.example.com", body: body, timeout: timeout,
-      token: token)
+      listener: listener, path: path, authority: "up.example.com", headers: list, body: body,
+      timeout: timeout, token: token)
     let id = core.submit(request, now: now)
     run()
     return id
@@ -115,10 +126,47 @@ final class Bench {
         isMoving = true
         deliver(bytes, to: peer.id)
       }
+      while let event = core.nextStreamEvent() {
+        isMoving = true
+        events.append(event)
+        if case .data(let id) = event { read(id) }
+      }
       while let result = core.nextResult() { results.append(result) }
+      if let deadline = core.nextDeadline(), deadline <= now {
+        isMoving = true
+        core.handleTimeout(now: now)
+      }
       if !isMoving { return }
     }
     Issue.record("the core and its peers never come to rest")
+  }
+
+  /// Takes what waits on a stream, in pieces of at most `reads`.
+  func read(_ id: RequestID) {
+    var taken = 0
+    repeat {
+      taken = core.takeBody(id, now: now) { bytes in
+        let count = min(bytes.count, reads)
+        for index in 0..<count { bodies[id, default: []].append(bytes[index]) }
+        return count
+      }
+    } while taken > 0
+  }
+
+  /// Opens a long-lived stream.
+  func open(_ token: UInt64 = 100, path: ByteString = "/service/Stream") -> RequestID? {
+    let request = UpstreamRequest(
+      listener: "up", path: path, authority: "up.example.com", token: token)
+    let id = core.openStream(request, now: now)
+    run()
+    return id
+  }
+
+  @discardableResult
+  func send(_ id: RequestID, _ bytes: [UInt8]) -> Bool {
+    let isTaken = core.send(id, bytes.span, now: now)
+    run()
+    return isTaken
   }
 
   private func deliver(_ bytes: [UInt8], to id: ConnectionID) {
@@ -164,6 +212,12 @@ final class Bench {
     core.connected(id, now: now)
   }
 
+  /// Takes what waits to be written for the peer.
+  func flush(_ peer: ScriptedPeer) {
+    flush(peer.id)
+    run()
+  }
+
   private func flush(_ id: ConnectionID) {
     guard takesOutput, let peer = peers[id] else { return }
     while true {
@@ -202,11 +256,21 @@ final class Bench {
 
   var peer: ScriptedPeer { allPeers[allPeers.count - 1] }
 
+  /// Requests that reached a peer, each attempt of them.
+  var arrivals: Int { allPeers.reduce(0) { $0 + $1.order.count } }
+
   func statistic(_ name: String, cluster: ByteString = "up") -> UInt64? {
     var found: UInt64?
     core.visitStatistics { owner, statistic, value, _ in
       if owner == cluster, statistic.description == name { found = value }
     }
+    return found
+  }
+
+  /// The last requests of a cluster that did not succeed.
+  func failed(_ cluster: ByteString = "up") -> [FailedRequest] {
+    var found: [FailedRequest] = []
+    core.visitFailedRequests { owner, request in if owner == cluster { found.append(request) } }
     return found
   }
 
@@ -221,14 +285,16 @@ final class Bench {
   func expectAtRest() {
     #expect(core.requestsUnderWay == 0)
     #expect(core.requestPool.used == 0)
+    #expect(core.streamPool.used == 0)
+    #expect(core.streamsInUse == 0)
     for cluster in core.clusters where cluster.isUsed {
       #expect(cluster.requests == 0)
-      #expect(cluster.load.active == 0)
-      #expect(cluster.load.pending == 0)
-      #expect(cluster.load.waiting == 0)
-      #expect(cluster.load.retries == 0)
+      var load = cluster.load.total
+      load.connections = 0
+      #expect(load == ClusterLoad())
       #expect(cluster.pending.count == 0)
     }
+    #expect(core.freeSpares.count == core.limits.spareAttemptsMax)
     for slot in core.connections {
       #expect(slot.streams.isEmpty)
       #expect(slot.unsentBodies == 0)

@@ -25,6 +25,11 @@ final class ScriptedPeer {
   /// Bytes to the client are lost from here on, and so are those from it.
   var isSilent = false
   var events: [HTTP2Event] = []
+  /// PINGs that came, which the machine answers by itself.
+  var pings = 0
+  private var pingBytes: [UInt8] = []
+  /// By stream: content that waits for windows.
+  private var unsaid: [UInt32: [UInt8]] = [:]
 
   init(
     _ id: ConnectionID, _ address: SocketAddress, _ configuration: HTTP2Configuration, now: Instant
@@ -40,6 +45,7 @@ final class ScriptedPeer {
     onRequest: (ScriptedPeer, UInt32) -> Void
   ) {
     guard !isSilent else { return }
+    countPings(bytes)
     var offset = 0
     while let event = http.receive(bytes.span, from: &offset, now: now) {
       events.append(event)
@@ -66,7 +72,36 @@ final class ScriptedPeer {
         break
       }
     }
+    for stream in unsaid.keys.sorted() { say(stream, []) }
   }
+
+  /// Frames are followed from the end of the preface, whatever pieces they come in.
+  private func countPings(_ bytes: [UInt8]) {
+    pingBytes += bytes
+    if pingBytes.starts(with: Array("PRI".utf8)) {
+      guard pingBytes.count >= 24 else { return }
+      pingBytes.removeFirst(24)
+    }
+    while pingBytes.count >= 9 {
+      let length = Int(pingBytes[0]) << 16 | Int(pingBytes[1]) << 8 | Int(pingBytes[2])
+      guard pingBytes.count >= 9 + length else { return }
+      if pingBytes[3] == 6, pingBytes[4] & 1 == 0 { pings += 1 }
+      pingBytes.removeFirst(9 + length)
+    }
+  }
+
+  /// Sends content, as windows permit.
+  func say(_ stream: UInt32, _ bytes: [UInt8]) {
+    var waiting = unsaid.removeValue(forKey: stream) ?? []
+    waiting += bytes
+    guard let taken = try? http.submitData(waiting.span, on: stream, endStream: false, now: .zero),
+      taken < waiting.count
+    else { return }
+    unsaid[stream] = Array(waiting[taken...])
+  }
+
+  /// Content that windows have kept back.
+  func unsaidCount(_ stream: UInt32) -> Int { unsaid[stream]?.count ?? 0 }
 
   private func complete(_ stream: UInt32, _ onRequest: (ScriptedPeer, UInt32) -> Void) {
     requests[stream]?.isComplete = true

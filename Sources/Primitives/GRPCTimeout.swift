@@ -1,5 +1,3 @@
-import Primitives
-
 /// The value of a `grpc-timeout` field ("gRPC over HTTP/2", Timeout): at most eight digits and a unit,
 /// one of H M S m u n.
 public enum GRPCTimeout {

@@ -1,0 +1,155 @@
+import Configuration
+import GRPC
+import NetworkingCore
+import Policy
+import Primitives
+import XDS
+
+/// What the driver found on flash and in the directory of the operator's resources.
+public struct PolicyFiles: Sendable {
+  /// The last good resources; nil: there are none.
+  public var cache: [UInt8]?
+  /// `[xds] resources`, in the order of their names.
+  public var resources: [(name: ByteString, bytes: [UInt8])] = []
+  /// What is wrong with a certificate, a key or roots: for whoever has a TLS library.
+  public var tlsFault: PolicyAssembler.TLSFault = { _ in nil }
+
+  public init() {}
+}
+
+/// The control plane as the gateway knows it: the policy that is made of it, and the streams to it. The
+/// streams are those of the networking core, to clusters that the configuration defines; nothing that a
+/// control plane says is needed to reach it. It belongs to one gateway; a value so large would be copied
+/// wherever it is looked at.
+final class ControlPlane {
+  /// A call of the control plane, on a stream of the core.
+  struct Call: Sendable {
+    enum Kind { case discovery, load }
+    let kind: Kind
+    /// Names the stream to its machine.
+    let number: UInt32
+    /// The place of the server in the configuration.
+    let server: Int
+    let request: RequestID
+    var deframer = MessageDeframer(limit: DiscoveryLimits.messageBytesMax)
+    /// Framed messages that found no room yet.
+    var unsent: [UInt8] = []
+    /// What the server answered with, when it was not 200.
+    var status: UInt16 = 200
+    /// Bytes may wait to be read.
+    var mayRead = false
+
+    mutating func exchange(_ other: inout MessageDeframer) { swap(&deframer, &other) }
+  }
+
+  var assembler: PolicyAssembler
+  var calls: [Call] = []
+  /// By server: the listener of the snapshot that leads to it, and its `:authority`.
+  var servers: [(listener: ByteString, authority: ByteString)]
+  var cache: CacheSchedule
+  /// There is a place for the cache, and a server whose resources go there.
+  var keepsCache: Bool
+  /// Of the files that the configuration names, to see that they have changed.
+  var filesDigest: UInt32 = 0
+  /// By server: streams in a row that ended before an answer.
+  var failures: [UInt32]
+  /// Why the last stream ended, for the log.
+  var lastFailure = ByteString()
+  var isConnected = false
+  /// Refusals that were reported, so that a server that repeats itself is reported once.
+  var reported: [Refusal] = []
+  var counters = ControlPlaneCounters()
+
+  /// A resource that was refused, and what was wrong with it.
+  struct Refusal: Equatable, Sendable {
+    var type: ResourceType
+    var name: ByteString
+    var version: ByteString
+    var text: ByteString
+  }
+  static let refusalsMax = 64
+
+  init(
+    _ configuration: XDSConfiguration, node: NodeConfiguration, settings: AssemblerSettings,
+    servers: [(listener: ByteString, authority: ByteString)], seed: UInt64,
+    tlsFault: @escaping PolicyAssembler.TLSFault
+  ) {
+    var discovery = DiscoverySettings()
+    discovery.transport =
+      configuration.transport == .incremental ? .incremental : .stateOfTheWorld
+    discovery.servers = max(configuration.servers.count, 1)
+    discovery.fetchTimeout = configuration.fetchTimeout
+    discovery.keepDeleted = configuration.keepDeleted
+    assembler = PolicyAssembler(
+      client: DiscoveryClient(discovery, node: NodeIdentity(node), seed: seed),
+      settings: settings, hasServers: !configuration.servers.isEmpty, tlsFault: tlsFault)
+    self.servers = servers
+    failures = servers.map { _ in 0 }
+    keepsCache = configuration.keepsCache
+    cache = CacheSchedule()
+  }
+
+  /// Its place in `calls`.
+  func call(_ request: RequestID) -> Int? { calls.firstIndex { $0.request == request } }
+  func call(_ kind: Call.Kind, _ number: UInt32) -> Int? {
+    calls.firstIndex { $0.kind == kind && $0.number == number }
+  }
+
+  var cacheDeadline: Instant? { keepsCache ? cache.nextDeadline() : nil }
+
+  /// Whether the refusal is another one than those that were reported.
+  func isNews(_ refusal: Refusal) -> Bool {
+    guard !reported.contains(refusal) else { return false }
+    reported.removeAll { $0.type == refusal.type && $0.name == refusal.name }
+    if reported.count == Self.refusalsMax { reported.removeFirst() }
+    reported.append(refusal)
+    return true
+  }
+}
+
+/// `spoke.xds.*`.
+struct ControlPlaneCounters: Sendable {
+  var cacheWrites: UInt64 = 0
+  var cacheWriteFailures: UInt64 = 0
+  /// Caches and files that could not be read.
+  var corruptFiles: UInt64 = 0
+  /// Resources of caches and files that could not be used.
+  var refusedFromFiles: UInt64 = 0
+  /// Streams that the core had no place for.
+  var streamsRefused: UInt64 = 0
+}
+
+extension XDSConfiguration {
+  var keepsCache: Bool { !cache.isEmpty && !servers.isEmpty }
+
+  /// Whether a client of the one can go on as one of the other.
+  func isServedBy(_ other: XDSConfiguration) -> Bool {
+    var same = self
+    same.cache = other.cache
+    same.runtime = other.runtime
+    same.resources = other.resources
+    return same == other
+  }
+}
+
+extension PolicyFiles {
+  /// Of the operator's files.
+  var digest: UInt32 {
+    var whole: [UInt8] = []
+    for (name, bytes) in resources {
+      whole.append(contentsOf: name.bytes.span)
+      whole.append(0)
+      whole.append(decimal: UInt64(CRC32C.of(bytes.span)))
+    }
+    return CRC32C.of(whole.span)
+  }
+}
+
+extension NodeIdentity {
+  init(_ node: NodeConfiguration) {
+    self.init(
+      id: node.id, cluster: node.cluster, region: node.region, zone: node.zone,
+      subZone: node.subZone,
+      metadata: node.metadata.map { Attribute(key: $0.name, value: $0.value) })
+  }
+}
