@@ -76,6 +76,17 @@ public struct MessageDeframer: Sendable {
     return isWhole
   }
 
+  /// Moves the message out; its memory is then the taker's alone.
+  public mutating func takeMessage() -> [UInt8] {
+    precondition(isWhole, "MessageDeframer: a message was taken that is not whole")
+    var taken: [UInt8] = []
+    swap(&taken, &message)
+    return taken
+  }
+
+  /// Bytes held of a message.
+  public var memory: Int { message.capacity }
+
   /// The body is over.
   public func finish() throws(MessageError) {
     guard isWhole || prefixRead == 0 else { throw .truncated }
@@ -94,5 +105,7 @@ public struct MessageDeframer: Sendable {
     if prefixRead == MessageFraming.prefixBytes, UInt64(length) > UInt64(limit) {
       throw .tooLarge
     }
+    // At once as long as it will be: a large one would be moved over and over while it grows.
+    if prefixRead == MessageFraming.prefixBytes { message.reserveCapacity(Int(length)) }
   }
 }

@@ -180,7 +180,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
       earliest = min(earliest ?? deadline, deadline)
     }
     consider(spool.nextDeadline())
-    consider(controlPlaneDeadline)
+    if let plane = controlPlane { consider(plane.isTouched ? turnedAt : plane.deadline) }
     consider(acknowledgements.nextDeadline(now: turnedAt))
     consider(nextLossDeadline)
     for share in shares { consider(share.waitsUntil) }

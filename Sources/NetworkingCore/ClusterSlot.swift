@@ -41,6 +41,8 @@ struct ResolutionState: Sendable {
 struct DropCount: Sendable {
   var category: ByteString
   var count: UInt64 = 0
+  /// As far as a load report has it.
+  var reported: UInt64 = 0
 }
 
 /// One place in the table of clusters. It outlives its cluster's removal from the snapshot until the
@@ -72,6 +74,7 @@ struct ClusterSlot: Sendable {
   /// Requests that were routed here and have not ended.
   var requests = 0
   var drops: [DropCount] = []
+  var tally = LoadTally()
   var statistics = ClusterStatistics()
   var failed = FailedRequests()
   /// `upstream.maintenance_mode`

@@ -19,6 +19,11 @@ extension NetworkingCore {
       : clusters[cluster].configuration.circuitBreakers
   }
 
+  @inline(__always)
+  func load(_ cluster: Int, _ priority: RoutingPriority) -> ClusterLoad {
+    priority == .high ? clusters[cluster].load.high : clusters[cluster].load.normal
+  }
+
   /// Begins an attempt that the retry policy counts.
   mutating func startAttempt(_ request: Int) {
     let lead = lead(of: request)
@@ -105,7 +110,7 @@ extension NetworkingCore {
     let cluster = requests[request].cluster
     if let connection = usableConnection(cluster, endpoint) {
       let priority = requests[request].priority
-      guard breakers(cluster, priority).allowsRequest(clusters[cluster].load[priority])
+      guard breakers(cluster, priority).allowsRequest(load(cluster, priority))
       else { return overflow(request, "max_requests") }
       switch openStream(request, connection) {
       case .opened, .ended: return
@@ -124,7 +129,7 @@ extension NetworkingCore {
   private mutating func wait(_ request: Int) {
     let cluster = requests[request].cluster
     let priority = requests[request].priority
-    guard breakers(cluster, priority).allowsPending(clusters[cluster].load[priority])
+    guard breakers(cluster, priority).allowsPending(load(cluster, priority))
     else { return overflow(request, "max_pending_requests") }
     requests[request].phase = .pending
     clusters[cluster].pending.append(request, &links)
@@ -133,7 +138,9 @@ extension NetworkingCore {
 
   /// A breaker said no. Never retried (Envoy's "overflow" reset).
   private mutating func overflow(_ request: Int, _ limit: StaticString) {
-    clusters[requests[request].cluster].statistics.pendingOverflows += 1
+    let cluster = requests[request].cluster
+    clusters[cluster].statistics.pendingOverflows += 1
+    if clusters[cluster].configuration.reportsLoad { clusters[cluster].tally.overflows += 1 }
     abandon(
       request, .circuitBreaker, .overflow,
       "upstream_reset_before_response_started{overflow}: \(limit)")

@@ -50,7 +50,7 @@ extension NetworkingCore {
       clusters[cluster].configuration.perHostMaxConnections ?? .max)
     if isConnecting || promising >= most { return .underWay }
     guard
-      breakers(cluster, priority).allowsConnection(clusters[cluster].load[priority])
+      breakers(cluster, priority).allowsConnection(load(cluster, priority))
     else {
       return promising > 0 ? .underWay : .refused("max_connections")
     }

@@ -21,9 +21,12 @@ extension NetworkingCore {
   mutating func chooseEndpoint(
     _ cluster: Int, avoiding tried: [UInt32] = [], picks: Int = 1
   ) -> EndpointChoice {
-    if clusters[cluster].dns != nil, let choice = refreshNames(cluster) { return choice }
+    if !clusters[cluster].resolutions.isEmpty, let choice = refreshNames(cluster) { return choice }
     guard !clusters[cluster].members.endpoints.isEmpty else { return .none }
     prepareBalancer(cluster)
+    if isAlone(cluster) {
+      return isEligible(cluster, 0) ? .endpoint(use(cluster, 0)) : .allFailing
+    }
     var choice = pick(cluster)
     guard !tried.isEmpty else { return choice }
     for _ in 0..<picks {
@@ -33,6 +36,13 @@ extension NetworkingCore {
       choice = pick(cluster)
     }
     return choice
+  }
+
+  /// There is one endpoint, and nothing that a balancer could say of it.
+  private func isAlone(_ cluster: Int) -> Bool {
+    clusters[cluster].members.endpoints.count == 1
+      && clusters[cluster].members.endpoints[0].health == .healthy
+      && !clusters[cluster].configuration.balancing.weighsLocalities
   }
 
   private mutating func pick(_ cluster: Int) -> EndpointChoice {
@@ -88,6 +98,7 @@ extension NetworkingCore {
   mutating func setMembers(_ cluster: Int, _ members: Assignment, isOneName: Bool = false) {
     let old = clusters[cluster].members
     clusters[cluster].members = members
+    clusters[cluster].tally.places = []
     guard clusters[cluster].balancer.isReady else { return }
     var previous: [Int?]
     if isOneName {

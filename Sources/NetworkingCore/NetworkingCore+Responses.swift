@@ -45,6 +45,7 @@ extension NetworkingCore {
   /// The response has its end. A body that is still being sent has lost its reader.
   mutating func completed(_ request: Int) {
     served(requests[request].connection)
+    requests[request].tallyEnd = .response
     let outcome = RequestResult.Outcome.response(
       status: requests[request].status, grpcStatus: requests[request].grpcStatus,
       retryAfter: requests[request].retryAfter)
@@ -79,6 +80,7 @@ extension NetworkingCore {
       return false
     }
     if endStream { served(slot) }
+    requests[request].tallyEnd = .response
     let isOver = endStream && requests[request].isSent
     guard leaveAttempt(request, resetting: isOver ? nil : .cancel) else { return true }
     if refusal == nil {

@@ -47,7 +47,7 @@ extension NetworkingCore {
       clusters[cluster].statistics.retryLimitExceeded += 1
       return .limit
     }
-    guard breakers(cluster, priority).allowsRetry(clusters[cluster].load[priority]) else {
+    guard breakers(cluster, priority).allowsRetry(load(cluster, priority)) else {
       clusters[cluster].statistics.retryOverflows += 1
       return .overflow
     }
@@ -116,6 +116,7 @@ extension NetworkingCore {
   private mutating func replay(_ request: Int) {
     let holdsRetry = requests[request].holdsRetry
     requests[request].holdsRetry = false
+    requests[request].tallyEnd = .nothing
     leaveAttempt(request, resetting: nil)
     requests[request].holdsRetry = holdsRetry
     place(request)

@@ -55,10 +55,6 @@ extension NetworkingCore {
     requests[slot].cluster = cluster
     requests[slot].priority = routed.priority
     clusters[cluster].requests += 1
-    guard requests[slot].duplex < 0 else {
-      requests[slot].makeEndless()
-      return startAttempt(slot)
-    }
     guard routed.rewrite.mutations.isEmpty || accountMutations(slot, request) else {
       end(slot, .tooLarge, .overflow, "no memory for the header fields that the route adds")
       return

@@ -103,6 +103,7 @@ extension NetworkingCore {
     if isConnected(slot) { retireConnections(slot, endpointsOutside: []) }
     // Closing the last connection may have come back here and done it already.
     guard isAbandoned(slot), !isConnected(slot) else { return }
+    keepTally(slot)
     clusters[slot] = ClusterSlot()
   }
 

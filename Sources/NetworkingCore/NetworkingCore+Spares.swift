@@ -82,6 +82,7 @@ extension NetworkingCore {
     let stream = requests[request].stream
     let connection = requests[request].connection
     if lead != request {
+      requests[lead].tallyEnd = .nothing
       leaveAttempt(lead, resetting: .cancel)
       guard requests[request].owner == lead else {
         abandon(
@@ -133,6 +134,7 @@ extension NetworkingCore {
   /// The request has its response, or its end.
   mutating func dropHedges(_ request: Int) {
     for slot in limits.requestsMax..<requests.count where requests[slot].owner == request {
+      requests[slot].tallyEnd = .nothing
       leaveAttempt(slot, resetting: .cancel)
       freeSpare(slot)
     }

@@ -27,6 +27,7 @@ extension NetworkingCore {
     let cluster = requests[request].cluster
     clusters[cluster].load[requests[request].priority].active += 1
     clusters[cluster].statistics.requests += 1
+    if clusters[cluster].configuration.reportsLoad { tallyStart(request) }
     requests[request].phase = .streaming
     requests[request].connection = slot
     requests[request].stream = stream
@@ -169,6 +170,7 @@ extension NetworkingCore {
       connections[slot].streams.remove(at: place)
     }
     if !requests[request].isSent { connections[slot].unsentBodies -= 1 }
+    if requests[request].tallyPlace >= 0 { tallyFinish(request) }
     if let code {
       clusters[requests[request].cluster].statistics.resetsSent += 1
       connections[slot].http[0].reset(stream, code)

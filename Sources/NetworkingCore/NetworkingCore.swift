@@ -57,6 +57,8 @@ public struct NetworkingCore: Sendable {
   var retainedBytes = 0
   /// By `HTTP2Cause`: how many connections and streams ended for it.
   var causes = [UInt64](repeating: 0, count: HTTP2Cause.allCases.count)
+  /// Of clusters that are gone, until they are taken.
+  var finalTallies: [ClusterTally] = []
   /// Clusters of the present snapshot that the table had no room for.
   public internal(set) var clustersLeftOut = 0
 
@@ -132,6 +134,7 @@ public struct NetworkingCore: Sendable {
       end(id.slot, requests[id.slot].outcome)
     case .pending, .streaming, .waiting:
       clusters[requests[id.slot].cluster].statistics.cancelled += 1
+      requests[id.slot].tallyEnd = .nothing
       leaveAttempt(id.slot, resetting: .cancel)
       end(id.slot, .cancelled, .cancelled, "downstream_remote_disconnect: cancelled")
       serveEverywhere()

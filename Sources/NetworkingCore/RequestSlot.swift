@@ -77,6 +77,10 @@ struct RequestSlot: Sendable {
   /// Where this attempt's stream begins, in bytes written on the connection.
   var connectionBytesBefore: UInt64 = 0
 
+  /// Where its cluster counts it; -1: it does not.
+  var tallyPlace: Int16 = -1
+  var tallyEnd = TallyEnd.failure
+
   // The response of this attempt.
   var status: UInt16 = 0
   var grpcStatus: UInt16?
@@ -105,6 +109,7 @@ struct RequestSlot: Sendable {
 
   /// Forgets what belongs to one attempt.
   mutating func beginAttempt() {
+    tallyPlace = -1
     connection = -1
     stream = 0
     endpoint = 0
@@ -137,6 +142,8 @@ struct RequestSlot: Sendable {
     isSent = hedge.isSent
     startedAt = hedge.startedAt
     connectionBytesBefore = hedge.connectionBytesBefore
+    tallyPlace = hedge.tallyPlace
+    tallyEnd = hedge.tallyEnd
     status = hedge.status
     grpcStatus = hedge.grpcStatus
     retryAfter = hedge.retryAfter

@@ -17,8 +17,8 @@ public struct ClusterLoad: Equatable, Sendable {
 
 /// What a cluster has under way by routing priority: each priority has breakers of its own.
 public struct ClusterLoads: Equatable, Sendable {
-  private var normal = ClusterLoad()
-  private var high = ClusterLoad()
+  public var normal = ClusterLoad()
+  public var high = ClusterLoad()
 
   public init() {}
 

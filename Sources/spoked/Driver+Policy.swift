@@ -37,7 +37,7 @@ extension Driver {
     if !xds.resources.isEmpty {
       do throws(FileError) {
         files.resources = try ResourceFiles.read(in: xds.resources)
-        if files.resources.isEmpty {
+        if files.resources.isEmpty, xds.servers.isEmpty {
           complaints.append("xds: \(xds.resources.description): there is no file *.pb")
         }
       } catch {

@@ -31,7 +31,12 @@ struct Main {
 
   /// Prints every error; a file that cannot be read is one, too.
   private static func check(_ options: Options) -> Int32 {
-    load(options) == nil ? ExitCode.configuration : ExitCode.success
+    guard let configuration = load(options) else { return ExitCode.configuration }
+    let policy = Driver.readPolicy(configuration, withCache: false)
+    let complaints =
+      policy.complaints + PolicyFilesCheck.complaints(configuration, policy.files)
+    for complaint in complaints { complain(complaint) }
+    return complaints.isEmpty ? ExitCode.success : ExitCode.configuration
   }
 
   private static func serve(_ options: Options) -> Int32 {

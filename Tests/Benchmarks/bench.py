@@ -196,6 +196,16 @@ def measure_hpack(table, folder):
         table.row(what, cost(mine) / plain * 1e9, python, "Python's hpack", None, "ns")
 
 
+def measure_routes(table):
+    """Routing alone, by requests that take one route after the other; less what building them costs."""
+    rounds = 200_000 if QUICK else 2_000_000
+    for routes in (10, 100, 512):
+        command = [str(ROOT / ".build/release/probe"), "route-speed", str(routes)]
+        cost = statistics.median(
+            processor_seconds([*command, str(rounds)]) - processor_seconds([*command, "0"]) for _ in range(3))
+        table.row(f"CPU to route a request, {routes} routes", cost / rounds * 1e6, unit="µs")
+
+
 def measure_framers(table, folder):
     """Frames in reads of 256 bytes, as a busy port gives them; what starting costs falls out."""
     rounds, frames = 30 if QUICK else 300, 1000
@@ -421,6 +431,7 @@ def main() -> int:
         measure_client(table, work, identity, authority, body)
         measure_instructions(table, work, body)
         measure_hpack(table, work)
+        measure_routes(table)
         measure_framers(table, work)
         measure_sizes(table)
         for number, measure in enumerate((

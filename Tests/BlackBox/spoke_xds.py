@@ -97,7 +97,7 @@ def chosen_cluster(spoke, path, authority=NAME, headers=()) -> str | None:
     for line in explain(spoke, path, authority, headers).splitlines():
         words = line.split()
         if words[:1] == ["cluster"] and len(words) > 1:
-            return words[1].strip('":,')
+            return words[1] if len(words) == 2 else None  # or it says that there is none
     return None
 
 

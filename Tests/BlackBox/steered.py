@@ -8,7 +8,7 @@ LISTENER = "ingest.example.com"
 
 def xds(*servers, **keys) -> str:
     """The table [xds]; its cache is off unless a test gives it a place."""
-    keys = {"servers": list(servers), "cache": "", "runtime": [], **keys}
+    keys = {"servers": list(servers) or None, "cache": "", "runtime": [], **keys}
     keys = {name: value for name, value in keys.items() if value is not None}
     return "[xds]\n" + "".join(f"{name} = {toml(value)}\n" for name, value in keys.items())
 

@@ -112,6 +112,12 @@ class Script:
         return len([n for n in self.attempts[case.path, by_spoke] if n != "again"])
 
 
+def ended(spoke, number):
+    """The record of a case is delivered, or parked: 409 is the record's fault unless a policy lists it."""
+    stats = spoke.stats()
+    return stats[f"spoke.stream.s{number}.delivered"] + stats[f"spoke.stream.s{number}.parked"] == 1
+
+
 def refused(case, made):
     """A transparent retry is no attempt: it has the number of the one before."""
     return case.answers[0].reset == REFUSED_STREAM and made == ["1"]
@@ -133,23 +139,24 @@ def test_items_59_to_61_envoy_and_spoke_make_the_same_attempts(make_clients):
     envoy = {case.about: script.count(case, False) for case in CASES}
     assert envoy == {case.about: case.attempts for case in CASES}
     for number in range(len(CASES)):
-        clients.line.spoke.wait_for_stat(f"spoke.stream.s{number}.delivered", 1, 30)
+        wait_until(lambda: ended(clients.line.spoke, number), lambda: clients.line.spoke.log[-2000:], 30)
     spoke = {case.about: script.count(case, True) for case in CASES}
     assert spoke == {case.about: case.spoke or case.attempts for case in CASES}
 
 
 def test_item_69_grpcio_and_spoke_repeat_a_call_by_its_status(make_clients):
     """grpcio takes at most five attempts, whatever the policy says (gRFC A6); Spoke takes those of the policy."""
-    ended = defaultdict(int)
+    calls = defaultdict(int)
 
     def rule(request):
         if request.path == CALL:
             return grpc_answer(request)
-        ended[request.path, request.header("user-agent").startswith("grpc")] += 1
+        calls[request.path, (request.header("user-agent") or "").startswith("grpc")] += 1
         number = {"/svc/unavailable": 14, "/svc/exhausted": 8, "/svc/aborted": 10, "/svc/often": 14}[request.path]
         return Answer(headers=[("content-type", "application/grpc"), ("grpc-status", str(number))])
 
-    quick = {"base": 0.001, "most": 0.002}
+    # With a base of 1 ms grpcio 1.85 never makes the second attempt.
+    quick = {"base": 0.02, "most": 0.03}
     clients = make_clients(
         route_configuration("routes", virtual_host(
             route("c1", match(path="/svc/often"), retry_policy=retry("unavailable", 6, **quick)),
@@ -166,11 +173,11 @@ def test_item_69_grpcio_and_spoke_repeat_a_call_by_its_status(make_clients):
     paths = ["/svc/unavailable", "/svc/exhausted", "/svc/aborted", "/svc/often"]
     codes = [result["code"] for result in clients.grpcio.call(*[(path, []) for path in paths])]
     assert codes == ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "UNAVAILABLE"]
-    assert [ended[path, True] for path in paths] == [3, 3, 1, 5]
+    assert [calls[path, True] for path in paths] == [3, 3, 1, 5]
     expected = dict(zip(paths, (3, 3, 1, 7)))
     for path in paths:
         topic = "state" if path == "/svc/often" else path.rpartition("/")[2]
         clients.line.publish(b"x", topic=f"in/{topic}")
         # The spool's own back-off is a second and more; what came until then is one series.
-        wait_until(lambda: ended[path, False] >= expected[path], lambda: f"{path}: {dict(ended)}")
-        assert ended[path, False] == expected[path]
+        wait_until(lambda: calls[path, False] >= expected[path], lambda: f"{path}: {dict(calls)}")
+        assert calls[path, False] == expected[path]

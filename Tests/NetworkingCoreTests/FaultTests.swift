@@ -89,6 +89,7 @@ final class Storm {
       perTryTimeout: kind == 1 ? .seconds(3) : .zero)
     return Bench.fixed(addresses, retry: policy, idleTimeout: .seconds(20)) { cluster in
       cluster.idleTimeout = .seconds(10)
+      cluster.reportsLoad = true
       cluster.connectionsPerEndpoint = kind == 2 ? 2 : 1
       cluster.circuitBreakers.maxPendingRequests = 8
       guard kind > 0 else { return }

@@ -44,6 +44,24 @@ PAGES = {
         "configured": True, "host": "127.0.0.1", "port": 1883, "connected": True, "messages": 77,
         "unacknowledged": 2, "detail": "",
     }).encode(),
+    "/config_dump": json.dumps({
+        "resources": [
+            {"type": "cluster", "type_url": "…", "name": "telemetry", "version": "7", "state": "NACKED",
+             "source": "server", "last_updated": "2026-11-23T18:10:39.123Z",
+             "error": {"version": "8", "time": "2026-11-23T18:10:40.000Z", "message": "type: not supported"},
+             "not_applied": ["outlier_detection"], "clamped": ["max_requests: 1024, the device takes 64"]},
+            {"type": "listener", "type_url": "…", "name": "ingest", "version": "", "state": "REQUESTED",
+             "source": "server", "last_updated": None},
+        ],
+        "control_plane": {"configured": True, "connected": True, "server": "xds.example.com", "transport": "sotw",
+                          "identifier": "plane-1"},
+    }).encode(),
+    "/failed_requests": json.dumps({"failed_requests": [
+        {"cluster": "telemetry", "stream": "state", "time": "2026-11-23T18:10:39.123Z", "status": 503, "attempts": 2,
+         "not_retried": "limit", "details": "overloaded"},
+    ]}).encode(),
+    "/route?authority=ingest&path=%2fv1%3fa%3db&method=GET&listener=l&header=x-a%3d1&header=x-b%3d": b"listener l: \n",
+    "/route?authority=ingest&path=%2f&format=json": b'{"steps":[]}',
     "/spool": json.dumps({
         "size": 50331648, "bytes": 1234567, "records": 1234562, "segments": 5, "corrupt_frames": 0,
         "degraded": False,
@@ -209,3 +227,50 @@ def test_check_names_the_place_of_every_error(tmp_path):
 def test_check_accepts_the_example():
     result = spokectl("check", "--config", REPO / "board/scooter.toml")
     assert (result.returncode, result.stdout) == (0, b"")
+
+
+def test_xds_is_a_table_of_resources_with_their_errors_and_remarks(daemon):
+    result = spokectl("--socket", daemon, "xds")
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.decode().splitlines() == [
+        "control plane: connected, xds.example.com, sotw, plane-1",
+        "",
+        "TYPE      NAME       VERSION  STATE      SOURCE  UPDATED                   REMARKS",
+        "cluster   telemetry  7        NACKED     server  2026-11-23T18:10:39.123Z  version 8: type: not supported; "
+        "not applied: outlier_detection; clamped: max_requests: 1024, the device takes 64",
+        "listener  ingest     -        REQUESTED  server  -                         -",
+    ]
+    assert json.loads(spokectl("--socket", daemon, "--json", "xds").stdout) == json.loads(PAGES["/config_dump"])
+
+
+def test_failures_are_a_table_with_the_reason_that_ended_the_retries(daemon):
+    result = spokectl("--socket", daemon, "failures")
+    assert result.returncode == 0
+    assert result.stdout.decode().splitlines()[1:] == [
+        "TIME                      CLUSTER    STREAM  STATUS  ATTEMPTS  NOT RETRIED  DETAILS",
+        "2026-11-23T18:10:39.123Z  telemetry  state   503     2         limit        overloaded",
+    ]
+
+
+def test_route_asks_with_everything_that_it_was_given(daemon):
+    result = spokectl(
+        "--socket", daemon, "route", "--authority", "ingest", "--path=/v1?a=b", "--header", "x-a=1", "--header=x-b=",
+        "--method", "GET", "--listener", "l",
+    )
+    assert (result.returncode, result.stdout) == (0, b"listener l: \n")
+    result = spokectl("--socket", daemon, "--json", "route", "--authority", "ingest", "--path", "/")
+    assert json.loads(result.stdout) == {"steps": []}
+
+
+@pytest.mark.parametrize("words, message", [
+    (["route", "--path", "/"], "route needs --authority"),
+    (["route", "--authority", "a"], "route needs --path"),
+    (["route", "--authority", "a", "--path", "x"], "--path needs a path that begins with /"),
+    (["route", "--authority", "a", "--path", "/", "--header", "x"], "--header needs NAME=VALUE"),
+    (["status", "--path", "/"], "--authority, --path, --header, --method and --listener belong to 'route'"),
+    (["xds", "more"], "too many words behind 'xds'"),
+])
+def test_what_route_is_not_told_is_a_usage_error(daemon, words, message):
+    result = spokectl("--socket", daemon, *words)
+    assert result.returncode == 64
+    assert result.stderr.decode().splitlines()[0] == f"spokectl: {message}"

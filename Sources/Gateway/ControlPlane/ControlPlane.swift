@@ -22,27 +22,15 @@ public struct PolicyFiles: Sendable {
 /// control plane says is needed to reach it. It belongs to one gateway; a value so large would be copied
 /// wherever it is looked at.
 final class ControlPlane {
-  /// A call of the control plane, on a stream of the core.
-  struct Call: Sendable {
-    enum Kind { case discovery, load }
-    let kind: Kind
-    /// Names the stream to its machine.
-    let number: UInt32
-    /// The place of the server in the configuration.
-    let server: Int
+  /// A stream of the channel, and the core's request that carries it.
+  struct Call {
+    let stream: ChannelStream
     let request: RequestID
-    var deframer = MessageDeframer(limit: DiscoveryLimits.messageBytesMax)
-    /// Framed messages that found no room yet.
-    var unsent: [UInt8] = []
-    /// What the server answered with, when it was not 200.
-    var status: UInt16 = 200
-    /// Bytes may wait to be read.
-    var mayRead = false
-
-    mutating func exchange(_ other: inout MessageDeframer) { swap(&deframer, &other) }
   }
 
   var assembler: PolicyAssembler
+  /// Messages in both directions, and the reports of the clusters' load.
+  var channel: ControlPlaneChannel
   var calls: [Call] = []
   /// By server: the listener of the snapshot that leads to it, and its `:authority`.
   var servers: [(listener: ByteString, authority: ByteString)]
@@ -53,9 +41,11 @@ final class ControlPlane {
   var filesDigest: UInt32 = 0
   /// By server: streams in a row that ended before an answer.
   var failures: [UInt32]
-  /// Why the last stream ended, for the log.
-  var lastFailure = ByteString()
   var isConnected = false
+  /// Something happened to one of its machines, which may want something now.
+  var isTouched = true
+  /// When one of them has something to do by itself.
+  private(set) var deadline: Instant?
   /// Refusals that were reported, so that a server that repeats itself is reported once.
   var reported: [Refusal] = []
   var counters = ControlPlaneCounters()
@@ -80,8 +70,11 @@ final class ControlPlane {
     discovery.servers = max(configuration.servers.count, 1)
     discovery.fetchTimeout = configuration.fetchTimeout
     discovery.keepDeleted = configuration.keepDeleted
+    var random = SplitMix64(seed: seed)
+    let identity = NodeIdentity(node)
+    channel = ControlPlaneChannel(load: LoadReporter(node: identity, seed: random.next()))
     assembler = PolicyAssembler(
-      client: DiscoveryClient(discovery, node: NodeIdentity(node), seed: seed),
+      client: DiscoveryClient(discovery, node: identity, seed: random.next()),
       settings: settings, hasServers: !configuration.servers.isEmpty, tlsFault: tlsFault)
     self.servers = servers
     failures = servers.map { _ in 0 }
@@ -89,13 +82,30 @@ final class ControlPlane {
     cache = CacheSchedule()
   }
 
-  /// Its place in `calls`.
-  func call(_ request: RequestID) -> Int? { calls.firstIndex { $0.request == request } }
-  func call(_ kind: Call.Kind, _ number: UInt32) -> Int? {
-    calls.firstIndex { $0.kind == kind && $0.number == number }
+  /// The stream that a request of the core carries.
+  func stream(_ request: RequestID) -> ChannelStream? {
+    for call in calls where call.request == request { return call.stream }
+    return nil
   }
 
-  var cacheDeadline: Instant? { keepsCache ? cache.nextDeadline() : nil }
+  func request(_ stream: ChannelStream) -> RequestID? {
+    for call in calls where call.stream == stream { return call.request }
+    return nil
+  }
+
+  /// Why the last stream to a server ended; empty: none did.
+  func lastFailure(_ server: Int) -> ByteString {
+    channel.lastEnd(server: server)?.text ?? ByteString()
+  }
+
+  /// Looks through all resources for the next time that something happens by itself.
+  func noteDeadline() {
+    deadline = assembler.nextDeadline()
+    for due in [channel.load.nextDeadline(), keepsCache ? cache.nextDeadline() : nil] {
+      guard let due else { continue }
+      deadline = min(deadline ?? due, due)
+    }
+  }
 
   /// Whether the refusal is another one than those that were reported.
   func isNews(_ refusal: Refusal) -> Bool {

@@ -82,7 +82,12 @@ extension Gateway where Storage: ~Copyable {
     }
     json.member("transport", isDelta ? "delta" : "sotw")
     json.member("identifier", client.controlPlane)
-    if !plane.lastFailure.isEmpty { json.member("last_failure", plane.lastFailure) }
+    for server in plane.servers.indices {
+      guard let end = plane.channel.lastEnd(server: server) else { continue }
+      json.member("last_failure", end.text)
+      json.member("last_status", ByteString(end.status.name))
+      break
+    }
     if !client.lastRejection.isEmpty { json.member("last_rejection", client.lastRejection) }
     json.member("snapshots", plane.assembler.counters.snapshots)
     json.key("listeners")

@@ -6,12 +6,14 @@ import XDS
 
 /// What the control plane's machines ask for, and what there is to say about it.
 extension Gateway where Storage: ~Copyable {
-  mutating func carryOutDiscovery(clocks: Clocks) {
-    while let action = controlPlane?.assembler.nextAction(now: clocks.now) {
+  mutating func carryOutDiscovery(_ plane: ControlPlane, clocks: Clocks) {
+    while let action = plane.assembler.nextAction(now: clocks.now) {
       switch action {
-      case .open(let stream, let server): openCall(stream, server, now: clocks.now)
-      case .send(let stream, let message): send(stream, message, now: clocks.now)
-      case .close(let stream): closeCall(stream, now: clocks.now)
+      case .open(let stream, let server):
+        plane.channel.open(stream, server: server, plane.assembler.client.settings.transport)
+      case .send(let stream, let message):
+        plane.channel.send(message, on: stream, &plane.assembler.client)
+      case .close(let stream): plane.channel.close(stream)
       case .apply:
         applyPolicy(now: clocks.now)
         logPolicy()
@@ -77,7 +79,7 @@ extension Gateway where Storage: ~Copyable {
     guard failures & (failures - 1) == 0 else { return }
     log(
       .warning,
-      "xds: \(plane.servers[server].authority.description): \(plane.lastFailure.description), "
+      "xds: \(plane.servers[server].authority.description): \(plane.lastFailure(server).description), "
         + "attempt \(failures)")
   }
 
@@ -92,7 +94,7 @@ extension Gateway where Storage: ~Copyable {
       controlPlane?.failures[server] = 0
       log(.info, "xds: \(plane.servers[server].authority.description) answers")
     } else {
-      log(.info, "xds: no server answers: \(plane.lastFailure.description)")
+      log(.info, "xds: no server answers: \(plane.lastFailure(0).description)")
     }
   }
 
@@ -119,6 +121,7 @@ extension Gateway where Storage: ~Copyable {
   public mutating func cacheFailed(_ reason: String, clocks: Clocks) {
     controlPlane?.counters.cacheWriteFailures += 1
     controlPlane?.cache.writeFailed(now: clocks.now)
+    controlPlane?.noteDeadline()
     log(.warning, "xds: the cache cannot be written: \(reason)")
   }
 }

@@ -44,6 +44,7 @@ extension Gateway where Storage: ~Copyable {
       plane.assembler.change(new.assemblerSettings)
       plane.servers = new.managementServers
       plane.keepsCache = xds.keepsCache
+      plane.isTouched = true
       return
     }
     var files = files

@@ -115,6 +115,21 @@ public struct DiscoveryClient: Sendable {
     abandon(server, now: now)
   }
 
+  /// No request is made for the stream while the server does not read the one before: what changes
+  /// meanwhile is in the next one.
+  public mutating func setBlocked(_ stream: UInt32, _ isBlocked: Bool) {
+    guard let server = server(of: stream) else { return }
+    servers[server].isBlocked = isBlocked
+  }
+
+  /// Whether a message of the stream may be passed: the one before is in force and answered.
+  func isReady(for stream: UInt32) -> Bool {
+    guard isReady, let server = server(of: stream), servers[server].phase == .open else {
+      return false
+    }
+    return !servers[server].subscriptions.contains { $0.answer != .none }
+  }
+
   /// Waits no longer: the network has changed.
   public mutating func retryNow() {
     for server in servers.indices {
@@ -154,7 +169,8 @@ public struct DiscoveryClient: Sendable {
       servers[server].closing = 0
       return .close(stream: stream)
     }
-    for server in servers.indices where servers[server].phase == .open {
+    for server in servers.indices
+    where servers[server].phase == .open && !servers[server].isBlocked {
       if let message = nextRequest(server, now: now) {
         return .send(stream: servers[server].stream, message: message)
       }

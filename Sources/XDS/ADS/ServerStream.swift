@@ -43,6 +43,8 @@ struct ServerStream: Sendable {
   /// One that the owner has to close; 0: none.
   var closing: UInt32 = 0
   var needsNode = true
+  /// The owner has not written the last request yet.
+  var isBlocked = false
   /// A response has come on this stream.
   var hasAnswered = false
   /// The last stream ended without a response.
@@ -62,6 +64,7 @@ struct ServerStream: Sendable {
     self.phase = phase
     stream = 0
     needsNode = true
+    isBlocked = false
     hasAnswered = false
     for index in subscriptions.indices { subscriptions[index] = Subscription() }
   }

@@ -72,3 +72,23 @@ extension PolicyAssembler {
     return count >= AssemblerLimits.clustersMax
   }
 }
+
+extension PolicyAssembler {
+  /// What is wrong with the resources that are there, whether anything refers to them or not: for a check
+  /// of files.
+  public func faults() -> [(type: ResourceType, name: ByteString, text: ByteString)] {
+    var faults: [(type: ResourceType, name: ByteString, text: ByteString)] = []
+    for raw in 0..<UInt8(ResourceType.count) {
+      guard let type = ResourceType(rawValue: raw) else { continue }
+      for entry in client.store.entries(type) where entry.hasValue {
+        var staleAfter = Interval.zero
+        do throws(ResourceRejection) {
+          _ = try decode(type, entry.name, entry.value.span, &staleAfter)
+        } catch {
+          faults.append((type: type, name: entry.name, text: error.text))
+        }
+      }
+    }
+    return faults
+  }
+}

@@ -33,7 +33,8 @@ public struct LoadReporter: Sendable {
 
   private let node: [UInt8]
   private var phase = Phase.idle
-  private var stream: UInt32 = 0
+  /// The present stream; 0: none.
+  private(set) var stream: UInt32 = 0
   private var lastStream: UInt32 = 0
   private var closing: UInt32 = 0
   private var interval = Interval.zero
@@ -87,6 +88,19 @@ public struct LoadReporter: Sendable {
     clusters[place.cluster]?.localities[place.locality].inProgress += 1
   }
 
+  /// Attempts that somebody else has counted; `inProgress` is what there is now, the others are what
+  /// has changed.
+  public mutating func add(
+    _ place: LoadPlace, issued: UInt64, succeeded: UInt64, failed: UInt64, inProgress: UInt64
+  ) {
+    guard var load = clusters[place.cluster]?.localities[place.locality] else { return }
+    load.issued += issued
+    load.succeeded += succeeded
+    load.failed += failed
+    load.inProgress = inProgress
+    clusters[place.cluster]?.localities[place.locality] = load
+  }
+
   /// It is over. Success: a response that is not 5xx, and for gRPC the status OK.
   public mutating func finished(_ place: LoadPlace, isSuccess: Bool) {
     guard var load = clusters[place.cluster]?.localities[place.locality] else { return }
@@ -96,18 +110,19 @@ public struct LoadReporter: Sendable {
     if clusters[place.cluster]?.isReported == false { freeIfOver(place.cluster) }
   }
 
-  /// A request was dropped before an endpoint was chosen; without a category by a circuit breaker.
+  /// Requests were dropped before an endpoint was chosen; without a category by a circuit breaker.
   public mutating func dropped(
-    cluster name: ByteString, service: ByteString, category: ByteString, now: Instant
+    cluster name: ByteString, service: ByteString, category: ByteString, count: UInt64 = 1,
+    now: Instant
   ) {
     guard let cluster = makeCluster(name, service, now: now) else { return }
-    clusters[cluster]?.dropped += 1
+    clusters[cluster]?.dropped += count
     guard !category.isEmpty else { return }
     let drops = clusters[cluster]?.drops ?? []
     if let known = drops.firstIndex(where: { $0.category == category }) {
-      clusters[cluster]?.drops[known].count += 1
+      clusters[cluster]?.drops[known].count += count
     } else if drops.count < LoadLimits.categoriesMax {
-      clusters[cluster]?.drops.append(DropLoad(category: category, count: 1))
+      clusters[cluster]?.drops.append(DropLoad(category: category, count: count))
     } else {
       untracked += 1
     }
@@ -178,6 +193,25 @@ public struct LoadReporter: Sendable {
     isReportDue = false
   }
 
+  /// The stream's `MessageDeframer` refused what came: the stream is closed, and opened again after
+  /// a back-off.
+  public mutating func messageRefused(_ stream: UInt32, now: Instant) {
+    guard stream == self.stream, stream != 0 else { return }
+    malformed += 1
+    closing = stream
+    streamClosed(stream, now: now)
+  }
+
+  /// Waits no longer: the network has changed.
+  public mutating func retryNow() {
+    if case .waiting = phase { phase = .wanted }
+  }
+
+  /// Whether the next action opens a stream.
+  var wantsStream: Bool { phase == .wanted }
+  /// Nothing more is reported.
+  var isIdle: Bool { phase == .idle }
+
   /// A message of the server.
   public mutating func receive(_ message: [UInt8], stream: UInt32, now: Instant) {
     guard stream == self.stream, case .open = phase else { return }
@@ -187,11 +221,7 @@ public struct LoadReporter: Sendable {
     } catch {
       response = nil
     }
-    guard let response else {
-      malformed += 1
-      closing = stream
-      return streamClosed(stream, now: now)
-    }
+    guard let response else { return messageRefused(stream, now: now) }
     backOff.reset()
     untracked += response.omitted
     refusesEndpointGranularity = response.wantsEndpoints

@@ -26,7 +26,8 @@ public struct FuzzTarget: Sendable {
     [
       hpackDecoder, hpackRoundTrip, http2Client, http2Server, lengthFraming, toml, configuration,
       json, topic, admin, filter, spoolDamage, spoolForgery, protobuf, grpcMessages,
-      clusterResource, assignmentResource, secretResource,
+      clusterResource, assignmentResource, secretResource, routeConfiguration, listenerResource,
+      runtimeResource, regex,
     ] + framers
 
   /// The target of this name; nil when there is none.

@@ -293,6 +293,7 @@ final class Bench {
       load.connections = 0
       #expect(load == ClusterLoad())
       #expect(cluster.pending.count == 0)
+      #expect(cluster.tally.localities.allSatisfy { $0.active == 0 })
     }
     #expect(core.freeSpares.count == core.limits.spareAttemptsMax)
     for slot in core.connections {
