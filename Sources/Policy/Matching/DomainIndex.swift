@@ -49,13 +49,13 @@ struct DomainIndex: Equatable, Sendable {
       hasSuffixes = true
       for byte in text.bytes.reversed() { mix(byte, into: &hash) }
     }
-    var slot = Int(hash) & (slots.count - 1)
+    var slot = start(hash)
     while slots[slot] != 0 {
       let other = self.place(slots[slot])
       if hosts[other.host].domains[other.domain] == pattern { return noteDuplicate(place) }
       slot = (slot + 1) & (slots.count - 1)
     }
-    slots[slot] = UInt64(hash) << 32 | UInt64(place.host << 16 | place.domain) + 1
+    slots[slot] = UInt64(hash) << 32 | UInt64(place.host) << 16 | UInt64(place.domain) + 1
   }
 
   private mutating func noteDuplicate(_ place: Place) {
@@ -63,9 +63,12 @@ struct DomainIndex: Equatable, Sendable {
   }
 
   private func place(_ slot: UInt64) -> Place {
-    let number = Int(slot & 0xFFFF_FFFF) - 1
-    return Place(host: number >> 16, domain: number & 0xFFFF)
+    let number = UInt32(truncatingIfNeeded: slot) - 1
+    return Place(host: Int(number >> 16), domain: Int(number & 0xFFFF))
   }
+
+  /// Where the probing begins. A hash is not a number of every `Int`: that has 32 bits on some boards.
+  private func start(_ hash: UInt32) -> Int { Int(hash & UInt32(slots.count - 1)) }
 
   /// The domain that an authority belongs to, over all virtual hosts: exactly, else by the longest
   /// suffix, else by the longest prefix, else `*`. `end`: the authority's end without its port.
@@ -96,7 +99,7 @@ struct DomainIndex: Equatable, Sendable {
   private func probe(
     _ hash: UInt32, _ authority: [UInt8], _ range: Range<Int>, _ hosts: [VirtualHost], kind: UInt8
   ) -> Place? {
-    var slot = Int(hash) & (slots.count - 1)
+    var slot = start(hash)
     while slots[slot] != 0 {
       if slots[slot] >> 32 == UInt64(hash) {
         let place = place(slots[slot])
