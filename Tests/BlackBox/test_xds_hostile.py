@@ -18,9 +18,9 @@ from upstream import Answer
 from waiting import holds_for, wait_until
 
 # What a test of this file may have resident, and how much more of it after thousands of mutations than after the first.
-RESIDENT_KIB, GROWTH_KIB = 14 * 1024, 1024
+RESIDENT_KIB, GROWTH_KIB = 9 * 1024, 512
 CHAINS, CLUSTERS_EACH = 8, 6
-MUTATIONS = 5_000  # in each transport
+MUTATIONS = 10_000  # in each transport
 
 
 def chain(number, port):
@@ -196,7 +196,7 @@ def test_mutated_responses_end_their_stream_at_worst(attack, transport):
     source = random.Random(seed)
     started = time.monotonic()
     ends, sent = 0, 0
-    while sent < 200 and ends < 4:
+    while sent < 300 and ends < 3:
         current = plane.open_streams()[-1]
         kind, parts = source.choice(made.by_kind(made.victims + made.good))
         whole = current.response(kind, [(n, plane.resources(kind)[n]) for n in map(name_of, parts)], "mutated")
@@ -209,19 +209,21 @@ def test_mutated_responses_end_their_stream_at_worst(attack, transport):
         plane.wait(lambda: seen.answer or not current.open, "the stream goes on, or is given up", 5)
         if seen.answer is None:
             ends += 1
-            plane.wait(lambda: plane.open_streams() and plane.open_streams()[-1].requests, "a new stream", 10)
+            plane.wait(lambda: len(plane.streams) > current.number, "a new stream", 10)
+            wait_for_acks(plane)
     print(f"{sent} responses, {ends} streams ended, {time.monotonic() - started:.1f} s")
-    assert ends > 0
     made.restore()
     made.flows()
     assert memory(made.spoke) <= RESIDENT_KIB
 
 
 def mutated_envelope(source, data: bytes) -> bytes:
-    """Changes in the response's own fields and around the borders of its resources, rather than inside of them."""
-    places = [place for place, octet in enumerate(data) if octet in (0x0A, 0x12, 0x22, 0x2A)][:40]
-    place = source.choice(places)
-    return data[:place] + mutated(source, data[place : place + 40]) + data[place + 40 :]
+    """Other octets, mostly; one less or more, which moves the border of a resource, seldom."""
+    place = source.randrange(len(data))
+    before, after = data[:place], data[place + 1 :]
+    if source.random() < 0.04:
+        return source.choice([before, before + after, before + data[place : place + 1] * 2 + after])
+    return before + source.randbytes(1) + after
 
 
 def deep(*fields: int, times=12_000) -> bytes:
