@@ -644,5 +644,6 @@ def test_mutated_bytes_are_refused_or_read_as_protobuf_reads_them():
             accepted += 1
             # What became a field that we have no use for may be malformed within.
             unread += name is None
-            assert name is None or answer[0] == f"ok {name}", SEED
+            # Of a name that has line ends the first line is in the answer's first.
+            assert name is None or answer[0] == f"ok {name}".splitlines()[0], SEED
     assert accepted > 50 and unread < accepted / 10, (SEED, accepted, unread)
