@@ -39,6 +39,11 @@ public enum FileReader {
     return bytes
   }
 
+  /// A number that is another one once the file was written or replaced; of one that is not there 0.
+  public static func stamp(of path: ByteString) -> UInt64 {
+    path.withCString { spoke_file_stamp($0) }
+  }
+
   /// The names in a directory that end with `suffix`, in byte order. A directory that does not
   /// exist is empty.
   public static func names(

@@ -10,27 +10,57 @@ struct PolicyTLS {
   private struct Entry {
     /// Without what is each connection's own.
     let policy: TLSPolicy
-    let context: TLSContext
+    var context: TLSContext
+    /// Of the files that it names, before they were read.
+    var stamp: UInt64
   }
 
   /// The one that was used last is last.
   private var entries: [Entry] = []
+  /// Why files that have changed are not used; the driver takes it for the log.
+  var complaint: String?
 
-  /// Reads files that the policy names.
+  /// Reads files that the policy names, and those that have changed once more.
   mutating func context(for policy: TLSPolicy) throws(TLSError) -> TLSContext {
     var shared = policy
     shared.serverName = ByteString()
     shared.usesHostAsServerName = false
     shared.origin = 0
+    let stamp = Self.stamp(shared)
     if let place = entries.firstIndex(where: { $0.policy == shared }) {
-      let entry = entries.remove(at: place)
+      var entry = entries.remove(at: place)
+      if entry.stamp != stamp { refresh(&entry, stamp) }
       entries.append(entry)
       return entry.context
     }
     let context = try TLSContext(Self.material(policy), Self.demands(policy))
     if entries.count == contextsMax { entries.removeFirst() }
-    entries.append(Entry(policy: shared, context: context))
+    entries.append(Entry(policy: shared, context: context, stamp: stamp))
     return context
+  }
+
+  /// A certificate and its key are replaced one after the other: until they fit together the former ones
+  /// serve.
+  private mutating func refresh(_ entry: inout Entry, _ stamp: UInt64) {
+    entry.stamp = stamp
+    do throws(TLSError) {
+      entry.context = try TLSContext(Self.material(entry.policy), Self.demands(entry.policy))
+    } catch {
+      complaint = error.description
+    }
+  }
+
+  /// Of all files that the policy names.
+  private static func stamp(_ policy: TLSPolicy) -> UInt64 {
+    var stamp: UInt64 = 0
+    func add(_ source: TLSSource?) {
+      if case .file(let path)? = source { stamp = stamp &* 31 &+ FileReader.stamp(of: path) }
+    }
+    if case .source(let source) = policy.roots { add(source) }
+    add(policy.identity?.chain)
+    add(policy.identity?.key)
+    add(policy.identity?.password)
+    return stamp
   }
 
   /// What a connection of the policy needs.
