@@ -197,9 +197,11 @@ struct LoadReportTests {
   func removed() {
     let (world, plane) = Self.world(ScriptedPlane.reporting("a"))
     send(world, 3)
+    world.advance(.seconds(1))
     plane.set(.cluster, "a", ScriptedPlane.reporting("a", asks: false), now: world.clocks.now)
     world.turn()
     send(world, 3)
+    world.advance(.seconds(1))
     #expect(plane.loads.reports.count == 1)
     #expect(plane.loads.sum("a", "near").issued == 3, "\(plane.loads.reports)")
     #expect(!world.countsLoad && !world.page("/config_dump").contains("load_reports"))

@@ -1,3 +1,4 @@
+import GRPC
 import NetworkingCore
 import Policy
 import Primitives
