@@ -85,13 +85,6 @@ int spoke_is_regular_file(int descriptor) {
   struct stat status;
   return fstat(descriptor, &status) == 0 ? S_ISREG(status.st_mode) : -errno;
 }
-uint64_t spoke_file_stamp(const char *path) {
-  struct stat status;
-  if (stat(path, &status) != 0) return 0;
-  uint64_t stamp = (uint64_t)status.st_ino * 1000003 + (uint64_t)status.st_size;
-  stamp = stamp * 1000003 + (uint64_t)status.st_mtim.tv_sec;
-  return (stamp * 1000003 + (uint64_t)status.st_mtim.tv_nsec) | 1;
-}
 int spoke_truncate(int descriptor, uint64_t bytes) {
   ANSWER(int, ftruncate(descriptor, (off_t)bytes));
 }

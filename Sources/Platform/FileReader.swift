@@ -39,9 +39,13 @@ public enum FileReader {
     return bytes
   }
 
-  /// A number that is another one once the file was written or replaced; of one that is not there 0.
-  public static func stamp(of path: ByteString) -> UInt64 {
-    path.withCString { spoke_file_stamp($0) }
+  /// The checksum of the contents; 0 when they cannot be read.
+  public static func checksum(of path: ByteString, limit: Int) -> UInt32 {
+    do throws(FileError) {
+      return CRC32C.of(try contents(of: path, limit: limit).span)
+    } catch {
+      return 0
+    }
   }
 
   /// The names in a directory that end with `suffix`, in byte order. A directory that does not

@@ -12,7 +12,7 @@ struct PolicyTLS {
     let policy: TLSPolicy
     var context: TLSContext
     /// Of the files that it names, before they were read.
-    var stamp: UInt64
+    var checksum: UInt32
   }
 
   /// The one that was used last is last.
@@ -26,23 +26,23 @@ struct PolicyTLS {
     shared.serverName = ByteString()
     shared.usesHostAsServerName = false
     shared.origin = 0
-    let stamp = Self.stamp(shared)
+    let checksum = Self.checksum(shared)
     if let place = entries.firstIndex(where: { $0.policy == shared }) {
       var entry = entries.remove(at: place)
-      if entry.stamp != stamp { refresh(&entry, stamp) }
+      if entry.checksum != checksum { refresh(&entry, checksum) }
       entries.append(entry)
       return entry.context
     }
     let context = try TLSContext(Self.material(policy), Self.demands(policy))
     if entries.count == contextsMax { entries.removeFirst() }
-    entries.append(Entry(policy: shared, context: context, stamp: stamp))
+    entries.append(Entry(policy: shared, context: context, checksum: checksum))
     return context
   }
 
   /// A certificate and its key are replaced one after the other: until they fit together the former ones
   /// serve.
-  private mutating func refresh(_ entry: inout Entry, _ stamp: UInt64) {
-    entry.stamp = stamp
+  private mutating func refresh(_ entry: inout Entry, _ checksum: UInt32) {
+    entry.checksum = checksum
     do throws(TLSError) {
       entry.context = try TLSContext(Self.material(entry.policy), Self.demands(entry.policy))
     } catch {
@@ -51,16 +51,17 @@ struct PolicyTLS {
   }
 
   /// Of all files that the policy names.
-  private static func stamp(_ policy: TLSPolicy) -> UInt64 {
-    var stamp: UInt64 = 0
+  private static func checksum(_ policy: TLSPolicy) -> UInt32 {
+    var sum: UInt32 = 0
     func add(_ source: TLSSource?) {
-      if case .file(let path)? = source { stamp = stamp &* 31 &+ FileReader.stamp(of: path) }
+      guard case .file(let path)? = source else { return }
+      sum = sum &* 31 &+ FileReader.checksum(of: path, limit: fileBytesMax)
     }
     if case .source(let source) = policy.roots { add(source) }
     add(policy.identity?.chain)
     add(policy.identity?.key)
     add(policy.identity?.password)
-    return stamp
+    return sum
   }
 
   /// What a connection of the policy needs.
@@ -148,3 +149,5 @@ struct PolicyTLS {
 
 /// Contexts that are kept for later connections: clusters of one control plane share most of theirs.
 private let contextsMax = 16
+/// What is read of a file to see whether it has changed: the roots of a whole system fit.
+private let fileBytesMax = 1 << 20

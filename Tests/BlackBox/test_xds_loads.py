@@ -127,7 +127,7 @@ def test_item_105_named_clusters_all_clusters_and_another_interval(make_plane, m
     wait_until(lambda: plane.load_streams and plane.load_streams[0].requests, "the node")
     line.publish(b"before anybody asked")
     line.spoke.wait_for_stat(DELIVERED, 1)
-    holds_for(lambda: len(plane.load_requests()) == 1, 1.5, "nothing is reported unasked")
+    holds_for(lambda: len(plane.load_requests()) == 1, "nothing is reported unasked", 1.5)
     plane.report_loads(1, "other")
     wait_until(lambda: len(reports(plane)) >= 2, "reports")
     line.publish(b"to a cluster that is not asked for")

@@ -22,8 +22,6 @@ int64_t spoke_read_at(int descriptor, void *bytes, size_t count, uint64_t offset
 int spoke_write_at(int descriptor, const void *bytes, size_t count, uint64_t offset);
 int64_t spoke_file_size(int descriptor);
 int spoke_is_regular_file(int descriptor);
-// A number that is another one when the file was written or replaced, and 0 when there is none.
-uint64_t spoke_file_stamp(const char *path);
 int spoke_truncate(int descriptor, uint64_t bytes);
 // Room for `bytes` without changing the size; 0 also where the file system cannot.
 int spoke_reserve(int descriptor, uint64_t bytes);
