@@ -36,6 +36,7 @@ extension Gateway where Storage: ~Copyable {
   mutating func retryNow(clocks: Clocks) {
     core.forgetFailures(now: clocks.now)
     controlPlane?.assembler.retryNow()
+    controlPlane?.channel.load.retryNow()
     controlPlane?.isTouched = true
     for index in uplinks.indices { uplinks[index].endWaiting(now: clocks.now) }
   }

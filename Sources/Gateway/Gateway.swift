@@ -144,6 +144,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     }
     takeSpoolReports(clocks: clocks)
     settleSources()
+    if draining, isDrained { closeLoadReports(clocks: clocks) }
     measureMemory()
   }
 

@@ -96,6 +96,27 @@ extension NetworkingCore {
     return tally
   }
 
+  /// Whether there is a cluster that counts, or one that is gone and did.
+  public var countsLoad: Bool {
+    !finalTallies.isEmpty || clusters.contains { $0.isUsed && $0.configuration.reportsLoad }
+  }
+
+  /// The cluster begins or ends to count, or does so under another name from now on: attempts under way
+  /// are counted no further.
+  mutating func restartTally(_ slot: Int) {
+    for request in requests.indices where requests[request].cluster == slot {
+      requests[request].tallyPlace = -1
+    }
+    for index in clusters[slot].tally.localities.indices {
+      clusters[slot].tally.localities[index].active = 0
+    }
+    keepTally(slot)
+    clusters[slot].tally = LoadTally()
+    for index in clusters[slot].drops.indices {
+      clusters[slot].drops[index].reported = clusters[slot].drops[index].count
+    }
+  }
+
   /// The cluster is about to be forgotten.
   mutating func keepTally(_ slot: Int) {
     guard clusters[slot].configuration.reportsLoad,

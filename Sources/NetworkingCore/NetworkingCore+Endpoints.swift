@@ -187,15 +187,6 @@ extension NetworkingCore {
       clusters[cluster].drops.append(DropCount(category: category, count: 1))
     }
   }
-
-  /// Visits how many requests each category has dropped, of all clusters.
-  public func visitDrops(
-    _ visit: (_ cluster: ByteString, _ category: ByteString, _ count: UInt64) -> Void
-  ) {
-    for slot in clusters where slot.isUsed {
-      for drop in slot.drops { visit(slot.configuration.name, drop.category, drop.count) }
-    }
-  }
 }
 
 /// Categories that are counted of one cluster.

@@ -72,6 +72,9 @@ extension NetworkingCore {
     clusters[slot].isCurrent = true
     let old = clusters[slot].configuration
     guard old != cluster else { return }
+    if old.reportsLoad != cluster.reportsLoad || old.serviceName != cluster.serviceName {
+      restartTally(slot)
+    }
     clusters[slot].configuration = cluster
     if old.discovery != cluster.discovery || old.balancing != cluster.balancing {
       updateMembers(slot, cluster, from: old)

@@ -39,6 +39,15 @@ public enum FileReader {
     return bytes
   }
 
+  /// The checksum of the contents; 0 when they cannot be read.
+  public static func checksum(of path: ByteString, limit: Int) -> UInt32 {
+    do throws(FileError) {
+      return CRC32C.of(try contents(of: path, limit: limit).span)
+    } catch {
+      return 0
+    }
+  }
+
   /// The names in a directory that end with `suffix`, in byte order. A directory that does not
   /// exist is empty.
   public static func names(

@@ -85,6 +85,12 @@ extension Driver {
       return Transport.Security(
         context: contexts.context(context), serverName: serverName, verificationTime: seconds)
     case .policy(let policy):
+      defer {
+        if let complaint = policyTLS.complaint {
+          policyTLS.complaint = nil
+          log(.warning, "files of a policy have changed and are not used: \(complaint)")
+        }
+      }
       return try policyTLS.security(policy, verificationTime: seconds)
     case .unavailable(let reason):
       throw TLSError(reason)

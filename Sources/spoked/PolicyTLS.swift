@@ -10,27 +10,58 @@ struct PolicyTLS {
   private struct Entry {
     /// Without what is each connection's own.
     let policy: TLSPolicy
-    let context: TLSContext
+    var context: TLSContext
+    /// Of the files that it names, before they were read.
+    var checksum: UInt32
   }
 
   /// The one that was used last is last.
   private var entries: [Entry] = []
+  /// Why files that have changed are not used; the driver takes it for the log.
+  var complaint: String?
 
-  /// Reads files that the policy names.
+  /// Reads files that the policy names, and those that have changed once more.
   mutating func context(for policy: TLSPolicy) throws(TLSError) -> TLSContext {
     var shared = policy
     shared.serverName = ByteString()
     shared.usesHostAsServerName = false
     shared.origin = 0
+    let checksum = Self.checksum(shared)
     if let place = entries.firstIndex(where: { $0.policy == shared }) {
-      let entry = entries.remove(at: place)
+      var entry = entries.remove(at: place)
+      if entry.checksum != checksum { refresh(&entry, checksum) }
       entries.append(entry)
       return entry.context
     }
     let context = try TLSContext(Self.material(policy), Self.demands(policy))
     if entries.count == contextsMax { entries.removeFirst() }
-    entries.append(Entry(policy: shared, context: context))
+    entries.append(Entry(policy: shared, context: context, checksum: checksum))
     return context
+  }
+
+  /// A certificate and its key are replaced one after the other: until they fit together the former ones
+  /// serve.
+  private mutating func refresh(_ entry: inout Entry, _ checksum: UInt32) {
+    entry.checksum = checksum
+    do throws(TLSError) {
+      entry.context = try TLSContext(Self.material(entry.policy), Self.demands(entry.policy))
+    } catch {
+      complaint = error.description
+    }
+  }
+
+  /// Of all files that the policy names.
+  private static func checksum(_ policy: TLSPolicy) -> UInt32 {
+    var sum: UInt32 = 0
+    func add(_ source: TLSSource?) {
+      guard case .file(let path)? = source else { return }
+      sum = sum &* 31 &+ FileReader.checksum(of: path, limit: fileBytesMax)
+    }
+    if case .source(let source) = policy.roots { add(source) }
+    add(policy.identity?.chain)
+    add(policy.identity?.key)
+    add(policy.identity?.password)
+    return sum
   }
 
   /// What a connection of the policy needs.
@@ -118,3 +149,5 @@ struct PolicyTLS {
 
 /// Contexts that are kept for later connections: clusters of one control plane share most of theirs.
 private let contextsMax = 16
+/// What is read of a file to see whether it has changed: the roots of a whole system fit.
+private let fileBytesMax = 1 << 20

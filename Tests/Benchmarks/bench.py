@@ -1,7 +1,6 @@
 """What Tests/bench runs once everything is built."""
 
 import contextlib
-import os
 import re
 import shutil
 import socket
@@ -18,8 +17,10 @@ sys.path.insert(0, str(ROOT / "Tests/BlackBox"))
 
 import framings  # noqa: E402
 import hpack_speed  # noqa: E402
+import policy_speed  # noqa: E402
 from broker import Broker, Publisher, free_port  # noqa: E402
 from certificates import Authority  # noqa: E402
+from processes import instructions, memory, processor_seconds, ticks, wake_ups  # noqa: E402
 from serialport import Terminal  # noqa: E402
 from spoke import Spoke, configuration, mqtt, serial, stream, tls  # noqa: E402
 from table import Table  # noqa: E402
@@ -30,35 +31,6 @@ HEADERS = {"content-type": "application/json", "ce-specversion": "1.0", "ce-type
 
 
 # Processes
-
-
-def processor_seconds(command, stdin=None) -> float:
-    """User and system time of a command, as the kernel counted them."""
-    process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    output = process.stdout.read().decode()
-    process.stdout.close()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, f"{command}: {output}"
-    return usage.ru_utime + usage.ru_stime
-
-
-def ticks(pid) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory(pid) -> dict[str, int]:
-    """KiB from smaps_rollup."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return {name: int(size) for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.M)}
-
-
-def wake_ups(pid) -> int:
-    return sum(
-        int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(), re.M).group(1))
-        for task in Path(f"/proc/{pid}/task").iterdir()
-    )
 
 
 @contextlib.contextmanager
@@ -145,16 +117,6 @@ def measure_client(table, folder, identity, authority, body):
                 table.row(name, mine, peer, "h2load", peer, "µs")
 
 
-def instructions(command, folder) -> int:
-    out = folder / "callgrind.out"
-    done = subprocess.run(
-        ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *command], capture_output=True, text=True
-    )
-    found = re.search(r"Collected : (\d+)", done.stderr)
-    assert found, done.stderr
-    return int(found.group(1))
-
-
 def measure_instructions(table, folder, body):
     """The difference of two runs: what starting costs falls out."""
     few, many = 500, 1500 if QUICK else 3500
@@ -194,16 +156,6 @@ def measure_hpack(table, folder):
         table.row(what, cost(mine) / plain * 1e9, cost(peer) / plain * 1e9, "libnghttp2", None, "ns")
         python = slow[number] / (plain / rounds * 10) * 1e9
         table.row(what, cost(mine) / plain * 1e9, python, "Python's hpack", None, "ns")
-
-
-def measure_routes(table):
-    """Routing alone, by requests that take one route after the other; less what building them costs."""
-    rounds = 200_000 if QUICK else 2_000_000
-    for routes in (10, 100, 512):
-        command = [str(ROOT / ".build/release/probe"), "route-speed", str(routes)]
-        cost = statistics.median(
-            processor_seconds([*command, str(rounds)]) - processor_seconds([*command, "0"]) for _ in range(3))
-        table.row(f"CPU to route a request, {routes} routes", cost / rounds * 1e6, unit="µs")
 
 
 def measure_framers(table, folder):
@@ -431,7 +383,7 @@ def main() -> int:
         measure_client(table, work, identity, authority, body)
         measure_instructions(table, work, body)
         measure_hpack(table, work)
-        measure_routes(table)
+        policy_speed.measure(table, work, QUICK)
         measure_framers(table, work)
         measure_sizes(table)
         for number, measure in enumerate((

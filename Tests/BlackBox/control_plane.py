@@ -107,7 +107,7 @@ class Stream:
     """One ADS stream, from its first request on."""
 
     def __init__(self, plane, number, transport, context):
-        self.plane, self.number, self.transport = plane, number, transport
+        self.plane, self.number, self.transport, self.peer = plane, number, transport, context.peer()
         self.started = time.monotonic()
         self.open = True
         self.node = ""
@@ -175,6 +175,7 @@ class LoadStream:
     """One LRS stream."""
 
     requests: list[tuple[float, object]] = field(default_factory=list)
+    peer: str = ""  # of its connection
     open: bool = True
     outgoing: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)
 
@@ -190,6 +191,7 @@ class ControlPlane:
         self.streams: list[Stream] = []
         self.load_streams: list[LoadStream] = []
         self.load_response = None  # a LoadStatsResponse; None: LRS is silent
+        self.load_refusal = None  # a code and a text: how LRS streams end at once
         # How it behaves
         self.wraps = False  # SotW resources in `Resource` wrappers, too
         self.resends_endpoints = True  # EDS follows CDS: Envoy's clusters warm on it
@@ -479,7 +481,9 @@ class _Handlers(grpc.GenericRpcHandler):
             stream.open = False
 
     def _report(self, requests, context):
-        plane, stream = self.plane, LoadStream()
+        plane, stream = self.plane, LoadStream(peer=context.peer())
+        if plane.load_refusal is not None:
+            context.abort(*plane.load_refusal)
         plane.load_streams.append(stream)
         context.add_callback(lambda: stream.outgoing.put(None))
 

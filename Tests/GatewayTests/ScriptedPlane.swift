@@ -17,6 +17,8 @@ final class ScriptedPlane {
   var refusals: [String] = []
   /// How many streams were opened.
   var streams = 0
+  /// Its load reports.
+  let loads = ScriptedLoads()
   private var versions = 0
   private var deframer = MessageDeframer(limit: 1 << 20)
   private var current: (peer: World.Peer, stream: UInt32)?
@@ -39,6 +41,7 @@ final class ScriptedPlane {
     _ bytes: ArraySlice<UInt8>, _ request: SeenRequest?, _ stream: UInt32, _ peer: World.Peer,
     _ now: Instant
   ) -> Bool {
+    if loads.take(bytes, request, stream, peer, now) { return true }
     guard request?.path.hasPrefix("/envoy.service.discovery.v3") == true else { return false }
     if current == nil || current?.stream != stream || current?.peer !== peer {
       current = (peer, stream)
@@ -104,7 +107,7 @@ final class ScriptedPlane {
     writer.bytes(number, ByteString(value).bytes.span)
   }
 
-  private static func any(
+  static func any(
     _ writer: inout WireWriter, _ number: UInt32, _ type: StaticString, _ value: [UInt8]
   ) {
     writer.message(number) { any in

@@ -13,6 +13,8 @@ import Testing
 struct SeenRequest {
   var headers: [(name: String, value: String)] = []
   var body: [UInt8] = []
+  /// Where the upstream took it.
+  var address = SocketAddress(0, 0, 0, 0, port: 0)
   var path: String { self[":path"] ?? "" }
   var text: String { String(decoding: body, as: UTF8.self) }
   var id: String { self["ce-id"] ?? "" }
@@ -25,11 +27,13 @@ struct SeenRequest {
 final class World {
   final class Peer {
     let id: ConnectionID
+    let address: SocketAddress
     var machine: HTTP2Connection
     var open: [UInt32: SeenRequest] = [:]
 
-    init(_ id: ConnectionID, now: Instant) {
+    init(_ id: ConnectionID, _ address: SocketAddress, now: Instant) {
       self.id = id
+      self.address = address
       machine = HTTP2Connection(role: .server, configuration: HTTP2Configuration(), now: now)
     }
   }
@@ -233,7 +237,7 @@ final class World {
       guard isUp, reaches(address) else {
         return gateway.connectionFailed(id, "refused", now: clocks.now)
       }
-      peers.append(Peer(id, now: clocks.now))
+      peers.append(Peer(id, address, now: clocks.now))
       gateway.connected(id, now: clocks.now)
     case .flush(let id):
       guard let peer = peers.first(where: { $0.id == id }) else { return }
@@ -275,6 +279,7 @@ final class World {
       switch event {
       case .headers(let stream, _, let end):
         var request = SeenRequest()
+        request.address = peer.address
         let list = peer.machine.receivedHeaders
         for index in 0..<list.count {
           request.headers.append((list.name(index).description, list.value(index).description))

@@ -134,6 +134,7 @@ struct BalancingTests {
     ]
     var snapshot = Bench.fixed(retry: RetryPolicy(conditions: [.serverError], retries: 3)) {
       $0.discovery = .endpoints(assignment)
+      $0.reportsLoad = true
     }
     let bench = Bench(snapshot)
     for token in 0..<2_000 { bench.submit(UInt64(token)) }
@@ -142,7 +143,9 @@ struct BalancingTests {
     #expect(passed + dropped == 2_000)
     #expect(abs(passed - 400) < 80)
     var counts: [ByteString: UInt64] = [:]
-    bench.core.visitDrops { _, category, count in counts[category] = count }
+    for drop in bench.core.takeTallies().flatMap({ $0.drops }) {
+      counts[drop.category] = drop.count
+    }
     #expect(counts["lb", default: 0] + counts["throttle", default: 0] == UInt64(dropped))
     #expect(abs(Int(counts["lb", default: 0]) - 1_200) < 100)
     #expect(bench.statistic("upstream_rq_drop_overload") == UInt64(dropped))

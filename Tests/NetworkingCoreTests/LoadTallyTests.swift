@@ -189,7 +189,7 @@ struct LoadTallyTests {
     bench.core.apply(snapshot(["b", "a"]), now: bench.now)
     for token in 10..<20 { bench.submit(UInt64(token)) }
     let tally = bench.core.takeTallies().first
-    #expect(tally?.localities.map { $0.locality.zone } == ["a", "b"])
+    #expect(tally?.localities.map { $0.locality.zone.description }.sorted() == ["a", "b"])
     #expect(tally?.localities.map { $0.issued }.reduce(0, +) == 20)
     #expect(tally?.localities.allSatisfy { $0.issued == $0.succeeded && $0.issued > 5 } == true)
 
@@ -250,6 +250,52 @@ struct LoadTallyTests {
     #expect(last.map { $0.isLast } == [true])
     #expect(last.first?.localities.map { [$0.issued, $0.succeeded, $0.active] } == [[0, 1, 0]])
     #expect(bench.core.takeTallies().isEmpty)
+    bench.expectAtRest()
+  }
+
+  @Test(
+    "a cluster that counts no more has a last tally; what follows is not told when it counts again")
+  func switched() {
+    func snapshot(reports: Bool, service: ByteString = "service") -> PolicySnapshot {
+      var assignment = BalancingTests.priorities([[1]])
+      assignment.drops = [
+        DropOverload(category: "lb", share: FractionalPercent(numerator: 50))
+      ]
+      return Bench.fixed(retry: .none) {
+        $0.reportsLoad = reports
+        $0.serviceName = service
+        $0.discovery = .endpoints(assignment)
+      }
+    }
+    let bench = Bench(snapshot(reports: true))
+    for token in 0..<20 { bench.submit(UInt64(token)) }
+    var open: [UInt32] = []
+    bench.onRequest = { _, stream in open.append(stream) }
+    while open.isEmpty { bench.submit(20) }
+    let drops = UInt64(bench.results.count { $0.failure == .dropped })
+    bench.core.apply(snapshot(reports: false), now: bench.now)
+    #expect(bench.core.countsLoad)
+    let last = bench.core.takeTallies()
+    #expect(last.map { $0.isLast } == [true] && !bench.core.countsLoad)
+    #expect(last.first?.drops.map { $0.count } == [drops])
+    #expect(last.first?.localities.map { $0.active } == [0])
+    bench.onRequest = { peer, stream in peer.respond(stream, 200) }
+    for token in 100..<120 { bench.submit(UInt64(token)) }
+    bench.core.apply(snapshot(reports: true), now: bench.now)
+    #expect(bench.core.takeTallies().isEmpty)
+    // The attempt that was under way is nobody's any more.
+    bench.peer.respond(open[0], 200)
+    bench.run()
+    #expect(bench.core.takeTallies().isEmpty)
+    for token in 200..<210 { bench.submit(UInt64(token)) }
+    bench.core.apply(snapshot(reports: true, service: "other"), now: bench.now)
+    for token in 300..<310 { bench.submit(UInt64(token)) }
+    let both = bench.core.takeTallies()
+    #expect(both.map { $0.service } == ["service", "other"])
+    #expect(both.map { $0.isLast } == [true, false])
+    #expect(
+      both.allSatisfy { $0.localities.allSatisfy { $0.issued == $0.succeeded && $0.active == 0 } })
+    #expect(both.allSatisfy { !$0.localities.isEmpty && !$0.drops.isEmpty })
     bench.expectAtRest()
   }
 

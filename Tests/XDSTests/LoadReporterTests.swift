@@ -4,6 +4,25 @@ import Testing
 
 @testable import XDS
 
+/// One attempt after the other, as a test counts them.
+extension LoadReporter {
+  mutating func started(_ place: LoadPlace) {
+    guard let active = clusters[place.cluster]?.localities[place.locality].inProgress else {
+      return
+    }
+    add(place, issued: 1, succeeded: 0, failed: 0, inProgress: active + 1)
+  }
+
+  mutating func finished(_ place: LoadPlace, isSuccess: Bool) {
+    guard let active = clusters[place.cluster]?.localities[place.locality].inProgress else {
+      return
+    }
+    add(
+      place, issued: 0, succeeded: isSuccess ? 1 : 0, failed: isSuccess ? 0 : 1,
+      inProgress: active - 1)
+  }
+}
+
 @Suite("LRS")
 struct LoadReporterTests {
   struct Report: Equatable {
@@ -183,13 +202,74 @@ struct LoadReporterTests {
     let place = try #require(owner.place("a"))
     owner.reporter.started(place)
     owner.reporter.finished(place, isSuccess: true)
-    owner.reporter.remove(cluster: "a")
+    owner.reporter.remove(cluster: "a", service: "")
     owner.advance(.seconds(10))
     #expect(try owner.last().contains("1:a"))
     // Its place is free for another cluster.
     for number in 0..<LoadLimits.clustersMax { #expect(owner.place("c\(number)") != nil) }
     #expect(owner.place("one more") == nil)
     #expect(owner.reporter.untracked == 1)
+  }
+
+  @Test("a cluster that is counted for the first time was counted since the last report")
+  func newCluster() throws {
+    let owner = Owner()
+    owner.connect()
+    owner.receive(Self.response(seconds: 10, all: true))
+    owner.advance(.seconds(10))
+    owner.now = owner.now + .seconds(10)
+    let place = try #require(owner.place("a"))
+    owner.reporter.started(place)
+    owner.advance(.zero)
+    #expect(try owner.last().contains("4:(1:10 2:0)"))
+  }
+
+  @Test("localities that come and go take the places of those without requests")
+  func churn() throws {
+    let owner = Owner()
+    owner.connect()
+    owner.receive(Self.response(seconds: 10, all: true))
+    for number in 0..<LoadLimits.localitiesMax {
+      owner.reporter.started(try #require(owner.place("a", zone: "z\(number)")))
+    }
+    #expect(owner.place("a", zone: "new") == nil && owner.reporter.untracked == 1)
+    let gone = try #require(owner.place("a", zone: "z7"))
+    owner.reporter.finished(gone, isSuccess: true)
+    #expect(owner.place("a", zone: "new") == nil, "it has not been reported")
+    owner.advance(.seconds(10))
+    #expect(owner.place("a", zone: "new") == gone)
+  }
+
+  @Test("what one reporter has not reported, the next one does")
+  func inheritance() throws {
+    let former = Owner()
+    former.connect()
+    former.receive(Self.response(["a"], seconds: 10))
+    former.reporter.started(try #require(former.place("a")))
+    let owner = Owner()
+    owner.reporter.inherit(former.reporter)
+    owner.connect()
+    let late = try #require(owner.place("a", zone: "late"))
+    owner.reporter.started(late)
+    owner.receive(Self.response(["a"], seconds: 10))
+    owner.advance(.seconds(10))
+    #expect(try owner.last().contains("8:1"))
+    #expect(try owner.last().contains("late"))
+    #expect(owner.reporter.reports == 1 && owner.reporter.requests == 3)
+  }
+
+  @Test("an interval below a second is a second, and that is noted")
+  func shortInterval() {
+    let owner = Owner()
+    owner.connect()
+    var writer = WireWriter()
+    writer.message(2) { $0.int64(2, 1_000_000) }
+    writer.varint(4, 1)
+    owner.receive(writer.bytes)
+    #expect(owner.reporter.interval == .seconds(1) && owner.reporter.isIntervalClamped)
+    owner.receive(Self.response(["a"], seconds: 100))
+    #expect(owner.reporter.interval == .seconds(100) && !owner.reporter.isIntervalClamped)
+    #expect(!owner.reporter.sendsAll && owner.reporter.requested == ["a"])
   }
 
   @Test func item106_endpointsAreNotReported() {

@@ -42,6 +42,8 @@ final class ControlPlane {
   /// By server: streams in a row that ended before an answer.
   var failures: [UInt32]
   var isConnected = false
+  /// A cluster in force asks for reports of its load.
+  var wantsLoadReports = false
   /// Something happened to one of its machines, which may want something now.
   var isTouched = true
   /// When one of them has something to do by itself.

@@ -58,7 +58,7 @@ extension Gateway where Storage: ~Copyable {
     json.endObject()
   }
 
-  private func write(_ key: ByteString, _ remarks: [ByteString], _ json: inout JSONWriter) {
+  func write(_ key: ByteString, _ remarks: [ByteString], _ json: inout JSONWriter) {
     guard !remarks.isEmpty else { return }
     json.key(key)
     json.beginArray()
@@ -91,6 +91,7 @@ extension Gateway where Storage: ~Copyable {
     }
     if !client.lastRejection.isEmpty { json.member("last_rejection", client.lastRejection) }
     json.member("snapshots", plane.assembler.counters.snapshots)
+    writeLoadReports(plane, &json)
     json.key("listeners")
     json.beginArray()
     for name in plane.assembler.settings.listeners {

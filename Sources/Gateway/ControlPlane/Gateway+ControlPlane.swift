@@ -23,6 +23,9 @@ extension Gateway where Storage: ~Copyable {
       }
       if let deadline = plane.deadline, deadline <= clocks.now {
         plane.assembler.handleTimeout(now: clocks.now)
+        if let due = plane.channel.load.nextDeadline(), due <= clocks.now {
+          takeLoads(plane, now: clocks.now)
+        }
         plane.channel.load.handleTimeout(now: clocks.now)
         plane.isTouched = true
       }
@@ -50,8 +53,9 @@ extension Gateway where Storage: ~Copyable {
   }
 
   /// Does what discovery and the channel ask for until both are at rest.
-  private mutating func carryOut(_ plane: ControlPlane, clocks: Clocks) {
+  mutating func carryOut(_ plane: ControlPlane, clocks: Clocks) {
     carryOutDiscovery(plane, clocks: clocks)
+    steerLoadReports(plane, now: clocks.now)
     while let action = plane.channel.nextAction(plane.assembler.client, now: clocks.now) {
       switch action {
       case .open(let stream, let server, let path):
@@ -81,6 +85,8 @@ extension Gateway where Storage: ~Copyable {
   private mutating func read(
     _ stream: ChannelStream, _ id: RequestID, _ plane: ControlPlane, clocks: Clocks
   ) {
+    // Before the server names the clusters that it wants: what they had until then is not for it.
+    if case .load = stream { takeLoads(plane, now: clocks.now) }
     core.takeBody(id, now: clocks.now) { bytes in
       plane.channel.receive(bytes, on: stream, &plane.assembler.client, clocks: clocks)
     }

@@ -55,6 +55,7 @@ extension Gateway where Storage: ~Copyable {
     if let before {
       plane?.assembler.inherit(before.assembler)
       plane?.counters = before.counters
+      plane?.channel.load.inherit(before.channel.load)
     }
     controlPlane = plane
   }
@@ -112,6 +113,10 @@ extension Gateway where Storage: ~Copyable {
     let former = policy
     policy = snapshot
     core.apply(snapshot, now: now)
+    if let plane = controlPlane {
+      plane.wantsLoadReports = snapshot.clusters.contains { $0.reportsLoad }
+      steerLoadReports(plane, now: now)
+    }
     for index in uplinks.indices {
       guard case .listener(let name) = configuration.streams[index].target else { continue }
       let isThere = snapshot.listener(named: name) != nil

@@ -26,6 +26,7 @@ extension Gateway where Storage: ~Copyable {
     statistics.add("spoke.xds.cache_write_failures", .counter, plane.counters.cacheWriteFailures)
     statistics.add("spoke.xds.corrupt_files", .counter, plane.counters.corruptFiles)
     statistics.add("spoke.xds.file_resources_refused", .counter, plane.counters.refusedFromFiles)
+    addLoadReports(plane, &statistics)
     addManagers(plane, &statistics)
     addSubscriptions(plane, &statistics)
   }

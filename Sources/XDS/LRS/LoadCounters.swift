@@ -15,8 +15,7 @@ public enum LoadLimits {
   public static let intervalMin = Interval.seconds(1)
 }
 
-/// Where a request is counted: a locality of a cluster. Good until `LoadReporter.remove` of the
-/// cluster, and for the requests that are then in progress.
+/// Where requests are counted: a locality of a cluster. Good until the next event of the reporter.
 public struct LoadPlace: Equatable, Sendable {
   let cluster: Int
   let locality: Int
@@ -64,7 +63,6 @@ struct ClusterLoad: Sendable {
   var isRemoved = false
 
   var isActive: Bool { dropped > 0 || localities.contains { $0.isActive } }
-  var isIdle: Bool { !localities.contains { $0.inProgress > 0 } }
 
   mutating func clear(now: Instant) {
     since = now

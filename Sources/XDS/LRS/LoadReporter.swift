@@ -37,23 +37,35 @@ public struct LoadReporter: Sendable {
   private(set) var stream: UInt32 = 0
   private var lastStream: UInt32 = 0
   private var closing: UInt32 = 0
-  private var interval = Interval.zero
+  /// Between two reports, as the server wants it.
+  public private(set) var interval = Interval.zero
   private var isReportDue = false
-  private var sendsAll = false
-  private var requested: [ByteString] = []
+  /// The server wants the load of all clusters.
+  public private(set) var sendsAll = false
+  /// Those that it names otherwise.
+  public private(set) var requested: [ByteString] = []
   private var backOff = ReconnectBackOff()
   private var random: SplitMix64
   /// Freed places are nil and used again, so that the others keep theirs.
-  private var clusters: [ClusterLoad?] = []
+  private(set) var clusters: [ClusterLoad?] = []
+  /// Since when a cluster that is counted for the first time may have had requests: the last report.
+  private var countedSince: Instant?
 
   /// Clusters, localities and categories that there was no room for.
   public private(set) var untracked: UInt64 = 0
   /// Messages that are not responses, or ask for an interval that is none.
   public private(set) var malformed: UInt64 = 0
-  /// Reports that were sent.
+  /// Reports that were sent; `requests` has the streams' first messages as well.
   public private(set) var reports: UInt64 = 0
+  public private(set) var requests: UInt64 = 0
+  public private(set) var responses: UInt64 = 0
+  /// Streams that ended too early, and those that were opened in their place.
+  public private(set) var streamsLost: UInt64 = 0
+  public private(set) var retries: UInt64 = 0
   /// The server asked for a message for each endpoint, which this client does not send.
   public private(set) var refusesEndpointGranularity = false
+  /// It asked for reports more often than this client sends them.
+  public private(set) var isIntervalClamped = false
 
   public init(node: NodeIdentity, seed: UInt64) {
     self.node = node.encoded(features: NodeIdentity.loadFeatures)
@@ -73,23 +85,22 @@ public struct LoadReporter: Sendable {
       $0.zone == zone && $0.region == region && $0.subZone == subZone && $0.priority == priority
     }
     if let known { return LoadPlace(cluster: cluster, locality: known) }
-    guard localities.count < LoadLimits.localitiesMax else {
+    let fresh = LocalityLoad(region: region, zone: zone, subZone: subZone, priority: priority)
+    if localities.count < LoadLimits.localitiesMax {
+      clusters[cluster]?.localities.append(fresh)
+      return LoadPlace(cluster: cluster, locality: localities.count)
+    }
+    // One that is gone, or that nobody used since the last report.
+    guard let idle = localities.firstIndex(where: { !$0.isActive }) else {
       untracked += 1
       return nil
     }
-    clusters[cluster]?.localities.append(
-      LocalityLoad(region: region, zone: zone, subZone: subZone, priority: priority))
-    return LoadPlace(cluster: cluster, locality: localities.count)
+    clusters[cluster]?.localities[idle] = fresh
+    return LoadPlace(cluster: cluster, locality: idle)
   }
 
-  /// An attempt was started, retries included.
-  public mutating func started(_ place: LoadPlace) {
-    clusters[place.cluster]?.localities[place.locality].issued += 1
-    clusters[place.cluster]?.localities[place.locality].inProgress += 1
-  }
-
-  /// Attempts that somebody else has counted; `inProgress` is what there is now, the others are what
-  /// has changed.
+  /// Attempts at the locality, retries included. `inProgress` is how many there are now, the others are
+  /// what has changed. Succeeded: a response that is not 5xx, and for gRPC the status OK.
   public mutating func add(
     _ place: LoadPlace, issued: UInt64, succeeded: UInt64, failed: UInt64, inProgress: UInt64
   ) {
@@ -99,15 +110,6 @@ public struct LoadReporter: Sendable {
     load.failed += failed
     load.inProgress = inProgress
     clusters[place.cluster]?.localities[place.locality] = load
-  }
-
-  /// It is over. Success: a response that is not 5xx, and for gRPC the status OK.
-  public mutating func finished(_ place: LoadPlace, isSuccess: Bool) {
-    guard var load = clusters[place.cluster]?.localities[place.locality] else { return }
-    if load.inProgress > 0 { load.inProgress -= 1 }
-    if isSuccess { load.succeeded += 1 } else { load.failed += 1 }
-    clusters[place.cluster]?.localities[place.locality] = load
-    if clusters[place.cluster]?.isReported == false { freeIfOver(place.cluster) }
   }
 
   /// Requests were dropped before an endpoint was chosen; without a category by a circuit breaker.
@@ -128,11 +130,12 @@ public struct LoadReporter: Sendable {
     }
   }
 
-  /// The cluster is gone: it is reported once more, and until its requests are over.
-  public mutating func remove(cluster name: ByteString) {
-    for index in clusters.indices where clusters[index]?.name == name {
+  /// The cluster is gone with its last request: it is reported once more.
+  public mutating func remove(cluster name: ByteString, service: ByteString) {
+    for index in clusters.indices
+    where clusters[index]?.name == name && clusters[index]?.service == service {
       clusters[index]?.isRemoved = true
-      if clusters[index]?.isReported == false { freeIfOver(index) }
+      if clusters[index]?.isReported == false { clusters[index] = nil }
     }
   }
 
@@ -143,7 +146,7 @@ public struct LoadReporter: Sendable {
       clusters[known]?.isRemoved = false
       return known
     }
-    var load = ClusterLoad(name: name, service: service, since: now)
+    var load = ClusterLoad(name: name, service: service, since: countedSince ?? now)
     load.isReported = sendsAll || requested.contains(name)
     if let free = clusters.firstIndex(where: { $0 == nil }) {
       clusters[free] = load
@@ -157,8 +160,19 @@ public struct LoadReporter: Sendable {
     return clusters.count - 1
   }
 
-  private mutating func freeIfOver(_ index: Int) {
-    if let load = clusters[index], load.isRemoved, load.isIdle { clusters[index] = nil }
+  /// Goes on with what another one has counted and not reported.
+  public mutating func inherit(_ other: LoadReporter) {
+    clusters = other.clusters
+    sendsAll = other.sendsAll
+    requested = other.requested
+    countedSince = other.countedSince
+    untracked = other.untracked
+    malformed = other.malformed
+    reports = other.reports
+    requests = other.requests
+    responses = other.responses
+    streamsLost = other.streamsLost
+    retries = other.retries
   }
 
   // MARK: Events
@@ -170,14 +184,19 @@ public struct LoadReporter: Sendable {
 
   /// Sends a final report, and closes.
   public mutating func stop() {
-    if case .open(.some) = phase {
-      phase = .stopping
-      isReportDue = true
-    } else {
-      closing = stream
-      stream = 0
-      phase = .idle
-    }
+    guard phase != .stopping else { return }
+    guard isReporting else { return close() }
+    phase = .stopping
+    isReportDue = true
+  }
+
+  /// What was counted for this server is of no meaning to another one, or later.
+  private mutating func close() {
+    closing = stream
+    stream = 0
+    phase = .idle
+    clusters = []
+    countedSince = nil
   }
 
   /// The owner's stream can be written to.
@@ -188,6 +207,7 @@ public struct LoadReporter: Sendable {
   /// The stream ended, or could not be opened.
   public mutating func streamClosed(_ stream: UInt32, now: Instant) {
     guard stream == self.stream, stream != 0 else { return }
+    streamsLost += 1
     self.stream = 0
     phase = phase == .stopping ? .idle : .waiting(until: now + backOff.delay(&random))
     isReportDue = false
@@ -204,13 +224,29 @@ public struct LoadReporter: Sendable {
 
   /// Waits no longer: the network has changed.
   public mutating func retryNow() {
-    if case .waiting = phase { phase = .wanted }
+    guard case .waiting = phase else { return }
+    retries += 1
+    phase = .wanted
   }
 
   /// Whether the next action opens a stream.
   var wantsStream: Bool { phase == .wanted }
   /// Nothing more is reported.
-  var isIdle: Bool { phase == .idle }
+  public var isIdle: Bool { phase == .idle }
+  /// The server has said what it wants, and gets it.
+  public var isReporting: Bool { if case .open(.some) = phase { true } else { false } }
+  /// Something that the server asked for has not been reported.
+  public var hasNews: Bool { clusters.contains { $0?.isReported == true && $0?.isActive == true } }
+  /// In a word, for pages.
+  public var state: StaticString {
+    switch phase {
+    case .idle, .stopping: "off"
+    case .wanted, .opening: "connecting"
+    case .opened, .open(nil): "asked"
+    case .open: "reporting"
+    case .waiting: "waiting"
+    }
+  }
 
   /// A message of the server.
   public mutating func receive(_ message: [UInt8], stream: UInt32, now: Instant) {
@@ -223,11 +259,14 @@ public struct LoadReporter: Sendable {
     }
     guard let response else { return messageRefused(stream, now: now) }
     backOff.reset()
+    responses += 1
     untracked += response.omitted
     refusesEndpointGranularity = response.wantsEndpoints
     sendsAll = response.sendsAll
     requested = response.clusters
+    isIntervalClamped = response.interval < LoadLimits.intervalMin
     interval = max(response.interval, LoadLimits.intervalMin)
+    countedSince = countedSince ?? now
     for index in clusters.indices {
       guard let load = clusters[index] else { continue }
       let isReported = sendsAll || requested.contains(load.name)
@@ -249,7 +288,7 @@ public struct LoadReporter: Sendable {
 
   /// The deadline has passed.
   public mutating func handleTimeout(now: Instant) {
-    if case .waiting(let until) = phase, until <= now { phase = .wanted }
+    if case .waiting(let until) = phase, until <= now { retryNow() }
     if case .open(.some(let next)) = phase, next <= now {
       isReportDue = true
       phase = .open(next: now + interval)
@@ -262,11 +301,7 @@ public struct LoadReporter: Sendable {
       isReportDue = false
       return .send(stream: stream, message: report(now: now))
     }
-    if phase == .stopping {
-      closing = stream
-      stream = 0
-      phase = .idle
-    }
+    if phase == .stopping { close() }
     if closing != 0 {
       let stream = closing
       closing = 0
@@ -274,6 +309,7 @@ public struct LoadReporter: Sendable {
     }
     if phase == .opened {
       phase = .open(next: nil)
+      requests += 1
       var writer = WireWriter()
       writer.bytes(1, node.span)
       return .send(stream: stream, message: writer.bytes)
@@ -288,12 +324,14 @@ public struct LoadReporter: Sendable {
   /// Latches the counters: what is counted from here on is in the next report.
   private mutating func report(now: Instant) -> [UInt8] {
     reports += 1
+    requests += 1
+    countedSince = now
     var writer = WireWriter()
     for index in clusters.indices {
       guard let load = clusters[index], load.isReported else { continue }
       if load.isActive { writer.message(2) { load.encode(into: &$0, now: now) } }
       clusters[index]?.clear(now: now)
-      freeIfOver(index)
+      if load.isRemoved { clusters[index] = nil }
     }
     return writer.bytes
   }

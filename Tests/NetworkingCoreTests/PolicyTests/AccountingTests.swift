@@ -85,7 +85,7 @@ struct AccountingTests {
       cluster.http.maxRequestsPerConnection = UInt32(random.below(8))
       cluster.http.maxConnectionDuration = random.below(3) == 0 ? interval(9_000) : .zero
       cluster.keepAlive = KeepAlive(interval: .seconds(3), timeout: .seconds(1))
-      cluster.reportsLoad = true
+      cluster.reportsLoad = random.below(4) > 0
     }
 
     func step(_ number: UInt64) {
