@@ -196,7 +196,7 @@ def test_mutated_responses_end_their_stream_at_worst(attack, transport):
     source = random.Random(seed)
     started = time.monotonic()
     ends, sent = 0, 0
-    while sent < 300 and ends < 3:
+    while sent < 300 and ends < 2:
         current = plane.open_streams()[-1]
         kind, parts = source.choice(made.by_kind(made.victims + made.good))
         whole = current.response(kind, [(n, plane.resources(kind)[n]) for n in map(name_of, parts)], "mutated")
