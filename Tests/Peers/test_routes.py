@@ -231,9 +231,10 @@ def test_item45_to_item54_and_item108_generated_requests_go_where_the_model_says
         resource, *answers = run(
             [f"routes {configuration.SerializeToString().hex()}"] + [f"request {request.words()}" for request in requests])
         assert resource[0] == "ok r", (SEED, number, resource)
+        described = json_format.MessageToDict(configuration)
         for request, answer in zip(requests, answers):
             word, cluster, path, authority, mutations = expected(configuration, request)
-            context = (SEED, number, vars(request), answer, json_format.MessageToDict(configuration))
+            context = (SEED, number, vars(request), answer, described)
             if word != "forward":
                 assert answer == word, context
                 continue
