@@ -64,7 +64,8 @@ extension NetworkingCore {
     let lead = lead(of: request)
     let cluster = requests[request].cluster
     guard !requests[lead].tried.isEmpty else { return chooseEndpoint(cluster) }
-    let picks = min(Int(requests[lead].policy.hostSelectionAttempts), hostSelectionAttemptsMax)
+    let picks = min(
+      Int(clamping: requests[lead].policy.hostSelectionAttempts), hostSelectionAttemptsMax)
     return chooseEndpoint(cluster, avoiding: requests[lead].tried, picks: picks)
   }
 

@@ -127,7 +127,7 @@ extension NetworkingCore {
     configuration.headerTableSize =
       min(options.headerTableSize ?? .max, configuration.headerTableSize)
     // Less would not hold a header block and a part of a body.
-    let output = max(Int(options.outputBytesMax ?? .max), 32 * 1024)
+    let output = max(Int(clamping: options.outputBytesMax ?? .max), 32 * 1024)
     configuration.outputLimit = min(output, limits.outputBytesMax)
     configuration.keepAliveInterval =
       keepAlive.interval > .zero ? keepAliveInterval(cluster) : nil

@@ -41,11 +41,8 @@ public enum FileReader {
 
   /// The checksum of the contents; 0 when they cannot be read.
   public static func checksum(of path: ByteString, limit: Int) -> UInt32 {
-    do throws(FileError) {
-      return CRC32C.of(try contents(of: path, limit: limit).span)
-    } catch {
-      return 0
-    }
+    guard let bytes = try? contents(of: path, limit: limit) else { return 0 }
+    return CRC32C.of(bytes.span)
   }
 
   /// The names in a directory that end with `suffix`, in byte order. A directory that does not

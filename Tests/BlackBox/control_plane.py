@@ -3,7 +3,7 @@ LRS, on one port, in the clear or over TLS.
 
 Left alone it serves what `set` gave it: to whoever subscribed, in the order that makes before it breaks. A test
 reads every request in `requests`, waits for answers, and misbehaves by `tamper`, `silent`, `on_stream`, or by
-what a `Stream` can send. Frames that no gRPC library writes are in control_plane_raw.py.
+what a `Stream` can send. What no gRPC library writes comes from an `Upstream` on its port, while it is stopped.
 """
 
 import itertools

@@ -3,8 +3,14 @@
 import subprocess
 
 import pytest
+from resources import (
+    CDS, EDS, LDS, RDS, cluster, endpoints, graph, locality, match, retry, route, route_configuration, secret_ca,
+    upstream_tls, virtual_host,
+)
 from serialport import nmea, vesc
 from spoke import ROOT, Spoke, configuration, emulator_for, mqtt, serial, stream, tls
+from spoke_xds import Target, resources, table, wait_for_resource
+from upstream import Answer
 from waiting import wait_until
 
 ARCHITECTURES = ["aarch64", "armhf"]
@@ -113,3 +119,52 @@ def test_a_port_that_is_pulled_and_plugged_in_again_goes_on(board, folder, make_
     board.wait_for_stat("spoke.serial.ecu.reopens", 1, 60)
     terminal.write(b"after\n")
     upstream.wait_for_body(b"after", 30)
+
+
+@pytest.mark.parametrize("transport", ["sotw", "delta"])
+def test_a_control_plane_steers_it_and_its_cache_carries_it(
+    board, folder, make_plane, make_upstream, make_broker, make_publisher, identity, authority, transport
+):
+    """LDS, RDS, CDS, EDS and SDS: a record arrives where EDS says, over TLS with roots that SDS brought, by a retry; the
+    next one where the new EDS says; a refusal has its text; a start without the control plane goes by the cache."""
+    failures = [503]
+    upstream = make_upstream(identity, rule=lambda request: Answer(status=failures.pop() if failures else 200))
+    other, broker = make_upstream(identity), make_broker()
+    plane = make_plane(
+        *graph(upstream.port), cluster("telemetry", tls=upstream_tls(ca_secret="roots", sni="localhost")),
+        secret_ca("roots", authority.certificate),
+        route_configuration("routes", virtual_host(
+            route("nowhere", match(path="/elsewhere")), route("telemetry", retry_policy=retry("5xx", 2, base=0.01)),
+        )),
+    )
+    board.configure(configuration(
+        folder, stream("state", Target.url, path="/v1/state", durability="sync"), mqtt(broker.url, ("in/#", "state")),
+        table(folder, plane.url, transport=transport, fetch_timeout="2s"),
+    ))
+    board.start(seconds=60)
+    wait_until(lambda: board.stat("spoke.mqtt.connected") == 1, lambda: board.log[-2000:], 60)
+    publisher = make_publisher(broker)
+
+    def publish(body):
+        publisher.publish("in/state", body)
+        publisher.flush()
+
+    publish(b"1")
+    upstream.wait_for_body(b"1", 60)
+    wait_until(lambda: [r.body for r in upstream.whole()] == [b"1", b"1"], "one retry", 30)
+    for kind in (LDS, RDS, CDS, EDS):
+        plane.wait_for_ack(kind, seconds=30)
+    plane.set(endpoints("telemetry", locality(other.port)))
+    plane.wait_for_ack(EDS, seconds=30)
+    publish(b"2")
+    other.wait_for_body(b"2", 30)
+    plane.set(cluster("telemetry", "ORIGINAL_DST"))
+    assert "telemetry: type: " in plane.wait_for_nack(CDS, seconds=30).error
+    wait_for_resource(board, CDS, "telemetry", "NACKED", 30, version="1")
+    assert board.terminate(30)[0] == 0
+    plane.stop()
+    board.start(seconds=60)
+    publish(b"3")
+    other.wait_for_body(b"3", 60)
+    assert {r.source for r in resources(board) if r.version} == {"cache"}
+    assert upstream.protocol_errors == other.protocol_errors == []

@@ -163,7 +163,7 @@ def test_a_long_backlog_is_taken_from_the_broker_and_acknowledged(make_upstream,
     payloads = [b"%d" % n for n in range(3000)]
     line.publish(*payloads)
     line.spoke.wait_for_stat("spoke.stream.state.records_in", 3000, 30)
-    assert line.spoke.stat("spoke.mqtt.unacknowledged") == 0
+    wait_until(lambda: line.spoke.stat("spoke.mqtt.unacknowledged") == 0, "all are acknowledged")
     assert line.spoke.stat("spoke.stream.state.backlog_records") == 3000
 
 

@@ -233,18 +233,20 @@ def test_static_resources_are_read_again_on_sighup(make_upstream, make_line, fol
     line.spoke.wait_for_log("9.pb")
 
 
-def test_the_server_is_obeyed_before_the_files(make_plane, make_upstream, make_xds_line, static_files):
+def test_what_the_files_have_holds_and_the_server_is_asked_for_the_rest(make_plane, make_upstream, make_xds_line, static_files):
+    """As Envoy's static clusters are no matter of its CDS; XDS.md says nothing about files beside a server."""
     upstream, other = make_upstream(), make_upstream()
-    write(static_files, *graph(other.port))
-    plane = make_plane(*graph(upstream.port), paused=True)
+    write(static_files, *graph(upstream.port)[:2])
+    plane = make_plane(*graph(other.port), paused=True)
     line = make_xds_line(plane, xds={"resources": static_files}, connected=False)
-    line.publish(b"by the files")
-    other.wait_for_body(b"by the files", 5)
+    line.publish(b"waits for its listener")
+    holds_for(lambda: not upstream.whole(), "there is none in the files", 0.3)
     plane.start()
-    wait_for_acks(plane)
-    line.publish(b"by the server")
-    upstream.wait_for_body(b"by the server", 20)
-    assert resource(line.spoke, EDS, "telemetry").source == "server"
+    upstream.wait_for_body(b"waits for its listener", 20)
+    wait_for_acks(plane, LDS, RDS)
+    assert {r.kind for r in plane.requests if r.names} & {CDS, EDS} == set()
+    assert resource(line.spoke, EDS, "telemetry").source == "static"
+    assert resource(line.spoke, LDS, NAME).source == "server"
 
 
 def test_a_refused_static_resource_is_named(make_upstream, make_line, folder, static_files):

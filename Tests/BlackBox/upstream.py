@@ -429,7 +429,11 @@ class Upstream:
             connection.pending.pop(event.stream_id, None)
         elif isinstance(event, (h2.events.WindowUpdated, h2.events.RemoteSettingsChanged)):
             for stream in list(connection.pending):
-                self._send_body(connection, stream)
+                try:
+                    self._send_body(connection, stream)
+                except (h2.exceptions.StreamClosedError, h2.exceptions.NoSuchStreamError):
+                    # Its reset came along with the window, and is the next event.
+                    connection.pending.pop(stream, None)
 
     def _ended(self, connection, request):
         request.time = time.monotonic()

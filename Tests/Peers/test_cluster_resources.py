@@ -160,6 +160,8 @@ def test_item_42_assignments_that_are_refused(text, reason):
     ('lb_endpoints { endpoint { address { socket_address { address: "192.0.2.1" port_value: 1 resolver_name: "x" } } } }',
      "lb_endpoints[0].endpoint.address.socket_address.resolver_name: not supported"),
     ('lb_endpoints { endpoint_name: "x" }', "lb_endpoints[0].endpoint_name: not supported"),
+    (host("192.0.2.1").replace("endpoint {", 'endpoint { hostname: "a b"', 1),
+     "lb_endpoints[0].endpoint.hostname: contains a blank or a control character"),
     ("leds_cluster_locality_config {}", "lb_config: only lb_endpoints are supported"),
 ])
 def test_item_42_endpoints_that_are_refused(body, reason):

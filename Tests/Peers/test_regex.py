@@ -164,8 +164,23 @@ def compare(cases):
         valid += 1
         for text, (whole, replaced), (their_whole, their_replaced) in zip(texts, ours[1], theirs):
             assert whole == their_whole, f"{context}: {text!r} matches as a whole: {their_whole}"
-            assert replaced == their_replaced, f"{context}: {text!r}"
+            if replaced != their_replaced:
+                assert contradicts_itself(pattern, text), f"{context}: {text!r}: {replaced} instead of {their_replaced}"
     return valid
+
+
+def contradicts_itself(pattern, text):
+    """RE2 2025-11-05 prefers the empty match in `0(|1+)*` and `0(?:|1+)+`, as its documents have it and as we do, but not
+    in `0(?:|1+)*`: what it flattens has the alternatives of the loop twice. A group that is captured shows that."""
+    captured = re.sub(r"\(\?(\w*):", lambda found: f"((?{found[1]})" if found[1] else "(", pattern)
+    return peer(pattern, "<\\0>", [text]) != peer(captured, "<\\0>", [text])
+
+
+@pytest.mark.parametrize("pattern", ["0(?:|1+)+", "0(|1+)*", "0(?:|1+)*"])
+def test_an_alternative_that_is_empty_and_comes_first_is_taken(pattern):
+    [ours] = probe([(pattern, "<\\0>", ["/011"])])
+    assert ours[1] == [(False, b"/<0>11")]
+    assert contradicts_itself("0(?:|1+)*", "/011") and not contradicts_itself("0(?:|1+)+", "/011")
 
 
 def test_generated_patterns_match_and_substitute_as_in_re2():

@@ -370,7 +370,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_bad_route_is_refused_by_its_field(name):
+def test_items_39_41_43_and_44_a_bad_route_is_refused_by_its_field(name):
     route, field = REFUSED[name]
     [answer] = decode(one(route))
     assert answer.startswith(f"rejected {field}: "), answer
@@ -390,7 +390,7 @@ HOSTS_REFUSED = {
 
 
 @pytest.mark.parametrize("name", HOSTS_REFUSED)
-def test_a_bad_virtual_host_is_refused_by_its_field(name):
+def test_items_39_and_43_to_45_a_bad_virtual_host_is_refused_by_its_field(name):
     hosts, field = HOSTS_REFUSED[name]
     [answer] = decode(routes({"name": "r", "virtual_hosts": hosts}))
     assert answer.startswith(f"rejected {field}: "), answer
@@ -524,7 +524,7 @@ LISTENERS = {
 
 
 @pytest.mark.parametrize("name", LISTENERS)
-def test_listeners(name):
+def test_item_38_listeners(name):
     message, field = LISTENERS[name]
     answer = decode(message, "listener")
     if field is None:
@@ -644,5 +644,6 @@ def test_mutated_bytes_are_refused_or_read_as_protobuf_reads_them():
             accepted += 1
             # What became a field that we have no use for may be malformed within.
             unread += name is None
-            assert name is None or answer[0] == f"ok {name}", SEED
+            # Of a name that has line ends the first line is in the answer's first.
+            assert name is None or answer[0] == f"ok {name}".splitlines()[0], SEED
     assert accepted > 50 and unread < accepted / 10, (SEED, accepted, unread)

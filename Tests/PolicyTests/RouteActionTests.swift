@@ -143,11 +143,12 @@ struct RouteActionTests {
     for (format, text): (ByteString, ByteString) in [
       ("plain", "plain"), ("50%%", "50%"), ("%REQ(X-Class)%", "gateway"),
       ("<%REQ(none?x-class):4%>", "<gate>"), ("%REQ(:PATH)%%REQ(:authority)%", "/p?qa.com"),
-      ("a%REQ(none)%b", "ab"),
+      ("a%REQ(none)%b", "ab"), ("for %REQ(none)%", "for"), ("%REQ(none)%\t of", "of"),
     ] {
       #expect(try value(format) == [.add(name: "x", value: text, .appendIfExistsOrAdd)])
     }
     #expect(try value("%REQ(none)%") == [])
+    #expect(try value("%REQ(none)% %REQ(none)%") == [])
     #expect(
       try value("", keeps: true) == [.add(name: "x", value: "", .appendIfExistsOrAdd)])
     for format: ByteString in [
@@ -162,6 +163,7 @@ struct RouteActionTests {
   func paths() throws {
     let regex = RegexSubstitution.self
     let digits = try regex.init(try RegularExpression("([0-9]+)"), substitution: "<\\1>")
+    let blank = try regex.init(try RegularExpression("x"), substitution: " ")
     let nothing = try regex.init(try RegularExpression("/.*"), substitution: "")
     for (matcher, rewrite, path, expected): (PathMatcher, PathRewrite, ByteString, ByteString) in [
       (.prefix("/v1"), .prefix("/v2"), "/v1/x?v1", "/v2/x?v1"),
@@ -172,7 +174,7 @@ struct RouteActionTests {
       (.regex(try RegularExpression("/.*")), .prefix("/all"), "/a/b?c", "/all?c"),
       (.prefix("/"), .regex(digits), "/v1/22?3", "/v<1>/<22>?3"),
       (.prefix("/"), .regex(nothing), "/a?b", "/?b"),
-      (.prefix("/v1"), .prefix("v2"), "/v1", "/v2"),
+      (.prefix("/v1"), .prefix("v2"), "/v1", "/v2"), (.prefix("/"), .regex(blank), "/axbx", "/a b"),
     ] {
       let snapshot = routing([forward(matcher) { $0.pathRewrite = rewrite }])
       #expect(snapshot.routed(path)?.rewrite.path == expected, "\(path.description)")

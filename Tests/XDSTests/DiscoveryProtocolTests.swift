@@ -283,6 +283,18 @@ struct DiscoveryProtocolTests {
     #expect(text.contains("Cluster b: it is in the response twice"))
   }
 
+  @Test func item18_whatCannotBeReadDeletesNothing() throws {
+    let harness = try settled()
+    let broken = Plane.resource("a", "y") + [0x12, 0x7F]
+    try harness.receive(Plane.response(.listener, version: "2", nonce: "2", [broken]))
+    #expect(harness.state(.listener, "a") == .acked)
+    #expect(harness.client.store.entry(.listener, "a")?.version == "1")
+    #expect(harness.take().last?.rejection != nil)
+    // What can be read is a whole state again.
+    try harness.receive(Plane.response(.listener, version: "3", nonce: "3"))
+    #expect(harness.state(.listener, "a") == .doesNotExist)
+  }
+
   @Test func item18_theTextIsBounded() throws {
     let harness = Harness()
     let names = (0..<200).map { "cluster-\($0)" }

@@ -135,6 +135,21 @@ struct DiscoveryTimeTests {
     #expect(harness.opened.count == 2)
   }
 
+  @Test func item22_messagesThatAreRefusedFarApartCostNoMoreEachTime() throws {
+    let harness = Harness()
+    try harness.subscribe(.listener, ["a"])
+    for round in 1...6 {
+      try harness.connect()
+      try harness.receive(
+        Plane.response(.listener, version: "1", nonce: "1", [Plane.resource("a")]))
+      try harness.advance(.seconds(3600))
+      harness.client.messageRefused(harness.stream, now: harness.now)
+      try harness.drain()
+      try harness.advance(.milliseconds(1200))
+      #expect(harness.opened.count == round + 1)
+    }
+  }
+
   @Test func item24_aStatusOfTheControlPlaneIsNotPassedOn() throws {
     // `streamClosed` takes none; what has no value is told to be unavailable.
     let harness = Harness()

@@ -32,14 +32,15 @@ extension Gateway where Storage: ~Copyable {
     _ entry: ResourceEntry, _ type: ResourceType,
     _ remarks: (notApplied: [ByteString], clamped: [ByteString]), _ json: inout JSONWriter
   ) {
-    // Nobody will ever send what no file has.
+    // Nobody will ever send what no file has, or what a file has in vain.
     let isNowhere = controlPlane?.servers.isEmpty == true && !entry.hasValue
+    let nowhere = entry.failure == nil ? ResourceState.doesNotExist : .nacked
     json.beginObject()
     json.member("type", type.word)
     json.member("type_url", ByteString(TypeURL.of(type.messageName)))
     json.member("name", entry.name)
     json.member("version", entry.version)
-    let state = isNowhere && entry.state == .requested ? .doesNotExist : entry.state
+    let state = isNowhere && entry.state == .requested ? nowhere : entry.state
     json.member("state", ByteString(state.name))
     json.member("source", ByteString(entry.source.name))
     json.time("last_updated", entry.updated)

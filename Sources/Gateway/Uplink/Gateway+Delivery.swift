@@ -22,7 +22,7 @@ extension Gateway where Storage: ~Copyable {
       hold(index, slot, status, result, clocks: clocks)
     case .rejected(let status):
       endHold(index, clocks: clocks)
-      reject(index, slot, status, clocks: clocks)
+      reject(index, slot, status, result, clocks: clocks)
     }
   }
 
@@ -99,24 +99,29 @@ extension Gateway where Storage: ~Copyable {
 
   /// One record is parked; of several it is not known which one the upstream does not take, and the
   /// first half goes again.
-  private mutating func reject(_ index: Int, _ slot: Int, _ status: UInt16, clocks: Clocks) {
+  private mutating func reject(
+    _ index: Int, _ slot: Int, _ status: UInt16, _ result: RequestResult, clocks: Clocks
+  ) {
     let part = uplinks[index].slots[slot].part
-    let words = AnswerStatus.words(status)
-    uplinks[index].lastFailure = ByteString("upstream answered \(words)")
+    // What is too large never gets as far as an upstream.
+    let words =
+      result.localStatus == 0
+      ? "upstream answered \(AnswerStatus.words(status))" : "\(result.words): \(status)"
+    uplinks[index].lastFailure = ByteString(words)
     guard part.count == 1 else {
       uplinks[index].counters.retried += 1
       uplinks[index].slots[slot].shorten(to: part.count / 2)
       uplinks[index].slots[slot].phase = .ready
       log(
         .info,
-        "stream \(name(index)): upstream answered \(words) to \(part.count) records; "
+        "stream \(name(index)): \(words) to \(part.count) records; "
           + "they go again in halves")
       return
     }
     let sequence = uplinks[index].slots[slot].first
     log(
       .warning,
-      "stream \(name(index)): upstream answered \(words) to record \(sequence); it is parked")
+      "stream \(name(index)): \(words) to record \(sequence); it is parked")
     var record = SpooledRecord()
     uplinks[index].slots[slot].batch.copy(part.lowerBound, into: &record)
     if uplinks[index].slots[slot].isFromMemory {

@@ -62,7 +62,8 @@ public struct HeaderValueFormat: Equatable, Sendable {
       limit: limit)
   }
 
-  /// The value for one request.
+  /// The value for one request, without blanks at its ends: a command that came out empty may have left
+  /// some there, and a request with them is malformed (RFC 9113 §8.2.1).
   func value(_ head: borrowing some RequestHead) -> ByteString {
     if parts.count == 1, case .text(let text) = parts[0] { return text }
     var value: [UInt8] = []
@@ -75,7 +76,17 @@ public struct HeaderValueFormat: Equatable, Sendable {
         if let field { value.append(contentsOf: field.bytes.prefix(limit)) }
       }
     }
-    return ByteString(value)
+    return value.trimmingBlanks()
+  }
+}
+
+extension [UInt8] {
+  /// Without the blanks at both ends, which belong to no field's value (RFC 9110 §5.5).
+  consuming func trimmingBlanks() -> ByteString {
+    while let last, last == 0x20 || last == 0x09 { removeLast() }
+    let start = firstIndex { $0 != 0x20 && $0 != 0x09 } ?? count
+    if start > 0 { removeFirst(start) }
+    return ByteString(self)
   }
 }
 

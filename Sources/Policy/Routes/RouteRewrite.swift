@@ -64,7 +64,7 @@ extension PolicySnapshot {
       case .literal(let literal): name = literal
       case .header(let header): name = firstValue(header, head)
       case .path(let regex):
-        name = regex.replaceAll(path.bytes.span.extracting(0..<path.whole))
+        name = regex.replaceAll(path.bytes.span.extracting(0..<path.whole)).bytes.trimmingBlanks()
       }
     }
     guard !name.isEmpty else { return }
@@ -102,8 +102,8 @@ extension RequestPath {
   /// Where the path ends and the query begins; parameters are part of it.
   var whole: Int { pathEnd(bytes, ignoringParameters: false) }
 
-  /// The path with a part of it replaced. It begins with a slash whatever happens: without one it would
-  /// be malformed (RFC 9113 §8.3.1).
+  /// The path with a part of it replaced. It begins with a slash whatever happens, and ends without a
+  /// blank: otherwise it would be malformed (RFC 9113 §8.3.1, §8.2.1).
   func replacing(_ range: Range<Int>, with text: ByteString) -> ByteString {
     var path: [UInt8] = []
     if (text.bytes.first ?? byte(range.upperBound)) != UInt8(ascii: "/") {
@@ -112,7 +112,7 @@ extension RequestPath {
     path.append(contentsOf: bytes[..<range.lowerBound])
     path.append(contentsOf: text.bytes)
     path.append(contentsOf: bytes[range.upperBound...])
-    return ByteString(path)
+    return path.trimmingBlanks()
   }
 
   private func byte(_ index: Int) -> UInt8? { index < bytes.count ? bytes[index] : nil }

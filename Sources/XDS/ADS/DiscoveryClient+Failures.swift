@@ -88,6 +88,7 @@ extension DiscoveryClient {
     line.append(text: "]: ")
     line += text.bytes
     processing?.rejection.add(line)
+    processing?.hasUnnamed = true
   }
 
   mutating func addRejection(_ step: ResponseProcessing, _ name: ByteString, _ text: ByteString) {

@@ -272,8 +272,9 @@ extension DiscoveryClient {
 
   private mutating func finishResponse(_ step: ResponseProcessing) {
     let index = Int(step.type.rawValue)
+    // One that cannot be read may be any that is missing: then nothing is known to be deleted.
     let isWholeState =
-      settings.transport == .stateOfTheWorld && step.type.isFullState
+      settings.transport == .stateOfTheWorld && step.type.isFullState && !step.hasUnnamed
       && (step.heartbeats == 0 || step.heartbeats < step.resources)
     var place = store.count(step.type)
     while place > 0 {

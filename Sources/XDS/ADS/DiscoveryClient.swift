@@ -217,14 +217,20 @@ public struct DiscoveryClient: Sendable {
   /// Ends a stream of our own accord, as one that answered nothing.
   mutating func abandon(_ server: Int, now: Instant) {
     servers[server].closing = servers[server].stream
+    if servers[server].hasAnswered, !isQuick(server, now) { servers[server].backOff.reset() }
     servers[server].hasAnswered = false
     lose(server, now: now)
+  }
+
+  /// The stream ends soon after it was opened: several such are no accident.
+  private func isQuick(_ server: Int, _ now: Instant) -> Bool {
+    now - servers[server].openedAt < ServerStream.quickly
   }
 
   private mutating func lose(_ server: Int, now: Instant) {
     counters.streamsLost += 1
     let wasAnswered = servers[server].hasAnswered
-    let isQuick = now - servers[server].openedAt < ServerStream.quickly
+    let isQuick = isQuick(server, now)
     servers[server].quickEnds = wasAnswered && isQuick ? servers[server].quickEnds + 1 : 0
     forget(server)
     if wasAnswered, !isQuick { servers[server].backOff.reset() }

@@ -33,6 +33,8 @@ struct ResponseProcessing: Sendable {
   /// Resources read, and how many of them were heartbeats.
   var resources = 0
   var heartbeats = 0
+  /// There are resources that nobody can tell by name.
+  var hasUnnamed = false
   var rejection = RejectionText()
 
   mutating func nextStep() -> DiscoveryAction? {

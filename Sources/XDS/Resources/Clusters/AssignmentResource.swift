@@ -138,8 +138,17 @@ struct AssignmentDecoder {
     }
     return DecodedEndpoint(
       host: host, port: port, additional: additional,
-      hostname: try endpoint.text(3, "hostname"), weight: weight,
+      hostname: try Self.hostname(endpoint), weight: weight,
       health: Self.health(try entry.int32(2)), isCanary: try readCanary(entry))
+  }
+
+  /// It may become the authority of a request.
+  private static func hostname(_ endpoint: ResourceReader) throws(ResourceRejection) -> ByteString {
+    let name = try endpoint.text(3, "hostname")
+    for byte in name.bytes where byte <= 0x20 || byte == 0x7F {
+      throw endpoint.rejection("hostname", "contains a blank or a control character")
+    }
+    return name
   }
 
   /// UNKNOWN counts as healthy, a value that does not exist as unhealthy.
