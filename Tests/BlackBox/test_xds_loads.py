@@ -105,7 +105,7 @@ def test_item_102_drops_are_reported_by_category(make_plane, make_upstream, make
     upstream = everywhere(make_upstream, 2, lambda request: Answer())
     plane = make_plane(
         cluster("telemetry", service="service", lrs_server=OWN),
-        two_zones(upstream.port, drops={"lb": 30, "throttle": 30}),
+        two_zones(upstream.port, drops={"lb": 15, "throttle": 15}),
     )
     steered(plane)
     plane.report_loads(1)
@@ -170,7 +170,7 @@ def test_items_32_105_counts_outlive_the_stream_and_the_last_report_is_sent(make
     line.spoke.wait_for_stat("load_reporter.responses", 3)
     line.publish(b"four")
     line.spoke.wait_for_stat(DELIVERED, 4)
-    line.spoke.stop()
+    line.spoke.terminate()
     wait_until(lambda: sums(plane, "telemetry").issued == {"z": 4}, lambda: f"{sums(plane, 'telemetry')}")
 
 
