@@ -41,7 +41,12 @@ public enum FileReader {
 
   /// The checksum of the contents; 0 when they cannot be read.
   public static func checksum(of path: ByteString, limit: Int) -> UInt32 {
-    guard let bytes = try? contents(of: path, limit: limit) else { return 0 }
+    let bytes: [UInt8]
+    do throws(FileError) {
+      bytes = try contents(of: path, limit: limit)
+    } catch {
+      return 0
+    }
     return CRC32C.of(bytes.span)
   }
 
