@@ -41,7 +41,7 @@ public enum FileReader {
 
   /// The checksum of the contents; 0 when they cannot be read.
   public static func checksum(of path: ByteString, limit: Int) -> UInt32 {
-    var bytes: [UInt8] = []
+    let bytes: [UInt8]
     do throws(FileError) {
       bytes = try contents(of: path, limit: limit)
     } catch {
