@@ -54,7 +54,7 @@ extension Spool where Storage: ~Copyable {
       if log.tail.waitingSync > 0 {
         consider(lastSyncCommit.map { $0 + limits.syncInterval } ?? clocks.now)
       }
-      if let oldest = log.tail.oldestWaiting(isSync: false) {
+      if let oldest = log.tail.oldestWaiting(isSync: false), !isMutated(.forgetCommitTimer) {
         consider(oldest + limits.commitInterval)
       }
     }
@@ -211,7 +211,9 @@ extension Spool where Storage: ~Copyable {
   static func write(
     _ bytes: [UInt8], to file: StorageFile, at offset: UInt64, on storage: inout Storage
   ) throws(StorageError) {
-    try storage.write(file, at: offset, bytes.span)
+    do throws(StorageError) { try storage.write(file, at: offset, bytes.span) } catch {
+      guard isMutated(.ignoreFullDisk), error == .full else { throw error }
+    }
   }
 
   /// Appends the output buffer to the open segment.
@@ -245,7 +247,7 @@ extension Spool where Storage: ~Copyable {
     let segment = Segment(header: header, state: .open, bytes: 0)
     try storage.create(segment.file, reserving: UInt64(limits.segmentBytes))
     logs[logClass].segments.append(segment)
-    try storage.syncDirectory()
+    if !isMutated(.skipDirectorySync) { try storage.syncDirectory() }
     // Making room may have written a cursor with the same buffer.
     output.removeAll(keepingCapacity: true)
     header.encode(into: &output)
@@ -284,7 +286,7 @@ extension Spool where Storage: ~Copyable {
 
   private mutating func syncSegment(_ logClass: Int) throws(StorageError) {
     guard let segment = logs[logClass].segments.last, segment.state == .open else { return }
-    try storage.sync(segment.file)
+    if !isMutated(.skipSegmentSync) { try storage.sync(segment.file) }
     checkpoint = segment
     confirm(logClass)
   }

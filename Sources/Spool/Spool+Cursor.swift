@@ -12,7 +12,8 @@ extension Spool where Storage: ~Copyable {
       reserved.append(number)
       entries.append(
         CursorEntry(
-          name: streams[index].stream.name, settled: streams[index].settled.through,
+          name: streams[index].stream.name,
+          settled: streams[index].settled.through + (isMutated(.cursorAhead) ? 1 : 0),
           accounted: accounted(index), reserved: number,
           ranges: Array(streams[index].settled.ranges.prefix(CursorEntry.rangesMax)),
           lent: lentForCursor(index)))
@@ -96,7 +97,7 @@ extension Spool where Storage: ~Copyable {
     }
     guard isAny else { return }
     do throws(StorageError) {
-      try writeCursor()
+      if !isMutated(.unlinkFirst) { try writeCursor() }
       for logClass in logs.indices {
         var index = 0
         while index < logs[logClass].segments.count {

@@ -309,7 +309,7 @@ extension Spool where Storage: ~Copyable {
   private mutating func finishStream(_ index: Int, _ seen: UInt64) {
     let entry = streams[index].cursor
     let known = max(seen, entry?.accounted ?? 0, entry?.settled ?? 0)
-    let last = max(known, entry?.reserved ?? 0)
+    let last = isMutated(.reuseNumbers) ? known : max(known, entry?.reserved ?? 0)
     streams[index].assigned = last
     streams[index].reserved = last
     streams[index].onDisk = last

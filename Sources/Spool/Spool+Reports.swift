@@ -28,6 +28,7 @@ extension Spool where Storage: ~Copyable {
 
   mutating func report(_ gap: GapReport) {
     guard gap.count > 0 else { return }
+    if isMutated(.dropGapReport), gap.reason == .space { return }
     var index = reports.count - 1
     while index >= reportsTaken {
       if case .gap(var before) = reports[index], before.stream == gap.stream,

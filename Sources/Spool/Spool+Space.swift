@@ -32,7 +32,7 @@ extension Spool where Storage: ~Copyable {
   mutating func makeRoom(for logClass: Int) throws(StorageError) {
     if hasSettledSegments { try freeSettledSegments() }
     let needed = UInt64(limits.segmentBytes) + 4096
-    while accountedBytes + needed > limits.totalBytes {
+    while accountedBytes + needed > limits.totalBytes, !isMutated(.ignoreDiskLimit) {
       guard try dropOldestSegment(for: logClass) else { throw .full }
     }
     // When others fill the file system, the spool gives up as much as it takes, not everything.

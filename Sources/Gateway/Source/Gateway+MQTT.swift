@@ -154,7 +154,9 @@ extension Gateway where Storage: ~Copyable {
   }
 
   /// Everything read so far is safe: its acknowledgements may leave.
-  public var mayReleaseMQTT: Bool { acknowledgements.unacknowledged == 0 }
+  public var mayReleaseMQTT: Bool {
+    acknowledgements.unacknowledged == 0 || isMutated(.acknowledgeEarly)
+  }
 
   /// The acknowledgements that were withheld have been released to the broker.
   public mutating func mqttReleased() { acknowledgements.released() }
