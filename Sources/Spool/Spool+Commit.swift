@@ -49,7 +49,13 @@ extension Spool where Storage: ~Copyable {
   public func nextDeadline() -> Instant? {
     var deadline: Instant?
     func consider(_ instant: Instant) { deadline = min(deadline ?? instant, instant) }
-    if disk.isDegraded { return disk.retryAt }
+    for log in logs {
+      // Only what is still to come: a stream that does not read now is not woken again and again.
+      for segment in log.segments {
+        if let again = segment.readAgainAt, again > clocks.now { consider(again) }
+      }
+    }
+    if disk.isDegraded { return min(deadline ?? disk.retryAt, disk.retryAt) }
     for log in logs {
       if log.tail.waitingSync > 0 {
         consider(lastSyncCommit.map { $0 + limits.syncInterval } ?? clocks.now)
@@ -320,6 +326,7 @@ extension Spool where Storage: ~Copyable {
     if var kept = checkpoint, kept.header.number == failed.header.number {
       kept.state = .closed
       logs[logClass].segments[last] = kept
+      unsyncable.append(kept.file)
       if kept.remaining == 0 { hasSettledSegments = true }
     } else {
       logs[logClass].segments.removeLast()

@@ -18,7 +18,9 @@ extension Spool where Storage: ~Copyable {
           ranges: Array(streams[index].settled.ranges.prefix(CursorEntry.rangesMax)),
           lent: lentForCursor(index)))
     }
-    let slot = CursorSlot(generation: cursor.generation + 1, epoch: epoch, entries: entries)
+    let slot = CursorSlot(
+      generation: cursor.generation + 1, epoch: epoch, entries: entries,
+      gaps: gapsForCursor(atMost: CursorSlot.gapsMax(entries)))
     slot.encode(into: &output)
     if cursor.isPoisoned {
       // What the kernel still believes of the old file is not to be trusted.
@@ -118,6 +120,7 @@ extension Spool where Storage: ~Copyable {
   }
 
   mutating func removeFile(_ file: StorageFile) throws(StorageError) {
+    unsyncable.removeAll { $0 == file }
     do throws(StorageError) {
       try storage.remove(file)
     } catch {

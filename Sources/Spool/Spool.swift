@@ -25,6 +25,8 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   var cursor = CursorState()
   var lastSyncCommit: Instant?
   /// A closed segment has nothing left to deliver.
+  /// Files whose sync failed in this process: it is not tried again, not even after a reopening.
+  var unsyncable: [StorageFile] = []
   var hasSettledSegments = false
   /// The segment that is written, as it was when it was last synced.
   var checkpoint: Segment?
@@ -39,6 +41,12 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
 
   var reports: [SpoolReport] = []
   var reportsTaken = 0
+  /// Gap reports that were handed out and are not known to be safe.
+  var unconfirmed: [UnconfirmedGap] = []
+  /// How many gap reports were handed out.
+  public internal(set) var gapsTold: UInt64 = 0
+  /// Nothing was lost since the cursor was written: what it has of gaps is still known here.
+  var isReopening = false
   var counters = SpoolStatistics()
 
   /// Opens whatever is there. Problems become reports and counters.

@@ -99,6 +99,18 @@ public final class CrashingDisk {
     return true
   }
 
+  /// Turns a bit over in each place that holds these bytes.
+  public func overturn(_ bytes: [UInt8]) {
+    for name in names {
+      let live = files[name]?.live ?? []
+      guard live.count >= bytes.count else { continue }
+      for place in 0...(live.count - bytes.count)
+      where live[place..<(place + bytes.count)].elementsEqual(bytes) {
+        files[name]?.live[place] ^= 1
+      }
+    }
+  }
+
   /// The process is killed: what was written stays.
   public func kill() {
     thaw()

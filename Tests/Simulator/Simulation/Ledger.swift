@@ -47,6 +47,8 @@ struct Entry {
   /// It must survive: its acknowledgement left, or it is older than the commit interval.
   var isPromised = false
   var isDelivered = false
+  /// An upstream refused it for good: the daemon may have given it up, and may have forgotten that.
+  var isRefused = false
   /// It was not promised, and its process has crashed: it may be gone without a word.
   var isForgiven = false
   /// Gap reports that name it: those that are exact, and those that are an upper bound.
@@ -105,7 +107,9 @@ struct Ledger {
   }
 
   mutating func promise(_ place: Int) {
-    if entries[place].durability != .memory { entries[place].isPromised = true }
+    guard entries[place].durability != .memory else { return }
+    entries[place].isPromised = true
+    entries[place].isForgiven = false
   }
 
   /// The disk works, and everything of this run that is older than its interval is on it.
@@ -194,6 +198,11 @@ struct Ledger {
     }
   }
 
+  /// An upstream will never take it.
+  mutating func refuse(_ key: RecordKey) {
+    if let place = places[key] { entries[place].isRefused = true }
+  }
+
   func place(of key: RecordKey) -> Int? { places[key] }
 
   /// The payload that a call's next message must be: the key of the first record behind `key`, in the
@@ -263,6 +272,7 @@ struct Ledger {
     overtaken.filter { key in
       guard let place = places[key] else { return false }
       return entries[place].named.isEmpty && entries[place].namedPerhaps.isEmpty
+        && !entries[place].isRefused
     }
   }
 }

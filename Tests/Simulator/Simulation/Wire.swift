@@ -25,6 +25,13 @@ struct Answer {
   var informational = 0
   var body = 0
 
+  /// The records are refused for good.
+  var isFinal: Bool {
+    guard case .whole = ending else { return false }
+    if let grpcStatus { return [3, 9, 11].contains(grpcStatus) }
+    return [400, 409, 413, 415, 422].contains(status)
+  }
+
   /// The records are taken for good.
   var takes: Bool {
     guard case .whole = ending, (200...299).contains(status) else { return false }

@@ -25,12 +25,16 @@ extension World {
     releaseBroker()
     guard isAlive else { return }
     if !gateway.isDegraded {
-      ledger.promiseOld(
-        run: run, now: now, sync: plan.syncInterval, spill: plan.commitInterval)
+      promiseOld(at: now)
     }
     check()
     if isStopping, gateway.isDrained { finishStopping() }
     watchProgress()
+  }
+
+  private func promiseOld(at time: Instant) {
+    ledger.promiseOld(
+      run: run, now: time, sync: plan.syncInterval, spill: plan.commitInterval)
   }
 
   func carryOutActions() {
@@ -105,6 +109,8 @@ extension World {
 
   /// SIGKILL or a power cut, between two turns.
   func crash(isPowerCut: Bool) {
+    // What had to be written by now, whether the daemon woke up for it or not.
+    if !gateway.isDegraded, !disk.isFrozen { promiseOld(at: now + (.zero - .milliseconds(100))) }
     ledger.crash(run: run)
     hasCrashed = true
     isAlive = false
@@ -197,7 +203,8 @@ extension World {
     configuration = new
     let reported = marks[plan.reports]
     baseline()
-    marks[plan.reports] = reported
+    // A directory that could not be read when it was opened again has other numbers.
+    if reported.epoch == marks[plan.reports].epoch { marks[plan.reports] = reported }
     observe(plan.reports, [])
   }
 }

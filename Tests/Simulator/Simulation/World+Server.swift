@@ -88,6 +88,7 @@ extension World {
     }
     let answer = answer(request, host: wire.host, hasPoison: hasPoison)
     if answer.takes { take(records) }
+    if answer.isFinal, records.count == 1 { ledger.refuse(records[0].key) }
     wire.requests[place].body = []
     let thinking = phase == .faults ? plan.hosts[wire.host].thinking : .zero
     after(
