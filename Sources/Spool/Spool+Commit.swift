@@ -331,7 +331,10 @@ extension Spool where Storage: ~Copyable {
     } else {
       logs[logClass].segments.removeLast()
       // Its number is not used again: a file that stays is in nobody's way.
-      do throws(StorageError) { try removeFile(failed.file) } catch { counters.filesLeft += 1 }
+      do throws(StorageError) { try removeFile(failed.file) } catch {
+        counters.filesLeft += 1
+        unsyncable.append(failed.file)
+      }
     }
     checkpoint = nil
   }

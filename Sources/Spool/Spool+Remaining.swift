@@ -21,16 +21,21 @@ extension Spool where Storage: ~Copyable {
     }
   }
 
-  /// A segment takes no more when one of its streams is in another class now: should the stream come
-  /// back, its numbers in the other class would lie between those here, and a reader goes through one
+  /// A segment takes no more when another class has later records of one of its streams, which was in
+  /// that class for a while: their numbers would lie between those here, and a reader goes through one
   /// segment after the other.
   private mutating func closeIfLeft(_ logClass: Int) {
     guard let segment = logs[logClass].segments.last, segment.state == .open else { return }
     for entry in segment.entries {
-      let stream = streams[entry.totals.stream]
-      guard stream.isConfigured, stream.logClass != logClass else { continue }
-      logs[logClass].segments[logs[logClass].segments.count - 1].state = .closed
-      return
+      for other in logs.indices where other != logClass {
+        for later in logs[other].segments {
+          guard let index = later.entry(of: entry.totals.stream),
+            later.entries[index].totals.last > entry.totals.last
+          else { continue }
+          logs[logClass].segments[logs[logClass].segments.count - 1].state = .closed
+          return
+        }
+      }
     }
   }
 

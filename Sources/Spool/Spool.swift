@@ -108,7 +108,9 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   public func isSafe(stream: Int, sequence: UInt64) -> Bool {
     guard sequence <= streams[stream].assigned else { return false }
     if streams[stream].settled.contains(sequence) { return true }
-    return sequence <= streams[stream].onDisk && !isLent(stream, sequence)
+    guard !isLent(stream, sequence) else { return false }
+    // What is neither on disk nor in memory has left, whether there was room to note it or not.
+    return sequence <= streams[stream].onDisk || findInTail(stream, sequence) == nil
   }
 
   public var statistics: SpoolStatistics {

@@ -10,7 +10,7 @@ struct GapTests {
   private func full() -> (rig: Rig, gap: GapReport?) {
     let rig = Rig(
       limits: SpoolLimits(
-        segmentBytes: 4096, totalBytes: 40 << 10, freeFloorBytes: 0, commitBytes: 1024))
+        segmentBytes: 4096, totalBytes: 64 << 10, freeFloorBytes: 0, commitBytes: 1024))
     var gap: GapReport?
     while gap == nil {
       rig.appendMany(1, 8)

@@ -105,6 +105,16 @@ struct SimulatedTests {
     #expect(rig.disk.totalBytes <= 140 << 10)
   }
 
+  @Test("what was delivered from memory is safe, however many numbers are open between")
+  func manyRanges() {
+    let rig = Rig()
+    for number in 0..<200 { rig.append(1, [UInt8(number)]) }
+    for number in stride(from: UInt64(2), through: 200, by: 2) { rig.acknowledge(1, number) }
+    for number in stride(from: UInt64(2), through: 200, by: 2) { #expect(rig.isSafe(1, number)) }
+    #expect(!rig.isSafe(1, 1))
+    #expect(!rig.isSafe(1, 199))
+  }
+
   @Test("a sync that failed is not tried again by a reopening")
   func failedSyncs() {
     let rig = Rig()

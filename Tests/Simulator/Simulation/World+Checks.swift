@@ -65,6 +65,11 @@ extension World {
       let records = gateway.backlogRecords(of: stream)
       if records > 0 { words += "stream \(stream) has \(records) records; " }
     }
+    words += "\(client.socket.count) messages not read, \(client.ring.count) not taken, "
+    words += "\(client.withheld.count) not acknowledged, "
+    for pool in gateway.memoryPools where pool.used * 2 > pool.limit {
+      words += "\(pool.name) \(pool.used) of \(pool.limit) bytes, "
+    }
     return words + "\(broker.queue.count + broker.inFlight.count) messages at the broker, "
       + "\(gateway.requestsUnderWay.inCore) requests, degraded \(gateway.isDegraded ? 1 : 0)"
   }
@@ -78,6 +83,12 @@ extension World {
     if left < least {
       least = left
       progressedAt = now
+    }
+    // A spool that was opened blind, by a clock that had gone back, cannot tell its numbers from those on
+    // disk: that takes a restart, as its documentation says.
+    if gateway.isDegraded, !hasRestartedForDisk, now - progressedAt > .seconds(600) {
+      hasRestartedForDisk = true
+      return stop()
     }
     guard left == 0, gateway.requestsUnderWay.inCore == 0, !gateway.isDegraded else { return }
     endInOrder()

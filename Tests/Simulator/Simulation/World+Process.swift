@@ -200,6 +200,7 @@ extension World {
       ledger.restartOrder(stream, behind: gateway.lastNumber(of: stream).sequence)
     }
     current = other
+    trace.say(now, other.text.description)
     configuration = new
     let reported = marks[plan.reports]
     baseline()

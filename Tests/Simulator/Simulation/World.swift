@@ -65,6 +65,8 @@ final class World {
   var readOnlyError = false
   var wasDamaged = false
   var wasQuarantined = false
+  /// The daemon was restarted because its disk did not come back.
+  var hasRestartedForDisk = false
   /// A crash happened since the spool was last closed in order.
   var hasCrashed = false
   /// A report found no room and was given up: what it named is not known.
@@ -95,9 +97,13 @@ final class World {
       configuration: configuration, storage: CrashingStorage(disk), seed: draw.next(),
       clocks: clocks)
     makeBoards()
+    trace.say(now, plan.text.description)
     processStarted()
     schedule()
   }
+
+  /// The longest take some ten thousand.
+  static let turnsMax = 2_000_000
 
   /// 2027-01-15T08:00:00Z.
   static let epoch: Int64 = 1_800_000_000 * 1_000_000_000
@@ -128,6 +134,7 @@ final class World {
   /// Runs until everything is drained, or something is wrong.
   func play() {
     while phase != .over, complaints.isEmpty {
+      if turns > World.turnsMax { complain("it takes more turns than any world should") }
       guard advance() else {
         complain("nothing is to happen any more")
         return
