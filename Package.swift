@@ -9,9 +9,14 @@ let lane: [SwiftSetting] =
   ? [.unsafeFlags(["-sanitize=fuzzer"])]
   : [.enableExperimentalFeature("Embedded", .when(configuration: .release))]
 
+/// Tests/simulate builds with SPOKE_MUTATIONS=1 to see that the simulator can fail.
+let mutations: [SwiftSetting] =
+  Context.environment["SPOKE_MUTATIONS"] == "1" ? [.define("SPOKE_MUTATIONS")] : []
+
 // Debug builds are ordinary Swift; release builds are Embedded Swift, which is what runs on a board.
 // Every source file compiles in both. Nothing here needs an SDK or a package from elsewhere.
-let common: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)] + lane
+let common: [SwiftSetting] =
+  [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)] + lane + mutations
 
 /// Pure targets are deterministic machines: no C module, no clock, no descriptor.
 let pure: [SwiftSetting] = common + [.strictMemorySafety()]
@@ -121,7 +126,7 @@ let package = Package(
     .testTarget(
       name: "PlatformTests", dependencies: ["Platform", "CLinux", "Primitives"],
       swiftSettings: tests),
-    // Doubles that a later simulator uses, too.
+    // Doubles that the simulator uses, too.
     .target(
       name: "TestSupport", dependencies: ["Spool", "Primitives"], path: "Tests/Support",
       swiftSettings: common),
@@ -134,6 +139,19 @@ let package = Package(
         "Gateway", "Configuration", "NetworkingCore", "XDS", "Policy", "GRPC", "Protobuf", "HTTP2",
         "HPACK", "Spool", "TestSupport", "Primitives",
       ], swiftSettings: tests),
+
+    // The whole daemon in a world of faults, out of one seed.
+    .target(
+      name: "Simulation",
+      dependencies: [
+        "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "GRPC",
+        "Protobuf", "HTTP2", "HPACK", "TestSupport", "Primitives",
+      ], path: "Tests/Simulator/Simulation", swiftSettings: common),
+    .executableTarget(
+      name: "simulate", dependencies: ["Simulation", "Platform", "Primitives"],
+      path: "Tests/Simulator/Program", swiftSettings: impure, linkerSettings: link),
+    .testTarget(
+      name: "SimulatorTests", dependencies: ["Simulation", "Primitives"], swiftSettings: tests),
 
     // What libFuzzer runs, and the replay of everything it has found.
     .target(

@@ -54,6 +54,7 @@ extension Gateway where Storage: ~Copyable {
       return false
     }
     settleAll()
+    confirmAllReports()
     // What was given up on the way is counted on the streams as they were.
     takeSpoolReports(clocks: clocks)
     for index in uplinks.indices where !new.keepsMemory(of: uplinks[index].configuration.name) {
@@ -90,6 +91,7 @@ extension Gateway where Storage: ~Copyable {
   private mutating func settleAll() {
     while acknowledgements.takeOldest() != nil {}
     acknowledgements.settled()
+    mqtt.recent.everythingIsSafe()
   }
 
   /// Ports are matched by name, to keep their counters.

@@ -156,6 +156,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
       }
     }
     acknowledgements.settled()
+    confirmReports()
   }
 
   private func isSafe(_ message: SourceAcknowledgements.Waiting) -> Bool {
@@ -212,6 +213,8 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     for index in reports.losses.indices { reports.losses[index].dueAt = clocks.now }
     writeCache(now: clocks.now)
     takeSpoolReports(clocks: clocks)
+    spool.commit(clocks: clocks)
+    confirmReports()
     spool.close(clocks: clocks)
   }
 

@@ -166,7 +166,7 @@ extension NetworkingCore {
     }
     retainBuffers(request)
     if requests[request].duplex >= 0 { endStream(request) }
-    finished.append(request, &links)
+    if !isMutated(.loseResult) { finished.append(request, &links) }
   }
 
   private mutating func remember(_ request: Int) {

@@ -19,7 +19,7 @@ public struct NetworkingCore: Sendable {
   var requests: [RequestSlot]
   /// Of the requests that are long-lived streams.
   var streams: [UpstreamStream]
-  var streamsInUse = 0
+  public internal(set) var streamsInUse = 0
 
   /// Each request's next deadline, beside the table so that a search reads little memory.
   var deadlines: [Instant]
@@ -153,6 +153,7 @@ public struct NetworkingCore: Sendable {
     requests[slot].phase = .free
     requests[slot].generation &+= 1
     freeRequests.append(slot)
+    if isMutated(.endTwice) { freeRequests.append(slot) }
     return result
   }
 

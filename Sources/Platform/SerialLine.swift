@@ -62,7 +62,7 @@ public struct SerialLine: Equatable, Sendable {
 }
 
 /// What an open port is, and what its driver made of the settings, under the names of termios.
-public struct SerialStatus: Equatable, Sendable {
+public struct SerialStatus: Sendable {
   /// The device behind all symbolic links: `/dev/ttyUSB1`.
   public internal(set) var device = ByteString()
   /// `VENDOR:PRODUCT:SERIAL` of a USB adapter; empty for what has none of these.

@@ -5,20 +5,23 @@ import Primitives
 //
 //    0  8  "SPOKECUR"
 //    8  1  version, 1
-//    9  1  zero
+//    9  1  gaps
 //   10  2  entries
-//   12  4  bytes of the entries
+//   12  4  bytes of the entries and the gaps
 //   16  8  generation
 //   24  8  epoch
 //   32     entries: u8 name length, name, u64 settled through, u64 accounted, u64 reserved,
 //                   u8 ranges (bits 0-3, 8 at most) and lent ranges (bits 4-5, 2 at most),
 //                   ranges: u64 first, u64 last,
 //                   lent ranges: u64 first, u64 last, u64 epoch, u8 reason
+//          gaps: u8 index of the entry, u8 reason (bit 7: an upper bound), u64 epoch, u64 first,
+//                u64 last, u64 count, i64 earliest, i64 latest (the least number: not known)
 //          CRC-32C of everything before
 //          zeros up to a multiple of 4 KiB
 //
 // Settled: every record up to it, and in the ranges, is delivered or dropped. Accounted: every record up to it is on
-// disk or settled. Reserved: no record above it was ever sent.
+// disk or settled. Reserved: no record above it was ever sent. Gaps: settled, but the report that says why
+// is not known to be safe.
 
 let cursorSlotStride: UInt64 = 32 << 10
 private let cursorMagic: UInt64 = 0x5255_4345_4B4F_5053
@@ -48,19 +51,20 @@ struct CursorSlot: Equatable {
   var generation: UInt64
   var epoch: UInt64
   var entries: [CursorEntry]
+  var gaps: [CursorGap] = []
 
   func encode(into bytes: inout [UInt8]) {
     bytes.removeAll(keepingCapacity: true)
     bytes.appendLittleEndian(cursorMagic)
     bytes.append(formatVersion)
-    bytes.append(0)
+    bytes.append(UInt8(gaps.count))
     bytes.appendLittleEndian(UInt16(entries.count))
     var length = 0
     for entry in entries {
       length += 26 + entry.name.count + 16 * entry.ranges.count
       length += CursorEntry.lentBytes * entry.lent.count
     }
-    bytes.appendLittleEndian(UInt32(length))
+    bytes.appendLittleEndian(UInt32(length + CursorGap.bytes * gaps.count))
     bytes.appendLittleEndian(generation)
     bytes.appendLittleEndian(epoch)
     for entry in entries {
@@ -81,15 +85,27 @@ struct CursorSlot: Equatable {
         bytes.append(lent.reason.rawValue)
       }
     }
+    for gap in gaps { gap.encode(into: &bytes) }
     bytes.appendLittleEndian(saltedCRC(bytes.span, 0..<bytes.count, salt: 0))
     while bytes.count % cursorPageBytes != 0 { bytes.append(0) }
     precondition(bytes.count <= Int(cursorSlotStride), "spool: cursor larger than its slot")
   }
 
-  init(generation: UInt64, epoch: UInt64, entries: [CursorEntry]) {
+  init(generation: UInt64, epoch: UInt64, entries: [CursorEntry], gaps: [CursorGap] = []) {
     self.generation = generation
     self.epoch = epoch
     self.entries = entries
+    self.gaps = gaps
+  }
+
+  /// How many gaps fit behind these entries.
+  static func gapsMax(_ entries: [CursorEntry]) -> Int {
+    var used = cursorHeaderBytes + 4
+    for entry in entries {
+      used += 26 + entry.name.count + 16 * entry.ranges.count
+      used += CursorEntry.lentBytes * entry.lent.count
+    }
+    return min((Int(cursorSlotStride) - used) / CursorGap.bytes, 255)
   }
 
   init?(parsing bytes: Span<UInt8>) {
@@ -137,6 +153,13 @@ struct CursorSlot: Equatable {
         place += CursorEntry.lentBytes
       }
       entries.append(entry)
+    }
+    for _ in 0..<Int(bytes[9]) {
+      guard end - place >= CursorGap.bytes,
+        let gap = CursorGap(parsing: bytes, at: place, entries: entries.count)
+      else { return nil }
+      gaps.append(gap)
+      place += CursorGap.bytes
     }
   }
 }

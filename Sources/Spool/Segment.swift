@@ -47,8 +47,11 @@ struct Segment {
   var entries: [SegmentEntry] = []
   /// It was read frame by frame: what is damaged in it has been reported.
   var isScanned = false
-  /// Reads in a row that the disk refused.
+  /// Where a scan found damage; what was found is reported. Damage elsewhere came later.
+  var damagedAt: [UInt32] = []
+  /// Reads in a row that the disk refused, and when it is asked again.
   var readFailures = 0
+  var readAgainAt: Instant?
 
   var file: StorageFile { .segment(logClass: header.logClass, number: header.number) }
 

@@ -49,12 +49,18 @@ extension Spool where Storage: ~Copyable {
   public func nextDeadline() -> Instant? {
     var deadline: Instant?
     func consider(_ instant: Instant) { deadline = min(deadline ?? instant, instant) }
-    if disk.isDegraded { return disk.retryAt }
+    for log in logs {
+      // Only what is still to come: a stream that does not read now is not woken again and again.
+      for segment in log.segments {
+        if let again = segment.readAgainAt, again > clocks.now { consider(again) }
+      }
+    }
+    if disk.isDegraded { return min(deadline ?? disk.retryAt, disk.retryAt) }
     for log in logs {
       if log.tail.waitingSync > 0 {
         consider(lastSyncCommit.map { $0 + limits.syncInterval } ?? clocks.now)
       }
-      if let oldest = log.tail.oldestWaiting(isSync: false) {
+      if let oldest = log.tail.oldestWaiting(isSync: false), !isMutated(.forgetCommitTimer) {
         consider(oldest + limits.commitInterval)
       }
     }
@@ -211,7 +217,9 @@ extension Spool where Storage: ~Copyable {
   static func write(
     _ bytes: [UInt8], to file: StorageFile, at offset: UInt64, on storage: inout Storage
   ) throws(StorageError) {
-    try storage.write(file, at: offset, bytes.span)
+    do throws(StorageError) { try storage.write(file, at: offset, bytes.span) } catch {
+      guard isMutated(.ignoreFullDisk), error == .full else { throw error }
+    }
   }
 
   /// Appends the output buffer to the open segment.
@@ -245,7 +253,7 @@ extension Spool where Storage: ~Copyable {
     let segment = Segment(header: header, state: .open, bytes: 0)
     try storage.create(segment.file, reserving: UInt64(limits.segmentBytes))
     logs[logClass].segments.append(segment)
-    try storage.syncDirectory()
+    if !isMutated(.skipDirectorySync) { try storage.syncDirectory() }
     // Making room may have written a cursor with the same buffer.
     output.removeAll(keepingCapacity: true)
     header.encode(into: &output)
@@ -284,7 +292,7 @@ extension Spool where Storage: ~Copyable {
 
   private mutating func syncSegment(_ logClass: Int) throws(StorageError) {
     guard let segment = logs[logClass].segments.last, segment.state == .open else { return }
-    try storage.sync(segment.file)
+    if !isMutated(.skipSegmentSync) { try storage.sync(segment.file) }
     checkpoint = segment
     confirm(logClass)
   }
@@ -318,11 +326,15 @@ extension Spool where Storage: ~Copyable {
     if var kept = checkpoint, kept.header.number == failed.header.number {
       kept.state = .closed
       logs[logClass].segments[last] = kept
+      unsyncable.append(kept.file)
       if kept.remaining == 0 { hasSettledSegments = true }
     } else {
       logs[logClass].segments.removeLast()
       // Its number is not used again: a file that stays is in nobody's way.
-      do throws(StorageError) { try removeFile(failed.file) } catch { counters.filesLeft += 1 }
+      do throws(StorageError) { try removeFile(failed.file) } catch {
+        counters.filesLeft += 1
+        unsyncable.append(failed.file)
+      }
     }
     checkpoint = nil
   }

@@ -12,12 +12,15 @@ extension Spool where Storage: ~Copyable {
       reserved.append(number)
       entries.append(
         CursorEntry(
-          name: streams[index].stream.name, settled: streams[index].settled.through,
+          name: streams[index].stream.name,
+          settled: streams[index].settled.through + (isMutated(.cursorAhead) ? 1 : 0),
           accounted: accounted(index), reserved: number,
           ranges: Array(streams[index].settled.ranges.prefix(CursorEntry.rangesMax)),
           lent: lentForCursor(index)))
     }
-    let slot = CursorSlot(generation: cursor.generation + 1, epoch: epoch, entries: entries)
+    let slot = CursorSlot(
+      generation: cursor.generation + 1, epoch: epoch, entries: entries,
+      gaps: gapsForCursor(atMost: CursorSlot.gapsMax(entries)))
     slot.encode(into: &output)
     if cursor.isPoisoned {
       // What the kernel still believes of the old file is not to be trusted.
@@ -96,7 +99,7 @@ extension Spool where Storage: ~Copyable {
     }
     guard isAny else { return }
     do throws(StorageError) {
-      try writeCursor()
+      if !isMutated(.unlinkFirst) { try writeCursor() }
       for logClass in logs.indices {
         var index = 0
         while index < logs[logClass].segments.count {
@@ -117,6 +120,7 @@ extension Spool where Storage: ~Copyable {
   }
 
   mutating func removeFile(_ file: StorageFile) throws(StorageError) {
+    unsyncable.removeAll { $0 == file }
     do throws(StorageError) {
       try storage.remove(file)
     } catch {

@@ -34,6 +34,7 @@ extension Spool where Storage: ~Copyable {
     do throws(StorageError) { try writeDeadLetter(stream, record, status) } catch {
       // The record is reported all the same; the next one starts a new file.
       deadLetters.header = nil
+      unsyncable.append(.deadLetter)
     }
   }
 
@@ -104,7 +105,8 @@ extension Spool where Storage: ~Copyable {
 
   /// Finds the end of the dead letters of earlier runs.
   mutating func readDeadLetters(_ files: [StorageFile]) {
-    guard files.contains(.deadLetter) else { return }
+    // After a failed sync the next one starts a new file, also after a reopening.
+    guard files.contains(.deadLetter), !unsyncable.contains(.deadLetter) else { return }
     do throws(StorageError) {
       let size = UInt32(clamping: try storage.size(of: .deadLetter))
       deadLetters.bytes = UInt64(size)

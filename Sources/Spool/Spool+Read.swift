@@ -130,6 +130,7 @@ extension Spool where Storage: ~Copyable {
     guard let place = readingSegment(stream) else { return .none }
     if dropIfExpired(stream, place) { return .again }
     let segment = logs[place.logClass].segments[place.index]
+    if let again = segment.readAgainAt, clocks.now < again { return .unreadable }
     var position = ReadPosition(
       logClass: place.logClass, number: segment.header.number,
       frame: UInt32(segmentHeaderBytes), record: 0)
@@ -142,6 +143,7 @@ extension Spool where Storage: ~Copyable {
       let found = try read(stream, place, &position, into: &record)
       streams[stream].reader.position = position
       logs[place.logClass].segments[place.index].readFailures = 0
+      logs[place.logClass].segments[place.index].readAgainAt = nil
       if found { return .record }
       // Nothing more of this stream in the segment.
       if let entry = segment.entry(of: stream) {
@@ -154,13 +156,14 @@ extension Spool where Storage: ~Copyable {
     }
   }
 
-  /// A disk that cannot read is asked again; after three times, or when the file is gone, what it
-  /// held is lost.
+  /// A disk that cannot read is left alone for a while and asked again; after three times, or when the
+  /// file is gone, what it held is lost.
   private mutating func readFailed(_ place: SegmentPlace, _ error: StorageError) -> DiskRead {
     logs[place.logClass].segments[place.index].readFailures += 1
-    guard error == .missing || logs[place.logClass].segments[place.index].readFailures >= 3 else {
-      return .unreadable
-    }
+    let failures = logs[place.logClass].segments[place.index].readFailures
+    logs[place.logClass].segments[place.index].readAgainAt =
+      clocks.now + (failures == 1 ? readAgainFirst : readAgainLater)
+    guard error == .missing || failures >= 3 else { return .unreadable }
     counters.corruptFrames += 1
     for entry in logs[place.logClass].segments[place.index].entries.indices {
       dropRange(place, entry: entry, reason: .corrupt)
@@ -233,7 +236,7 @@ extension Spool where Storage: ~Copyable {
       switch found {
       case .end, .seal: return false
       case .damaged(_, let next):
-        if !segment.isScanned { try rescan(place) }
+        if !segment.damagedAt.contains(position.frame) { try rescan(place) }
         position.frame = next
         position.record = 0
       case .frame(let slot, let next):

@@ -139,6 +139,12 @@ extension Spool where Storage: ~Copyable {
     found.epoch = newest.epoch
     cursor.generation = newest.generation
     for entry in newest.entries { apply(entry) }
+    guard !isReopening else { return found }
+    for gap in newest.gaps {
+      let name = newest.entries[gap.entry].name
+      guard let stream = streams.firstIndex(where: { $0.stream.name == name }) else { continue }
+      tellAgain(gap, stream: stream)
+    }
     return found
   }
 
@@ -279,6 +285,7 @@ extension Spool where Storage: ~Copyable {
     segment.entries = result.entries
     segment.frames = result.frames
     segment.isScanned = true
+    segment.damagedAt = result.damagedAt
     var isTorn = false
     if !result.isSealed {
       if result.isTorn, try !isBlank(segment.file, from: result.end, to: segment.bytes) {
@@ -294,9 +301,14 @@ extension Spool where Storage: ~Copyable {
       do throws(StorageError) {
         try storage.truncate(segment.file, to: UInt64(result.end))
         // The last run may have been killed between a write and its sync.
-        try storage.sync(segment.file)
+        if unsyncable.contains(segment.file) {
+          segment.state = .closed
+        } else {
+          try storage.sync(segment.file)
+        }
       } catch {
         segment.state = .closed
+        unsyncable.append(segment.file)
       }
     }
     logs[Int(segment.header.logClass)].segments.append(segment)
@@ -309,7 +321,7 @@ extension Spool where Storage: ~Copyable {
   private mutating func finishStream(_ index: Int, _ seen: UInt64) {
     let entry = streams[index].cursor
     let known = max(seen, entry?.accounted ?? 0, entry?.settled ?? 0)
-    let last = max(known, entry?.reserved ?? 0)
+    let last = isMutated(.reuseNumbers) ? known : max(known, entry?.reserved ?? 0)
     streams[index].assigned = last
     streams[index].reserved = last
     streams[index].onDisk = last

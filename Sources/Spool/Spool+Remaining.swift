@@ -4,6 +4,7 @@ extension Spool where Storage: ~Copyable {
   /// What each segment still has to deliver, now that it is known what is settled.
   mutating func countRemaining() {
     for logClass in logs.indices {
+      closeIfLeft(logClass)
       // What a segment has in common with a later one is read there: its own sync had failed.
       var next: [UInt64] = Array(repeating: .max, count: streams.count)
       for index in logs[logClass].segments.indices.reversed() {
@@ -16,6 +17,24 @@ extension Spool where Storage: ~Copyable {
         }
         let segment = logs[logClass].segments[index]
         if segment.state == .closed, segment.remaining == 0 { hasSettledSegments = true }
+      }
+    }
+  }
+
+  /// A segment takes no more when another class has later records of one of its streams, which was in
+  /// that class for a while: their numbers would lie between those here, and a reader goes through one
+  /// segment after the other.
+  private mutating func closeIfLeft(_ logClass: Int) {
+    guard let segment = logs[logClass].segments.last, segment.state == .open else { return }
+    for entry in segment.entries {
+      for other in logs.indices where other != logClass {
+        for later in logs[other].segments {
+          guard let index = later.entry(of: entry.totals.stream),
+            later.entries[index].totals.last > entry.totals.last
+          else { continue }
+          logs[logClass].segments[logs[logClass].segments.count - 1].state = .closed
+          return
+        }
       }
     }
   }

@@ -22,7 +22,9 @@ extension Spool where Storage: ~Copyable {
     hasSettledSegments = false
     checkpoint = nil
     deadLetters = DeadLetterState()
+    isReopening = true
     recover()
+    isReopening = false
     return true
   }
 }

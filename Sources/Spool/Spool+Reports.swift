@@ -12,7 +12,63 @@ extension Spool where Storage: ~Copyable {
       return nil
     }
     reportsTaken += 1
+    if case .gap(let gap) = reports[reportsTaken - 1] { remember(gap) }
     return reports[reportsTaken - 1]
+  }
+
+  /// Whoever took the gap reports up to this `gapsTold` has them where no crash reaches them.
+  public mutating func confirmGaps(through number: UInt64) {
+    let before = unconfirmed.count
+    unconfirmed.removeAll { $0.number <= number }
+    if unconfirmed.count < before { cursor.isStale = true }
+  }
+
+  /// Until it is confirmed the cursor keeps it, and after a crash it is told again.
+  private mutating func remember(_ gap: GapReport) {
+    gapsTold += 1
+    if unconfirmed.count >= reportsSeparateMax {
+      for index in unconfirmed.indices
+      where unconfirmed[index].gap.stream == gap.stream
+        && unconfirmed[index].gap.reason == gap.reason && unconfirmed[index].gap.epoch == gap.epoch
+      {
+        unconfirmed[index].gap.merge(gap)
+        unconfirmed[index].number = gapsTold
+        return
+      }
+    }
+    unconfirmed.append(UnconfirmedGap(gap: gap, number: gapsTold))
+  }
+
+  /// What was told, or is still to be told, and is not known to be safe.
+  func gapsForCursor(atMost limit: Int) -> [CursorGap] {
+    var gaps: [CursorGap] = []
+    for told in unconfirmed { add(told.gap, to: &gaps, atMost: limit) }
+    for index in reportsTaken..<reports.count {
+      if case .gap(let gap) = reports[index] { add(gap, to: &gaps, atMost: limit) }
+    }
+    return gaps
+  }
+
+  /// Where there is no room for one more it becomes part of one of its stream.
+  private func add(_ gap: GapReport, to gaps: inout [CursorGap], atMost limit: Int) {
+    guard let entry = streams.firstIndex(where: { $0.stream.name == gap.stream }) else { return }
+    guard gaps.count >= limit else { return gaps.append(CursorGap(gap, entry: entry)) }
+    guard let place = gaps.lastIndex(where: { $0.entry == entry }) else { return }
+    gaps[place].range.first = min(gaps[place].range.first, gap.first)
+    gaps[place].range.last = max(gaps[place].range.last, gap.last)
+    gaps[place].count += gap.count
+    gaps[place].isUpperBound = true
+  }
+
+  /// What the last run had told, or was to tell, and had not been confirmed when it ended.
+  mutating func tellAgain(_ gap: CursorGap, stream: Int) {
+    var report = gapReport(stream, gap.range.first, gap.range.last, gap.reason)
+    report.epoch = gap.epoch
+    report.count = gap.count
+    report.isUpperBound = gap.isUpperBound
+    report.from = gap.from
+    report.to = gap.to
+    self.report(report)
   }
 
   /// The plain report of a stretch of a stream, to be completed by the caller.
@@ -28,6 +84,7 @@ extension Spool where Storage: ~Copyable {
 
   mutating func report(_ gap: GapReport) {
     guard gap.count > 0 else { return }
+    if isMutated(.dropGapReport), gap.reason == .space { return }
     var index = reports.count - 1
     while index >= reportsTaken {
       if case .gap(var before) = reports[index], before.stream == gap.stream,
@@ -49,6 +106,12 @@ extension Spool where Storage: ~Copyable {
   mutating func report(_ report: SpoolReport) {
     reports.append(report)
   }
+}
+
+/// A gap report that was handed out, and the number of the last one that is in it.
+struct UnconfirmedGap {
+  var gap: GapReport
+  var number: UInt64
 }
 
 extension GapReport {

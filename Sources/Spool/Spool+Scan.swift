@@ -14,6 +14,8 @@ extension Spool where Storage: ~Copyable {
     /// There is something behind the last valid frame.
     var isTorn = false
     var isSealed = false
+    /// Where something is that is no frame.
+    var damagedAt: [UInt32] = []
   }
 
   /// Reads all frames of a segment. `lastSeen` holds for each stream the last number before it.
@@ -42,6 +44,7 @@ extension Spool where Storage: ~Copyable {
         return result
       case .damaged(let table, let next):
         damage += 1
+        if result.damagedAt.count < damagedPlacesMax { result.damagedAt.append(offset) }
         if let table {
           pending.append(contentsOf: slots[table].table)
           result.end = next
@@ -189,6 +192,7 @@ extension Spool where Storage: ~Copyable {
     }
     for index in streams.indices { streams[index].afterDamage = false }
     logs[place.logClass].segments[place.index].isScanned = true
+    logs[place.logClass].segments[place.index].damagedAt = result.damagedAt
     replaceEntries(place, result.entries)
   }
 

@@ -25,6 +25,7 @@ extension Spool where Storage: ~Copyable {
 
   /// The readers go back to the first record that is not settled. What only they had is reported.
   public mutating func rewind(stream: Int) {
+    if isMutated(.forgetRewind) { return }
     dropLent(stream)
     streams[stream].ordered = StreamReader(through: streams[stream].settled.through)
     streams[stream].live = nil

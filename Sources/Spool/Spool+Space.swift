@@ -32,7 +32,8 @@ extension Spool where Storage: ~Copyable {
   mutating func makeRoom(for logClass: Int) throws(StorageError) {
     if hasSettledSegments { try freeSettledSegments() }
     let needed = UInt64(limits.segmentBytes) + 4096
-    while accountedBytes + needed > limits.totalBytes {
+    if accountedBytes + needed > limits.totalBytes { try freeDrainedSegments(for: logClass) }
+    while accountedBytes + needed > limits.totalBytes, !isMutated(.ignoreDiskLimit) {
       guard try dropOldestSegment(for: logClass) else { throw .full }
     }
     // When others fill the file system, the spool gives up as much as it takes, not everything.
@@ -41,6 +42,18 @@ extension Spool where Storage: ~Copyable {
       guard try dropOldestSegment(for: logClass) else { throw .full }
       isRoom = try storage.freeBytes() >= limits.freeFloorBytes + needed
     }
+  }
+
+  /// An open segment takes its whole size. Where another class wants that, one with nothing left to
+  /// deliver goes: else classes that are idle would keep out one that is not, for good.
+  private mutating func freeDrainedSegments(for logClass: Int) throws(StorageError) {
+    for other in logs.indices where other != logClass && logs[other].hasOpenSegment {
+      let last = logs[other].segments.count - 1
+      guard logs[other].segments[last].remaining == 0 else { continue }
+      logs[other].segments[last].state = .closed
+      hasSettledSegments = true
+    }
+    if hasSettledSegments { try freeSettledSegments() }
   }
 
   /// False: no segment may go for this class.

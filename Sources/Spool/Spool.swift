@@ -25,6 +25,8 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   var cursor = CursorState()
   var lastSyncCommit: Instant?
   /// A closed segment has nothing left to deliver.
+  /// Files whose sync failed in this process: it is not tried again, not even after a reopening.
+  var unsyncable: [StorageFile] = []
   var hasSettledSegments = false
   /// The segment that is written, as it was when it was last synced.
   var checkpoint: Segment?
@@ -39,6 +41,12 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
 
   var reports: [SpoolReport] = []
   var reportsTaken = 0
+  /// Gap reports that were handed out and are not known to be safe.
+  var unconfirmed: [UnconfirmedGap] = []
+  /// How many gap reports were handed out.
+  public internal(set) var gapsTold: UInt64 = 0
+  /// Nothing was lost since the cursor was written: what it has of gaps is still known here.
+  var isReopening = false
   var counters = SpoolStatistics()
 
   /// Opens whatever is there. Problems become reports and counters.
@@ -100,7 +108,9 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   public func isSafe(stream: Int, sequence: UInt64) -> Bool {
     guard sequence <= streams[stream].assigned else { return false }
     if streams[stream].settled.contains(sequence) { return true }
-    return sequence <= streams[stream].onDisk && !isLent(stream, sequence)
+    guard !isLent(stream, sequence) else { return false }
+    // What is neither on disk nor in memory has left, whether there was room to note it or not.
+    return sequence <= streams[stream].onDisk || findInTail(stream, sequence) == nil
   }
 
   public var statistics: SpoolStatistics {
@@ -132,6 +142,10 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   public var streamCount: Int { streams.count }
   /// The name of the stream at an index below `streamCount`.
   public func streamName(_ stream: Int) -> ByteString { streams[stream].stream.name }
+
+  /// The last number that a stream gave out, and the last one of earlier runs.
+  package func lastNumber(stream: Int) -> UInt64 { streams[stream].assigned }
+  package func recoveredNumber(stream: Int) -> UInt64 { streams[stream].recovered }
 
   /// The memory that records and frames take now.
   public var memoryBytes: Int {

@@ -63,6 +63,10 @@ let cursorInterval = Interval.seconds(5)
 /// How long a disk that failed is left alone.
 let retryInterval = Interval.seconds(60)
 
+/// How long a segment that could not be read is left alone: what lasts only a moment costs no record.
+let readAgainFirst = Interval.seconds(1)
+let readAgainLater = Interval.seconds(10)
+
 /// The smallest and the largest number of sequence numbers reserved at once for a `spill` stream.
 let reservationMin: UInt64 = 64
 let reservationMax: UInt64 = 4096
@@ -74,6 +78,9 @@ let settledRangesMax = 64
 /// The highest sequence number that is believed when it is read: from there on a stream counts for
 /// centuries without an overflow. What a spool that was blind gives out stays far below it.
 let sequenceMax = UInt64.max >> 1
+
+/// Damaged places of a segment that are remembered. What is passed beyond them is looked at again.
+let damagedPlacesMax = 64
 
 /// Gap reports that wait one by one; from here on reports of one stream and reason are merged.
 let reportsSeparateMax = 64

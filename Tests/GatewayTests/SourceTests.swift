@@ -78,6 +78,26 @@ struct SourceTests {
     #expect(world.duplicates == 1)
   }
 
+  @Test("what is repeated before its record is on disk is acknowledged no earlier than that")
+  func repetitionsWaitForTheDisk() {
+    let text = scooter.replacingFirst("durability = \"sync\"", "durability = \"spill\"")
+    let world = World(text)
+    world.goDown()
+    world.gateway.mqttConnected(sessionPresent: false, clocks: world.clocks)
+    world.publish("state/a", "1", id: 1)
+    #expect(!world.mayRelease)
+    world.gateway.mqttDisconnected(reason: "gone", clocks: world.clocks)
+    world.gateway.mqttConnected(sessionPresent: true, clocks: world.clocks)
+    world.publish("state/a", "1", id: 1)
+    #expect(world.duplicates == 1)
+    #expect(!world.mayRelease)
+    world.advance(.seconds(6))
+    #expect(world.mayRelease)
+    let after = world.restarted(text)
+    after.advance(.seconds(5))
+    #expect(after.delivered("/v1/state").map { $0.text } == ["1"])
+  }
+
   @Test("after a SIGKILL what was acknowledged is delivered, with the id it had")
   func killed() {
     let world = World(scooter)

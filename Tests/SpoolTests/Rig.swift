@@ -88,6 +88,7 @@ final class Rig {
   func reports() -> [SpoolReport] {
     var reports: [SpoolReport] = []
     while let report = spool.nextReport() { reports.append(report) }
+    spool.confirmGaps(through: spool.gapsTold)
     return reports
   }
 

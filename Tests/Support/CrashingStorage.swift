@@ -36,6 +36,11 @@ public final class CrashingDisk {
   public private(set) var operations = 0
   public private(set) var counts: [Operation: Int] = [:]
   public private(set) var bytesRead = 0
+  /// The operation with this number is the last one that reaches the medium: the process, or the
+  /// power, is gone before it. What follows happens to a copy, until `kill` or `cutPower`.
+  private var freezeAt: Int?
+  public private(set) var freezesAtPowerCut = false
+  private var frozen: (files: [StorageFile: File], removed: [StorageFile: File])?
   /// A sync was tried again after one had failed: never to happen.
   public private(set) var syncedAfterFailure = false
 
@@ -68,8 +73,47 @@ public final class CrashingDisk {
     return other
   }
 
+  public var isFrozen: Bool { frozen != nil }
+
+  public func freeze(at operation: Int, isPowerCut: Bool) {
+    freezeAt = operation
+    freezesAtPowerCut = isPowerCut
+  }
+
+  /// The process lives on.
+  public func thaw() {
+    freezeAt = nil
+    if let frozen { (files, removed) = frozen }
+    frozen = nil
+  }
+
+  /// Turns one bit over, in the cache and on the medium. False: there is none.
+  public func flipBit(_ random: inout SplitMix64) -> Bool {
+    let candidates = names.filter { length($0) > 0 }
+    guard !candidates.isEmpty else { return false }
+    let name = candidates[Int(random.below(UInt64(candidates.count)))]
+    let place = Int(random.below(UInt64(length(name))))
+    let bit = UInt8(1) << UInt8(random.below(8))
+    files[name]!.live[place] ^= bit
+    if place < files[name]!.durable.count { files[name]!.durable[place] ^= bit }
+    return true
+  }
+
+  /// Turns a bit over in each place that holds these bytes.
+  public func overturn(_ bytes: [UInt8]) {
+    for name in names {
+      let live = files[name]?.live ?? []
+      guard live.count >= bytes.count else { continue }
+      for place in 0...(live.count - bytes.count)
+      where live[place..<(place + bytes.count)].elementsEqual(bytes) {
+        files[name]?.live[place] ^= 1
+      }
+    }
+  }
+
   /// The process is killed: what was written stays.
   public func kill() {
+    thaw()
     failing = [:]
     failAt = nil
     shortWrite = 0
@@ -126,6 +170,7 @@ public final class CrashingDisk {
   func begin(_ operation: Operation) throws(StorageError) {
     operations += 1
     counts[operation, default: 0] += 1
+    if let freezeAt, operations >= freezeAt, frozen == nil { frozen = (files, removed) }
     if let failAt, failAt.number == operations {
       self.failAt = nil
       throw failAt.error

@@ -50,7 +50,7 @@ extension Gateway where Storage: ~Copyable {
 
   mutating func flushLosses(clocks: Clocks) {
     var index = 0
-    while index < reports.losses.count {
+    while index < reports.losses.count, hasRoomForReports {
       guard reports.losses[index].dueAt <= clocks.now else {
         index += 1
         continue
@@ -78,5 +78,7 @@ extension Gateway where Storage: ~Copyable {
     }
   }
 
-  var nextLossDeadline: Instant? { reports.losses.map { $0.dueAt }.min() }
+  var nextLossDeadline: Instant? {
+    hasRoomForReports ? reports.losses.map { $0.dueAt }.min() : nil
+  }
 }

@@ -8,20 +8,36 @@ struct ReportCounters {
   /// Made while no `[reports] stream` was set, or while more than `waitingMax` waited for room.
   var notStored: UInt64 = 0
   /// Their stream had no room yet, oldest first: a disk that is full makes reports itself.
-  var waiting: [[UInt8]] = []
+  var waiting: [WaitingReport] = []
   static let waitingMax = 32
+  /// Stored, but not safe yet: the spool remembers the gaps until they are.
+  var unsafe: [UnsafeReport] = []
   /// Records lost outside the spool since the last gap reports about them.
   var losses: [Loss] = []
 }
 
+/// A report that waits for room; `gap` as in `UnsafeReport`.
+struct WaitingReport {
+  var payload: [UInt8]
+  var gap: UInt64
+}
+
+/// A gap report of the spool, by its number, and the record that it became.
+struct UnsafeReport {
+  var gap: UInt64
+  var sequence: UInt64
+}
+
 extension Gateway where Storage: ~Copyable {
   /// Makes a record `{"KIND": {…}}` on the `[reports]` stream.
+  /// `gap`: the number of the spool's gap report that it is, else 0.
   mutating func report(
-    _ kind: ByteString, clocks: Clocks, _ members: (inout JSONWriter) -> Void
+    _ kind: ByteString, gap: UInt64 = 0, clocks: Clocks, _ members: (inout JSONWriter) -> Void
   ) {
     reports.made += 1
     guard let stream = configuration.reports else {
       reports.notStored += 1
+      spool.confirmGaps(through: gap)
       return
     }
     var json = JSONWriter()
@@ -31,23 +47,62 @@ extension Gateway where Storage: ~Copyable {
     members(&json)
     json.endObject()
     json.endObject()
-    guard reports.waiting.isEmpty, store(json.bytes, on: stream, clocks: clocks) else {
-      guard reports.waiting.count < ReportCounters.waitingMax else {
+    let report = WaitingReport(payload: json.bytes, gap: gap)
+    guard reports.waiting.isEmpty, store(report, on: stream, clocks: clocks) else {
+      guard hasRoomForReports else {
         reports.notStored += 1
         return
       }
-      reports.waiting.append(json.bytes)
+      reports.waiting.append(report)
       return
     }
   }
 
+  /// Whoever can wait with a report waits until there is room: then none is given up.
+  var hasRoomForReports: Bool { reports.waiting.count < ReportCounters.waitingMax }
+
   /// False: the stream has no room at the moment.
-  private mutating func store(_ payload: [UInt8], on stream: Int, clocks: Clocks) -> Bool {
+  private mutating func store(
+    _ report: WaitingReport, on stream: Int, clocks: Clocks
+  ) -> Bool {
     let source = RequestEncoder.reportSource.bytes
-    return take(
-      stream: stream, source: source.span, subject: Span(), token: 0, payload: payload.span,
-      clocks: clocks) != .noRoom
+    let outcome = take(
+      stream: stream, source: source.span, subject: Span(), token: 0,
+      payload: report.payload.span, clocks: clocks)
+    switch outcome {
+    case .noRoom: return false
+    case .dropped: break
+    case .taken(let sequence):
+      if report.gap > 0 {
+        reports.unsafe.append(UnsafeReport(gap: report.gap, sequence: sequence))
+      }
+    }
+    return true
   }
+
+  /// The spool may forget the gaps whose reports no crash reaches any more.
+  mutating func confirmReports() {
+    guard let stream = configuration.reports else { return }
+    var count = 0
+    while count < reports.unsafe.count, isSafe(reports.unsafe[count].sequence, of: stream) {
+      count += 1
+    }
+    confirmReports(count)
+  }
+
+  private func isSafe(_ sequence: UInt64, of stream: Int) -> Bool {
+    uplinks[stream].memory != nil || spool.isSafe(stream: stream, sequence: sequence)
+  }
+
+  /// The oldest `count` are safe.
+  private mutating func confirmReports(_ count: Int) {
+    guard count > 0 else { return }
+    spool.confirmGaps(through: reports.unsafe[count - 1].gap)
+    reports.unsafe.removeFirst(count)
+  }
+
+  /// Everything that was stored is on disk, and streams have other numbers from now on.
+  mutating func confirmAllReports() { confirmReports(reports.unsafe.count) }
 
   private mutating func storeWaitingReports(clocks: Clocks) {
     guard let stream = configuration.reports else { return }
@@ -59,7 +114,7 @@ extension Gateway where Storage: ~Copyable {
 
   /// Turns what the spool has to say into records, counters and log lines.
   mutating func takeSpoolReports(clocks: Clocks) {
-    while let event = spool.nextReport() {
+    while hasRoomForReports, let event = spool.nextReport() {
       switch event {
       case .gap(let gap): reportGap(gap, clocks: clocks)
       case .degraded(let error):
@@ -83,7 +138,7 @@ extension Gateway where Storage: ~Copyable {
       .warning,
       "stream \(gap.stream.description): \(gap.count) records dropped, "
         + "\(gap.first) to \(gap.last), reason \(gap.reason.text.description)")
-    report("gap", clocks: clocks) { gap.write(to: &$0) }
+    report("gap", gap: spool.gapsTold, clocks: clocks) { gap.write(to: &$0) }
   }
 
   private mutating func count(_ gap: GapReport) {

@@ -20,7 +20,14 @@ struct MQTTInput {
 /// the broker repeats, before all else, what it has no acknowledgement for; those that were taken
 /// already, in this run or, by what the spool still knows, in the one before, are not taken twice.
 struct RecentMessages {
-  private var tokens = FixedQueue<UInt64>(capacity: capacity)
+  /// A message of this run, and the record that was made of it.
+  struct Taken {
+    var token: UInt64
+    var stream: Int
+    var sequence: UInt64
+  }
+
+  private var taken = FixedQueue<Taken>(capacity: capacity)
   /// Of the run before, until the first session is established and its repetitions are over.
   private var stored: [UInt64]
   /// Until when messages may be repetitions. The broker sends them at once; and not every message
@@ -45,27 +52,46 @@ struct RecentMessages {
   mutating func sessionResumed(now: Instant) { repetitionsEnd = now + Self.repetitionsLast }
 
   mutating func sessionStarted() {
-    tokens.removeAll()
+    taken.removeAll()
     stored = []
     repetitionsEnd = nil
   }
 
-  mutating func remember(_ token: UInt64) {
-    if tokens.isFull { _ = tokens.popFirst() }
-    _ = tokens.append(token)
+  mutating func remember(_ message: Taken) {
+    if taken.isFull { _ = taken.popFirst() }
+    _ = taken.append(message)
+  }
+
+  /// Every record that was made of a message is on disk, and streams have other numbers from now on.
+  mutating func everythingIsSafe() {
+    for index in 0..<taken.count { stored.append(taken[index].token) }
+    let most = 4 * Self.capacity
+    if stored.count > most { stored.removeFirst(stored.count - most) }
+    taken.removeAll()
+  }
+
+  enum Repetition {
+    /// It is new.
+    case none
+    /// Its record was on disk when the spool was opened.
+    case stored
+    /// It was taken in this run: its record may still be on its way to the disk.
+    case taken(stream: Int, sequence: UInt64)
   }
 
   /// Whether this message was taken before the connection broke. Among the repetitions there may be
   /// new ones: of two streams one may have been on disk when the daemon was killed and the other not.
-  mutating func isRepetition(_ token: UInt64, now: Instant) -> Bool {
-    guard let end = repetitionsEnd else { return false }
+  mutating func repetition(_ token: UInt64, now: Instant) -> Repetition {
+    guard let end = repetitionsEnd else { return .none }
     guard now < end else {
       repetitionsEnd = nil
       stored = []
-      return false
+      return .none
     }
-    for index in 0..<tokens.count where tokens[index] == token { return true }
-    return stored.contains(token)
+    for index in 0..<taken.count where taken[index].token == token {
+      return .taken(stream: taken[index].stream, sequence: taken[index].sequence)
+    }
+    return stored.contains(token) ? .stored : .none
   }
 }
 
@@ -108,11 +134,7 @@ extension Gateway where Storage: ~Copyable {
     let token =
       qos == 0
       ? 0 : RecentMessages.token(messageID: messageID, topic: topic, payload: payload)
-    if qos > 0, mqtt.recent.isRepetition(token, now: clocks.now) {
-      mqtt.duplicates += 1
-      acknowledgements.addSafe()
-      return true
-    }
+    if qos > 0, takeRepetition(token, now: clocks.now) { return true }
     let stream = configured.subscriptions[subscription].stream
     if oversize > 0 {
       mqtt.messages += 1
@@ -128,7 +150,8 @@ extension Gateway where Storage: ~Copyable {
     case .taken(let sequence):
       mqtt.messages += 1
       guard qos > 0 else { return true }
-      mqtt.recent.remember(token)
+      mqtt.recent.remember(
+        RecentMessages.Taken(token: token, stream: stream, sequence: sequence))
       acknowledgements.add(stream: stream, sequence: sequence, now: clocks.now)
       return true
     case .dropped:
@@ -143,6 +166,19 @@ extension Gateway where Storage: ~Copyable {
     }
   }
 
+  /// What was taken already is not taken twice; it is acknowledged once its record is safe, as the
+  /// first time. False: the message is new.
+  private mutating func takeRepetition(_ token: UInt64, now: Instant) -> Bool {
+    switch mqtt.recent.repetition(token, now: now) {
+    case .none: return false
+    case .stored: acknowledgements.addSafe()
+    case .taken(let stream, let sequence):
+      acknowledgements.add(stream: stream, sequence: sequence, now: now)
+    }
+    mqtt.duplicates += 1
+    return true
+  }
+
   /// Reading more would only make the wait for durability longer.
   public func mayReadMQTT(now: Instant) -> Bool {
     !draining && acknowledgements.mayRead && !acknowledgements.isPressing(now: now)
@@ -154,7 +190,9 @@ extension Gateway where Storage: ~Copyable {
   }
 
   /// Everything read so far is safe: its acknowledgements may leave.
-  public var mayReleaseMQTT: Bool { acknowledgements.unacknowledged == 0 }
+  public var mayReleaseMQTT: Bool {
+    acknowledgements.unacknowledged == 0 || isMutated(.acknowledgeEarly)
+  }
 
   /// The acknowledgements that were withheld have been released to the broker.
   public mutating func mqttReleased() { acknowledgements.released() }

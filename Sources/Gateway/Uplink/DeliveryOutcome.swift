@@ -42,6 +42,7 @@ public enum DeliveryOutcome: Equatable, Sendable {
     case .failure(.requestTooLarge):
       // RFC 9110 §15.5.14 in all but name: it never goes out as it is.
       return .rejected(status: 413)
+    case .failure(.reset) where isMutated(.trustBrokenAnswer): return .delivered
     case .failure:
       return .transient(retryAfter: nil)
     }

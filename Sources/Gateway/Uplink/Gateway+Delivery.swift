@@ -27,7 +27,7 @@ extension Gateway where Storage: ~Copyable {
   }
 
   private mutating func settleDelivered(_ index: Int, _ slot: Int, now: Instant) {
-    for record in uplinks[index].slots[slot].part {
+    for record in uplinks[index].slots[slot].part where !isMutated(.forgetDelivery) {
       let sequence = uplinks[index].slots[slot].batch.entries[record].sequence
       // What the spool does not know any more has been reported as dropped, and is not counted twice.
       if uplinks[index].slots[slot].isFromMemory

@@ -32,7 +32,7 @@ struct MemoryRing {
   private var bytes: [UInt8]
   private var end = 0
   private var used = 0
-  private var assigned: UInt64 = 0
+  private(set) var assigned: UInt64 = 0
   private(set) var payloadBytes: UInt64 = 0
 
   init(epoch: UInt64) {

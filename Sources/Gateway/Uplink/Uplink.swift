@@ -194,6 +194,7 @@ struct Uplink {
     for index in slots.indices {
       let deadline: Instant
       switch slots[index].phase {
+      case .backingOff where isMutated(.forgetRetryTimer): continue
       case .backingOff(let until): deadline = until
       case .filling: deadline = slots[index].waitingSince + configuration.batch.linger
       case .empty, .ready, .requesting: continue

@@ -1,0 +1,56 @@
+import NetworkingCore
+import Primitives
+import Spool
+
+/// The last number that a stream gave out, and the epoch that goes with it.
+package struct RecordNumber: Equatable, Sendable {
+  package var epoch: UInt64
+  package var sequence: UInt64
+}
+
+/// What a simulator looks at after each turn to judge the daemon by. Nothing here changes anything.
+extension Gateway where Storage: ~Copyable {
+  package func lastNumber(of stream: Int) -> RecordNumber {
+    if let memory = uplinks[stream].memory {
+      return RecordNumber(epoch: memory.epoch, sequence: memory.assigned)
+    }
+    return RecordNumber(epoch: spool.epoch, sequence: spool.lastNumber(stream: stream))
+  }
+
+  /// The last number of earlier runs.
+  package func recoveredNumber(of stream: Int) -> RecordNumber {
+    if let memory = uplinks[stream].memory {
+      return RecordNumber(epoch: memory.epoch, sequence: 0)
+    }
+    return RecordNumber(epoch: spool.epoch, sequence: spool.recoveredNumber(stream: stream))
+  }
+
+  /// Requests that the core has taken and not given back, and those that something here waits for.
+  package var requestsUnderWay: (inCore: Int, inUplinks: Int) {
+    var waitedFor = core.streamsInUse
+    for index in uplinks.indices { waitedFor += uplinks[index].requests }
+    return (core.requestsUnderWay, waitedFor)
+  }
+
+  package var memoryPools: [Pool] { pools() }
+
+  package var isDegraded: Bool { spool.statistics.isDegraded }
+
+  package func backlogRecords(of stream: Int) -> UInt64 { backlog(stream).records }
+
+  /// Reports that found no room anywhere.
+  package var reportsNotStored: UInt64 { reports.notStored }
+
+  /// What is left in the tables when nothing is under way any more, in words; empty: nothing.
+  package var leftOver: String {
+    var words = ""
+    if core.requestPool.used > 0 { words += "\(core.requestPool.used) bytes of requests; " }
+    if core.streamPool.used > 0 { words += "\(core.streamPool.used) bytes of streams; " }
+    if core.hasResult { words += "a result; " }
+    if acknowledgements.unacknowledged > 0 { words += "messages that are not safe; " }
+    for index in uplinks.indices where !uplinks[index].isIdle(.ordered) {
+      words += "a delivery of stream \(index); "
+    }
+    return words
+  }
+}

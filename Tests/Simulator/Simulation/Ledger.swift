@@ -1,0 +1,278 @@
+import Configuration
+import Primitives
+
+/// A record's identity, `<node>/<stream>/<epoch>-<sequence>`.
+struct RecordKey: Hashable {
+  /// The stream's place in the plan.
+  var stream: Int
+  var epoch: UInt64
+  var sequence: UInt64
+}
+
+/// Why records were not delivered, as gap reports have it: a set of reasons.
+struct Reasons: OptionSet {
+  var rawValue: UInt8
+
+  static let space = Reasons(rawValue: 1)
+  static let expired = Reasons(rawValue: 2)
+  static let rejected = Reasons(rawValue: 4)
+  static let corrupt = Reasons(rawValue: 8)
+  static let memory = Reasons(rawValue: 16)
+  static let shed = Reasons(rawValue: 32)
+
+  static func named(_ text: ByteString) -> Reasons? {
+    switch text {
+    case "space": .space
+    case "expired": .expired
+    case "rejected": .rejected
+    case "corrupt": .corrupt
+    case "memory": .memory
+    case "shed": .shed
+    default: nil
+    }
+  }
+}
+
+/// What the simulator knows of one record.
+struct Entry {
+  var key: RecordKey
+  /// Of its payload; 0: not known, as for the daemon's own reports.
+  var hash: UInt64
+  var takenAt: Instant
+  /// The process that took it.
+  var run: Int
+  var durability: Durability
+  /// The disk took no writes when it was taken.
+  var isWithoutDisk: Bool
+  /// It must survive: its acknowledgement left, or it is older than the commit interval.
+  var isPromised = false
+  var isDelivered = false
+  /// An upstream refused it for good: the daemon may have given it up, and may have forgotten that.
+  var isRefused = false
+  /// It was not promised, and its process has crashed: it may be gone without a word.
+  var isForgiven = false
+  /// Gap reports that name it: those that are exact, and those that are an upper bound.
+  var named: Reasons = []
+  var namedPerhaps: Reasons = []
+}
+
+/// Every record that was taken, what was promised of it, and what became of it.
+///
+/// The promise by durability, after a crash and after a power cut alike:
+///
+/// | | promised | not promised yet |
+/// |---|---|---|
+/// | `sync` | once its PUBACK left, or it is older than `sync_interval` while the disk works | nothing: nobody saw it |
+/// | `spill` | once its PUBACK left, or it is older than `commit.interval` while the disk works | its number is named in a report |
+/// | `memory` | never | nothing |
+///
+/// What is promised is delivered, or named for a reason that no crash is: space, expiry, refusal, damage
+/// of the disk, or memory that was full while there was no disk.
+struct Ledger {
+  private(set) var entries: [Entry] = []
+  private var places: [RecordKey: Int] = [:]
+  /// By key: the payload that came first under it.
+  private var bodies: [RecordKey: UInt64] = [:]
+  /// By stream: the last number that was delivered for the first time, with its epoch.
+  private var newest: [RecordKey?]
+  private var orderFrom: [UInt64]
+  /// Those that were overtaken, which is wrong unless they were given up.
+  private var overtaken: [RecordKey] = []
+  private(set) var delivered = 0
+  private(set) var duplicates = 0
+  /// Entries below these places are promised: `sync`, `spill`.
+  private var promisedSync = 0
+  private var promisedSpill = 0
+  private var syncEntries: [Int] = []
+  private var spillEntries: [Int] = []
+
+  init(streams: Int) {
+    newest = Array(repeating: nil, count: streams)
+    orderFrom = Array(repeating: 0, count: streams)
+  }
+
+  // MARK: In
+
+  /// A record was taken; its place.
+  mutating func take(_ entry: Entry) -> Int {
+    let place = entries.count
+    places[entry.key] = place
+    entries.append(entry)
+    switch entry.durability {
+    case .sync: syncEntries.append(place)
+    case .spill: spillEntries.append(place)
+    case .memory: break
+    }
+    return place
+  }
+
+  mutating func promise(_ place: Int) {
+    guard entries[place].durability != .memory else { return }
+    entries[place].isPromised = true
+    entries[place].isForgiven = false
+  }
+
+  /// The disk works, and everything of this run that is older than its interval is on it.
+  mutating func promiseOld(run: Int, now: Instant, sync: Interval, spill: Interval) {
+    while promisedSync < syncEntries.count,
+      passes(syncEntries[promisedSync], run: run, now: now, age: sync)
+    {
+      promisedSync += 1
+    }
+    while promisedSpill < spillEntries.count,
+      passes(spillEntries[promisedSpill], run: run, now: now, age: spill)
+    {
+      promisedSpill += 1
+    }
+  }
+
+  private mutating func passes(_ place: Int, run: Int, now: Instant, age: Interval) -> Bool {
+    guard entries[place].run == run else { return true }
+    guard now >= entries[place].takenAt + age else { return false }
+    entries[place].isPromised = true
+    return true
+  }
+
+  /// The process is gone with its memory.
+  mutating func crash(run: Int) {
+    var place = entries.count
+    while place > 0, entries[place - 1].run == run {
+      place -= 1
+      guard !entries[place].isPromised else { continue }
+      switch entries[place].durability {
+      case .memory, .sync: entries[place].isForgiven = true
+      // Of a number that no cursor could reserve nobody knows afterwards.
+      case .spill: entries[place].isForgiven = entries[place].isWithoutDisk
+      }
+    }
+  }
+
+  // MARK: Out
+
+  /// A payload stands under a key in a request, whatever becomes of that. The complaint, if it is not
+  /// the one that belongs there.
+  mutating func see(_ key: RecordKey, hash: UInt64) -> String? {
+    if let before = bodies[key] {
+      if before != hash { return "two bodies under one id" }
+    } else {
+      bodies[key] = hash
+    }
+    guard let place = places[key] else { return nil }
+    guard entries[place].hash != 0 else {
+      entries[place].hash = hash
+      return nil
+    }
+    return entries[place].hash == hash ? nil : "another body than was taken under this id"
+  }
+
+  /// The upstream has taken the record for good.
+  mutating func deliver(_ key: RecordKey, inOrder: Bool) {
+    guard let place = places[key], !entries[place].isDelivered else {
+      duplicates += 1
+      return
+    }
+    entries[place].isDelivered = true
+    delivered += 1
+    guard key.sequence > orderFrom[key.stream] else { return }
+    if let last = newest[key.stream], last.epoch == key.epoch, last.sequence > key.sequence {
+      if inOrder { overtaken.append(key) }
+    } else {
+      newest[key.stream] = key
+    }
+  }
+
+  /// What is under way under another configuration may overtake and be overtaken: order begins anew
+  /// behind this number.
+  mutating func restartOrder(_ stream: Int, behind sequence: UInt64) {
+    newest[stream] = nil
+    orderFrom[stream] = sequence
+  }
+
+  /// The process wrote everything down and ended.
+  mutating func promiseAll(run: Int) {
+    var place = entries.count
+    while place > 0, entries[place - 1].run == run {
+      place -= 1
+      // What was in memory only is named.
+      if entries[place].durability != .memory { entries[place].isPromised = true }
+    }
+  }
+
+  /// An upstream will never take it.
+  mutating func refuse(_ key: RecordKey) {
+    if let place = places[key] { entries[place].isRefused = true }
+  }
+
+  func place(of key: RecordKey) -> Int? { places[key] }
+
+  /// The payload that a call's next message must be: the key of the first record behind `key`, in the
+  /// order in which they were taken, that has it.
+  func key(after key: RecordKey, hash: UInt64) -> RecordKey? {
+    guard var place = places[key] else { return nil }
+    place += 1
+    while place < entries.count {
+      if entries[place].key.stream == key.stream, entries[place].hash == hash {
+        return entries[place].key
+      }
+      place += 1
+    }
+    return nil
+  }
+
+  /// A gap report arrived.
+  mutating func name(
+    stream: Int, epoch: UInt64, _ first: UInt64, _ last: UInt64, _ reasons: Reasons,
+    isUpperBound: Bool
+  ) {
+    for place in entries.indices
+    where entries[place].key.stream == stream && entries[place].key.epoch == epoch
+      && entries[place].key.sequence >= first && entries[place].key.sequence <= last
+    {
+      if isUpperBound {
+        entries[place].namedPerhaps.formUnion(reasons)
+      } else {
+        entries[place].named.formUnion(reasons)
+      }
+    }
+  }
+
+  // MARK: The end
+
+  /// Records of this stream that were neither delivered nor are forgiven.
+  func isComplete(stream: Int) -> Bool {
+    !entries.contains { $0.key.stream == stream && !$0.isDelivered && !$0.isForgiven }
+  }
+
+  /// What is wrong with what became of a record; nil: nothing. `wasDamaged`: the disk lost what it had
+  /// said to be safe.
+  func complaint(_ entry: Entry, wasDamaged: Bool) -> String? {
+    if entry.isDelivered || entry.isForgiven { return nil }
+    var allowed: Reasons = [.space, .expired, .rejected]
+    var allowedPerhaps: Reasons = [.space, .expired, .rejected]
+    allowed.insert(.memory)
+    if wasDamaged {
+      allowed.insert(.corrupt)
+      allowedPerhaps.formUnion([.corrupt, .memory])
+    }
+    if !entry.isPromised {
+      allowed.formUnion([.corrupt, .shed])
+      allowedPerhaps.formUnion([.corrupt, .memory])
+    }
+    if !entry.named.isDisjoint(with: allowed) { return nil }
+    if !entry.namedPerhaps.isDisjoint(with: allowedPerhaps) { return nil }
+    if entry.named.isEmpty, entry.namedPerhaps.isEmpty {
+      return entry.isPromised
+        ? "promised, and neither delivered nor named" : "neither delivered nor named"
+    }
+    return "promised, and lost for no reason that may be"
+  }
+
+  /// Those that came behind later ones of their stream, and were not given up before.
+  var outOfOrder: [RecordKey] {
+    overtaken.filter { key in
+      guard let place = places[key] else { return false }
+      return entries[place].named.isEmpty && entries[place].namedPerhaps.isEmpty
+        && !entries[place].isRefused
+    }
+  }
+}

@@ -1,0 +1,151 @@
+import Configuration
+import Gateway
+import HPACK
+import HTTP2
+import NetworkingCore
+import Policy
+import Primitives
+import Spool
+import TestSupport
+
+/// What must hold after every turn, and at the end.
+extension World {
+  func check() {
+    let underWay = gateway.requestsUnderWay
+    if underWay.inCore != underWay.inUplinks {
+      complain("\(underWay.inCore) requests are under way, \(underWay.inUplinks) are waited for")
+    }
+    for pool in gateway.memoryPools where pool.used > pool.limit {
+      complain("memory: \(pool.name) uses \(pool.used) bytes, its limit is \(pool.limit)")
+    }
+    if disk.syncedAfterFailure { complain("a sync was tried again after it had failed") }
+    guard disk.operations != checkedOperations else { return }
+    checkedOperations = disk.operations
+    if disk.totalBytes > limits.totalBytes {
+      complain("\(disk.totalBytes) bytes on disk, the limit is \(limits.totalBytes)")
+    }
+  }
+
+  func noteQuarantine() {
+    if disk.quarantined.count > 0 { wasQuarantined = true }
+  }
+
+  // MARK: Phases
+
+  /// When this phase is over at the latest.
+  var phaseEnd: Instant? {
+    switch phase {
+    case .faults: faultsEnd
+    case .draining: progressedAt + patience
+    case .over: nil
+    }
+  }
+
+  /// Nothing may stand still for longer: the longest `Retry-After`, a back-off of 5 min, a name's.
+  private var patience: Interval { .seconds(1_200 + Int64(plan.retryAfterMax)) }
+
+  func endPhase() {
+    switch phase {
+    case .faults:
+      phase = .draining
+      trace.note(now, "mended all")
+      mendAll()
+      progressedAt = now
+      least = .max
+    case .draining: complain("no progress: \(remaining)")
+    case .over: break
+    }
+  }
+
+  /// What is still to be delivered, for the failure.
+  private var remaining: String {
+    guard isAlive else { return "the process is not there" }
+    var words = ""
+    for stream in plan.streams.indices {
+      let records = gateway.backlogRecords(of: stream)
+      if records > 0 { words += "stream \(stream) has \(records) records; " }
+    }
+    words += "\(client.socket.count) messages not read, \(client.ring.count) not taken, "
+    words += "\(client.withheld.count) not acknowledged, "
+    for pool in gateway.memoryPools where pool.used * 2 > pool.limit {
+      words += "\(pool.name) \(pool.used) of \(pool.limit) bytes, "
+    }
+    return words + "\(broker.queue.count + broker.inFlight.count) messages at the broker, "
+      + "\(gateway.requestsUnderWay.inCore) requests, degraded \(gateway.isDegraded ? 1 : 0)"
+  }
+
+  /// In the second phase: how far it is, and whether it is over.
+  func watchProgress() {
+    guard phase == .draining, isAlive, !isStopping else { return }
+    var left = UInt64(broker.queue.count + broker.inFlight.count + client.withheld.count)
+    for stream in plan.streams.indices { left += gateway.backlogRecords(of: stream) }
+    for board in boards { left += UInt64(board.line.count) }
+    if left < least {
+      least = left
+      progressedAt = now
+    }
+    // A spool that was opened blind, by a clock that had gone back, cannot tell its numbers from those on
+    // disk: that takes a restart, as its documentation says.
+    if gateway.isDegraded, !hasRestartedForDisk, now - progressedAt > .seconds(600) {
+      hasRestartedForDisk = true
+      return stop()
+    }
+    guard left == 0, gateway.requestsUnderWay.inCore == 0, !gateway.isDegraded else { return }
+    endInOrder()
+  }
+
+  /// Nothing is left anywhere, an orderly end leaves nothing behind, and the next start finds nothing.
+  private func endInOrder() {
+    if gateway.reportsNotStored > 0 { wereReportsLost = true }
+    let words = gateway.leftOver
+    if !words.utf8.isEmpty { complain("left behind: \(words)") }
+    stop()
+    turn()
+    // Reports that the stop itself made are on disk by now.
+    if isAlive { finishStopping() }
+    for wire in wires { forget(wire.number) }
+    let before = disk.operations
+    startProcess()
+    for stream in plan.streams.indices where stream != plan.reports {
+      let records = gateway.backlogRecords(of: stream)
+      if records > 0 { complain("after an orderly end stream \(stream) has \(records) records") }
+    }
+    trace.note(now, "over", UInt64(disk.operations - before))
+    phase = .over
+  }
+
+  // MARK: The judgement
+
+  func judge() {
+    let isExcused = wereReportsLost || !ledger.isComplete(stream: plan.reports)
+    for entry in ledger.entries {
+      guard let words = ledger.complaint(entry, wasDamaged: wasDamaged) else { continue }
+      if wasDamaged, !entry.isPromised || wasQuarantined { continue }
+      if isExcused, entry.named.isEmpty, entry.namedPerhaps.isEmpty { continue }
+      complain(
+        "stream \(entry.key.stream), record \(entry.key.sequence) of run \(entry.run): \(words)")
+    }
+    for message in broker.messages where message.isAcknowledged && message.entries.count > 1 {
+      judge(message, isExcused: isExcused)
+    }
+    for key in ledger.outOfOrder {
+      complain("stream \(key.stream), record \(key.sequence): out of order")
+    }
+  }
+
+  /// Of the records that were made of a message one must have been kept.
+  private func judge(_ message: PublishedMessage, isExcused: Bool) {
+    for place in message.entries {
+      var entry = ledger.entries[place]
+      if entry.durability == .memory { return }
+      entry.isPromised = true
+      entry.isForgiven = false
+      if ledger.complaint(entry, wasDamaged: wasDamaged) == nil { return }
+      if isExcused || wasQuarantined { return }
+    }
+    let entry = ledger.entries[message.entries[0]]
+    complain(
+      "stream \(entry.key.stream), record \(entry.key.sequence): its message was acknowledged, "
+        + "and none of \(message.entries.count) records of it was kept")
+  }
+}

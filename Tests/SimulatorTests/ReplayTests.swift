@@ -1,0 +1,22 @@
+import Primitives
+import Simulation
+import Testing
+
+@Suite("Simulator")
+struct ReplayTests {
+  @Test("two runs of a seed are the same run", arguments: [UInt64(1), 2, 3])
+  func replays(seed: UInt64) {
+    let first = Simulation.run(seed: seed, hours: .seconds(600))
+    let second = Simulation.run(seed: seed, hours: .seconds(600))
+    #expect(first.hash == second.hash)
+    #expect(first.complaints == second.complaints)
+    #expect(first.records > 0)
+  }
+
+  @Test("another seed is another run")
+  func differs() {
+    let first = Simulation.run(seed: 1, hours: .seconds(60))
+    let second = Simulation.run(seed: 2, hours: .seconds(60))
+    #expect(first.hash != second.hash)
+  }
+}
