@@ -19,11 +19,9 @@ public enum Mutation: UInt8, CaseIterable, Sendable {
   case dropGapReport
   /// The spool takes more on disk than it may.
   case ignoreDiskLimit
-  /// Records wait in more memory than there is.
-  case ignoreMemoryLimit
-  /// Nothing wakes the daemon to write what has waited long enough.
+  /// Time does not make the daemon write what has waited long enough.
   case forgetCommitTimer
-  /// Nothing wakes the daemon to try again.
+  /// A pause before another attempt never ends by itself.
   case forgetRetryTimer
   /// Readers do not go back to what was given up on its way.
   case forgetRewind

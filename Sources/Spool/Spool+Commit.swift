@@ -73,7 +73,9 @@ extension Spool where Storage: ~Copyable {
     if logs[logClass].tail.waitingBytes >= limits.commitBytes { return true }
     // Many small records: their bookkeeping fills the memory before their bytes do.
     if logs[logClass].tail.liveBytes * 2 >= limits.tailBytesMax { return true }
-    guard let oldest = logs[logClass].tail.oldestWaiting(isSync: false) else { return false }
+    guard let oldest = logs[logClass].tail.oldestWaiting(isSync: false),
+      !isMutated(.forgetCommitTimer)
+    else { return false }
     return clocks.now >= oldest + limits.commitInterval
   }
 

@@ -236,7 +236,8 @@ struct Uplink {
   mutating func wake(now: Instant) {
     for index in slots.indices {
       switch slots[index].phase {
-      case .backingOff(let until) where until <= now: slots[index].phase = .ready
+      case .backingOff(let until) where until <= now && !isMutated(.forgetRetryTimer):
+        slots[index].phase = .ready
       case .filling where isDue(index, now: now): slots[index].close()
       case .empty, .filling, .ready, .requesting, .backingOff: break
       }
