@@ -66,6 +66,7 @@ extension MosquittoClient {
   }
 
   private func didSubscribe(_ id: Int32, isRefused: Bool) {
+    unfinishedReads = 0
     guard isRefused else { return }
     for index in subscriptionIDs.indices where subscriptionIDs[index] == id {
       status.refusedFilters.append(settings.filters[index].topic)
@@ -73,6 +74,7 @@ extension MosquittoClient {
   }
 
   private func didPublish(_ id: Int32) {
+    unfinishedReads = 0
     finishPublishing(isDelivered: true) { $0.id == id }
   }
 

@@ -60,6 +60,9 @@ public final class MosquittoClient {
   private var attempts: UInt32 = 0
   /// Of messages, without their topics and headers.
   var receivedBytes = 0
+  /// Reads in a row after which no packet was whole, and how much had been read at the second one.
+  var unfinishedReads = 0
+  private var unfinishedFrom: Int64 = 0
   private var since = Instant(nanoseconds: 0)
   /// Of the next attempt, of the attempt under way, or of the next look at the keep-alive.
   private var deadline = Instant(nanoseconds: 0)
@@ -162,6 +165,7 @@ public final class MosquittoClient {
     let address = addresses[Int(attempts) % addresses.count]
     logged = ""
     tls?.reset()
+    unfinishedReads = 0
     subscriptionIDs.removeAll(keepingCapacity: true)
     state = .connecting
     attempt += 1
@@ -213,9 +217,27 @@ public final class MosquittoClient {
       packets += 1
       guard self.descriptor == descriptor else { return }
       let packet = receivedBytes - before
+      if packet > 0 {
+        unfinishedReads = 0
+      } else if isTooLong(descriptor) {
+        return lose(
+          "a message of more than \(packetBytesMax >> 20) MiB; the broker's message_size_limit would "
+            + "keep it away", now: now)
+      }
       waiting -= packet
       if packet == 0 || waiting <= 0 { waiting = Int(spoke_waiting_bytes(descriptor)) }
     } while packets < packetsPerTurnMax && waiting > 0
+  }
+
+  /// libmosquitto keeps a packet in memory until it is whole, and MQTT 3.1.1 lets it have 256 MiB: that
+  /// much is not waited for.
+  private func isTooLong(_ descriptor: Int32) -> Bool {
+    unfinishedReads += 1
+    // Every stretch of messages ends with one such read.
+    guard unfinishedReads > 1 else { return false }
+    let consumed = spoke_tcp_consumed(descriptor)
+    if unfinishedReads == 2 { unfinishedFrom = consumed }
+    return consumed >= 0 && consumed - unfinishedFrom > packetBytesMax
   }
 
   /// The event loop saw a hang-up. Reading finds it as a rule, but not during a TLS handshake, where
@@ -328,3 +350,6 @@ private let retryMax = Interval.seconds(30)
 private let stableAfter = Interval.seconds(30)
 /// Bounds one turn's work.
 private let packetsPerTurnMax = 64
+/// A packet longer than this ends the connection. What is longer than a record may be is dropped and
+/// reported one by one; this is about memory.
+private let packetBytesMax: Int64 = 4 << 20

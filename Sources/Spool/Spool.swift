@@ -12,6 +12,9 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   /// log is damaged, or a disk that takes no writes has used up its reservation. Numbers count on.
   public internal(set) var epoch: UInt64
 
+  /// The latest time of a commit that was found at the start, of those whose clock was right.
+  public internal(set) var newestWall = WallTime(nanoseconds: 0)
+
   var random: SplitMix64
   /// The configured streams in their order, then those that are only on disk.
   var streams: [StreamState] = []
@@ -127,6 +130,9 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     }
     return (records, bytes)
   }
+
+  /// The last number that a stream has given out.
+  public func lastNumber(stream: Int) -> UInt64 { streams[stream].assigned }
 
   /// All streams, those that are not configured any more behind the others.
   public var streamCount: Int { streams.count }

@@ -102,6 +102,7 @@ extension Driver {
       let page = gateway.answer(request, clocks: clocks) {
         self.contexts.described() + self.policyTLS.described()
       }
+      standardError.threshold = gateway.logLevel.severity
       client.connection.respond(page, now: clocks.now)
     }
   }

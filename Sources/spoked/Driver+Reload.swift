@@ -17,7 +17,7 @@ extension Driver {
 
   /// Nil when the new configuration is in force, else the reason.
   private func tryReload() -> String? {
-    let new: Configuration
+    var new: Configuration
     do throws(FileError) {
       switch ConfigurationLoader.load(files: try ConfigurationFiles.read(options.file)) {
       case .valid(let configuration, _): new = configuration
@@ -28,47 +28,52 @@ extension Driver {
     } catch {
       return error.description
     }
+    let waiting = new.keepWhatNeedsRestart(of: configuration)
+    guard new.memoryNeeds.least <= new.memory.budget else {
+      return "[memory] budget does not hold the [spool] that is in force until a restart"
+    }
     var fresh = TLSContexts()
-    do throws(StartError) { try fresh.load(new) } catch { return error.description }
+    let plan: BrokerPlan?
+    do throws(StartError) {
+      try fresh.load(new)
+      plan = try Driver.planBroker(new)
+    } catch {
+      return error.description
+    }
     let old = configuration
     let policy = Driver.readPolicy(new, withCache: false)
     for line in policy.complaints { log(.error, line) }
     guard gateway.reload(new, files: policy.files, clocks: clocks) else {
       return "the spool cannot be written"
     }
+    if !waiting.isEmpty { gateway.restartNeeded(for: waiting, clocks: clocks) }
     // Certificates and keys are read again every time; connections that are up keep theirs.
     contexts = fresh
     for line in contexts.complaints(at: clocks.wall) { log(.warning, line) }
     configuration = new
-    return adopt(new, instead: old)
+    adopt(new, plan, instead: old)
+    return nil
   }
 
   /// What belongs to the operating system follows.
-  private func adopt(_ new: Configuration, instead old: Configuration) -> String? {
+  private func adopt(_ new: Configuration, _ plan: BrokerPlan?, instead old: Configuration) {
     standardError.threshold = new.log.severity
-    if new.serial != old.serial {
-      closePorts()
-      openPorts()
-    }
-    if new.spool != old.spool || new.admin != old.admin || new.memory != old.memory {
-      log(.warning, "changes of [spool], [admin] and [memory] take effect at the next start")
-    }
+    if new.serial != old.serial { changePorts() }
     // A broker that refused may have done so for what stands in a file: the password, a certificate.
     do throws(StartError) {
-      if new.mqtt != old.mqtt || new.brokerTLS != old.brokerTLS
-        || broker?.client.status.isConnected == false
+      if new.hasSameBroker(as: old), broker?.password == plan?.settings.password,
+        broker?.client.status.isConnected != false
       {
+        refreshBrokerTLS(plan)
+      } else {
         let former = formerFilters(new.mqtt)
         closeBroker()
-        try openBroker(former: former)
-      } else {
-        try refreshBrokerTLS()
+        try openBroker(plan, former: former)
       }
     } catch {
-      return error.description
+      log(.error, error.description)
     }
     log(.info, "configuration read again" + (new == old ? ", nothing has changed" : ""))
-    return nil
   }
 
   /// What the session at the broker is subscribed to, as far as this run knows, and the new
@@ -82,6 +87,12 @@ extension Driver {
 }
 
 extension Configuration {
+  /// Nothing has changed that a connection to the broker was made of.
+  fileprivate func hasSameBroker(as other: Configuration) -> Bool {
+    guard let mqtt, let before = other.mqtt else { return mqtt == other.mqtt }
+    return mqtt.isSameSession(as: before) && brokerTLS == other.brokerTLS
+  }
+
   /// The table that the broker's connection uses.
   fileprivate var brokerTLS: TLSConfiguration? {
     mqtt.flatMap { $0.tls }.map { tls[$0] }

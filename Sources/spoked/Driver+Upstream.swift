@@ -77,8 +77,8 @@ extension Driver {
   private func tls(_ security: Policy.Security) throws(TLSError) -> Transport.Security? {
     // A board without a battery starts in 1970: a certificate is judged by the floor until the
     // clock has been set, so that the connection that may set it can come about.
-    let floor = GatewayLimits.clockFloor
-    let seconds = clocks.wall < floor ? floor.nanoseconds / 1_000_000_000 : nil
+    let isWrong = gateway.isBeforeFloor(clocks)
+    let seconds = isWrong ? gateway.clockFloor.nanoseconds / 1_000_000_000 : nil
     switch security {
     case .plain: return nil
     case .tls(let context, let serverName):

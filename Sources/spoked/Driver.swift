@@ -67,7 +67,7 @@ final class Driver {
     for line in policy.complaints { log(.error, line) }
     for line in contexts.complaints(at: clocks.wall) { log(.warning, line) }
     openPorts()
-    try openBroker()
+    try openBroker(Driver.planBroker(configuration))
   }
 
   private static func openStorage(

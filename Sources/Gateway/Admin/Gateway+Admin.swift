@@ -11,6 +11,7 @@ extension Gateway where Storage: ~Copyable {
     if path == "/ready" { return readyPage() }
     if path == "/clusters" { return clustersPage(request) }
     if path == "/route" { return routePage(request) }
+    if path == "/logging" { return loggingPage(request) }
     if path == "/spool/drain" { return drainSpool(request, clocks: clocks) }
     if path == "/stats" || path == "/stats/prometheus" { return statisticsPage(request) }
     if path == "/certs" {

@@ -19,26 +19,19 @@ struct MemoryLedger {
   /// The encoded resources of a control plane.
   var resources: Pool
 
-  init(_ configuration: Configuration, spool limits: SpoolLimits) {
-    let frame = limits.commitBytes + limits.recordBytesMax
-    // Arrays grow by doubling: what they hold is at most twice what they were asked to hold.
-    spool = Pool(
-      name: "spool", limit: 2 * (limits.tailBytesMax + (limits.frameSlots + 3) * frame))
-    serial = Pool(
-      name: "serial", limit: 2 * configuration.serial.count * FramingLimits.lengthFrameMax)
-    var batches = 0
-    var rings = 0
-    for stream in configuration.streams {
-      let entries = stream.batch.records * MemoryLayout<RecordBatch.Entry>.stride
-      let slots = stream.order == .liveFirst ? 2 * stream.inFlight : stream.inFlight
-      batches += slots * (max(stream.batch.bytes, limits.recordBytesMax) + entries)
-      batches += 2 * limits.recordBytesMax
-      if stream.durability == .memory { rings += MemoryRing.memoryBytes }
-    }
-    uplinks = Pool(name: "uplinks", limit: 2 * batches)
-    memory = Pool(name: "memory", limit: rings)
-    let store = configuration.xds == nil ? 0 : DiscoveryLimits.storeBytesMax
-    resources = Pool(name: "resources", limit: store)
+  /// What the streams share for their second and further deliveries; nil: each has room for all that
+  /// it may have.
+  let sharedBytes: Int?
+
+  init(_ configuration: Configuration) {
+    let needs = configuration.memoryNeeds
+    spool = Pool(name: "spool", limit: needs.spool)
+    serial = Pool(name: "serial", limit: needs.serial)
+    memory = Pool(name: "memory", limit: needs.memory)
+    resources = Pool(name: "resources", limit: needs.resources)
+    let rest = max(configuration.memory.budget - needs.least, 0)
+    sharedBytes = needs.furtherUplinks > rest ? rest : nil
+    uplinks = Pool(name: "uplinks", limit: needs.uplinks + min(needs.furtherUplinks, rest))
   }
 }
 

@@ -152,7 +152,7 @@ extension Gateway where Storage: ~Copyable {
     let entry = uplinks[index].slots[slot].batch.entries[record]
     let ttl = configuration.streams[index].ttl
     let isComparable = (entry.quality == .unsynced) == (clocks.quality == .unsynced)
-    guard isComparable, entry.time.nanoseconds > 0, clocks.wall >= GatewayLimits.clockFloor
+    guard isComparable, entry.time.nanoseconds > 0, !isBeforeFloor(clocks)
     else { return false }
     return entry.time.nanoseconds + ttl.nanoseconds < clocks.wall.nanoseconds
   }

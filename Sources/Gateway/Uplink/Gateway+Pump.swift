@@ -141,7 +141,9 @@ extension Gateway where Storage: ~Copyable {
     while uplinks[index].maySend(now: clocks.now) {
       var slot = uplinks[index].readySlot(lane)
       if slot == nil {
-        guard let empty = uplinks[index].fillingSlot(lane) else { return nil }
+        guard let empty = uplinks[index].fillingSlot(lane), mayFill(index, empty) else {
+          return nil
+        }
         fill(index, empty, clocks: clocks)
         slot = empty
       }
@@ -187,10 +189,10 @@ extension Gateway where Storage: ~Copyable {
           stream: index, into: &uplinks[index].heads[head].record, isIdle: isIdle, clocks: clocks)
       }
     }
-    guard lane == .ordered, !uplinks[index].heads[head].isLoaded else {
-      return uplinks[index].heads[head].isLoaded
-    }
-    return uplinks[index].loadFromMemory()
+    var isFound = uplinks[index].heads[head].isLoaded
+    if !isFound, lane == .ordered { isFound = uplinks[index].loadFromMemory() }
+    if isFound { restamp(index, head, clocks: clocks) }
+    return isFound
   }
 
   /// False: the core is at its limit; the delivery stays ready and is tried in a later turn.

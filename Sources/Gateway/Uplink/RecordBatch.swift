@@ -51,6 +51,20 @@ package struct RecordBatch: Sendable {
         payload: payload..<bytes.count))
   }
 
+  /// Makes room for one more record of so many bytes, in a batch of `limit` bytes and `records` records
+  /// at most. Arrays grow by doubling; at the end these grow to the limit.
+  mutating func reserve(_ count: Int, upTo limit: Int, _ records: Int) {
+    if bytes.count + count > bytes.capacity, 2 * bytes.capacity > limit {
+      bytes.reserveCapacity(max(limit, bytes.count + count))
+    }
+    if entries.count == entries.capacity, 2 * entries.capacity > records {
+      entries.reserveCapacity(max(records, entries.count + 1))
+    }
+  }
+
+  /// The memory that it holds, in bytes.
+  var memoryBytes: Int { bytes.capacity + entries.capacity * MemoryLayout<Entry>.stride }
+
   package mutating func removeAll(keepingCapacity: Bool = true) {
     bytes.removeAll(keepingCapacity: keepingCapacity)
     entries.removeAll(keepingCapacity: keepingCapacity)
