@@ -20,9 +20,12 @@ extension Gateway where Storage: ~Copyable {
       takePorts(new)
       topics = TopicMap(filters: new.mqtt?.subscriptions.map { $0.filter } ?? [])
       replace(configuration: new)
+      let before = ledger
       ledger = MemoryLedger(new)
+      ledger.goOn(from: before)
     }
     takeControlPlane(new, instead: old, files, clocks: clocks)
+    shareOutMemory()
     applyPolicy(now: clocks.now)
     retryNow(clocks: clocks)
     return true

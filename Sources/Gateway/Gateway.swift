@@ -87,6 +87,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
       json.member("version", ProjectVersion.text)
     }
     controlPlane = makeControlPlane(configuration, files, clocks: clocks)
+    shareOutMemory()
     applyPolicy(now: clocks.now)
     takeSpoolReports(clocks: clocks)
     countRecovered()

@@ -14,6 +14,7 @@ import Primitives
 //                   u8 ranges (bits 0-3, 8 at most) and lent ranges (bits 4-5, 2 at most),
 //                   ranges: u64 first, u64 last,
 //                   lent ranges: u64 first, u64 last, u64 epoch, u8 reason
+//          i64 wall-clock time, ns: the latest that is known to have been right; older slots end before it
 //          CRC-32C of everything before
 //          zeros up to a multiple of 4 KiB
 //
@@ -48,6 +49,7 @@ struct CursorSlot: Equatable {
   var generation: UInt64
   var epoch: UInt64
   var entries: [CursorEntry]
+  var wall: Int64 = 0
 
   func encode(into bytes: inout [UInt8]) {
     bytes.removeAll(keepingCapacity: true)
@@ -55,7 +57,7 @@ struct CursorSlot: Equatable {
     bytes.append(formatVersion)
     bytes.append(0)
     bytes.appendLittleEndian(UInt16(entries.count))
-    var length = 0
+    var length = 8
     for entry in entries {
       length += 26 + entry.name.count + 16 * entry.ranges.count
       length += CursorEntry.lentBytes * entry.lent.count
@@ -81,15 +83,17 @@ struct CursorSlot: Equatable {
         bytes.append(lent.reason.rawValue)
       }
     }
+    bytes.appendLittleEndian(wall)
     bytes.appendLittleEndian(saltedCRC(bytes.span, 0..<bytes.count, salt: 0))
     while bytes.count % cursorPageBytes != 0 { bytes.append(0) }
     precondition(bytes.count <= Int(cursorSlotStride), "spool: cursor larger than its slot")
   }
 
-  init(generation: UInt64, epoch: UInt64, entries: [CursorEntry]) {
+  init(generation: UInt64, epoch: UInt64, entries: [CursorEntry], wall: Int64) {
     self.generation = generation
     self.epoch = epoch
     self.entries = entries
+    self.wall = wall
   }
 
   init?(parsing bytes: Span<UInt8>) {
@@ -138,5 +142,6 @@ struct CursorSlot: Equatable {
       }
       entries.append(entry)
     }
+    if end - place >= 8 { wall = littleEndian(bytes, at: place) }
   }
 }

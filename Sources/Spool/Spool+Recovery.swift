@@ -136,6 +136,7 @@ extension Spool where Storage: ~Copyable {
       }
     }
     guard let newest else { return found }
+    newestWall = max(newestWall, WallTime(nanoseconds: newest.wall))
     found.epoch = newest.epoch
     cursor.generation = newest.generation
     for entry in newest.entries { apply(entry) }

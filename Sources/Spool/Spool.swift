@@ -12,7 +12,7 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   /// log is damaged, or a disk that takes no writes has used up its reservation. Numbers count on.
   public internal(set) var epoch: UInt64
 
-  /// The latest time of a commit that was found at the start, of those whose clock was right.
+  /// The latest time that was found at the start, of the cursor and of commits whose clock was right.
   public internal(set) var newestWall = WallTime(nanoseconds: 0)
 
   var random: SplitMix64
@@ -142,7 +142,7 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   /// The memory that records and frames take now.
   public var memoryBytes: Int {
     var sum = output.capacity + input.capacity + builder.records.capacity
-    for log in logs { sum += log.tail.heldBytes }
+    for log in logs { sum += log.tail.memory }
     for slot in slots { sum += slot.bytes.capacity }
     return sum
   }
@@ -177,6 +177,10 @@ struct CursorState {
   var generation: UInt64 = 0
   /// The epoch that it held at the start.
   var epoch: UInt64 = 0
+  /// The latest time in this run that the clock vouched for.
+  var wall = WallTime(nanoseconds: 0)
+  /// When it is written for the clock's sake alone.
+  var clockDue: Instant?
   /// A sync of it failed: the file is replaced.
   var isPoisoned = false
   var fileExists = false

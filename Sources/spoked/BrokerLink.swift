@@ -30,12 +30,15 @@ final class BrokerLink {
   var waiting: MQTTMessage?
   var scratch = MQTTMessage()
   /// What earlier configurations of this run subscribed to.
-  let formerFilters: [ByteString]
+  var formerFilters: [ByteString]
 
   /// The resolver's number for the broker's name; the networking core's numbers are below.
   static let lookup = UInt64.max
 
   static let formerFiltersMax = 64
+
+  /// Bytes held, for the memory ledger.
+  var memory: Int { client.memory + scratch.memory + (waiting?.memory ?? 0) }
 
   init(_ plan: BrokerPlan, client: MosquittoClient, formerFilters: [ByteString]) {
     configuration = plan.configuration

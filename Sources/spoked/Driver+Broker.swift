@@ -13,7 +13,10 @@ extension Driver {
       filters: mqtt.subscriptions.map { MQTTFilter(topic: $0.filter, qos: $0.qos) })
     settings.username = mqtt.username
     settings.password = try password(mqtt)
-    settings.payloadBytesMax = GatewayLimits.recordBytesMax
+    settings.messageBytesMax = GatewayLimits.recordBytesMax
+    // libmosquitto copies a packet before it hands it over.
+    let room = configuration.memoryLimit(.mqtt) - MemoryNeeds.mqttWaitingBytes
+    settings.packetBytesMax = Int64(room / 2)
     guard mqtt.isTLS else { return BrokerPlan(configuration: mqtt, settings: settings) }
     // libmosquitto makes its sessions itself: the client has a context of its own, with the broker's
     // name fixed in it.
@@ -31,6 +34,7 @@ extension Driver {
     guard let plan else { return }
     var settings = plan.settings
     settings.formerFilters = former
+    remember(plan.configuration, former)
     do throws(SystemError) {
       let client = try MosquittoClient(settings, tls: plan.tls, seed: RandomSeed.next())
       broker = BrokerLink(plan, client: client, formerFilters: former)
@@ -55,6 +59,15 @@ extension Driver {
   func refreshBrokerTLS(_ plan: BrokerPlan?) {
     guard let fresh = plan?.context, let tls = broker?.tls else { return }
     do throws(TLSError) { try tls.adopt(fresh) } catch { log(.error, "mqtt: \(error.description)") }
+  }
+
+  /// Before a subscription is asked for it is written down, and one that is ended afterwards.
+  private func remember(_ mqtt: MQTTConfiguration, _ former: [ByteString]) {
+    do throws(FileError) {
+      try subscriptions.write(mqtt.subscriptions.map { $0.filter } + former, mqtt)
+    } catch {
+      log(.warning, "mqtt: the subscriptions cannot be written down: \(error.description)")
+    }
   }
 
   /// Reads what is due, tells the gateway what has changed, hands messages over.
@@ -137,6 +150,10 @@ extension Driver {
       gateway.mqttSubscriptionRefused(filter, clocks: clocks)
     }
     broker.announcedRefusals = status.refusedFilters.count
+    if status.isConnected, status.formerFilters == 0, !broker.formerFilters.isEmpty {
+      broker.formerFilters = []
+      remember(broker.configuration, [])
+    }
     let failure = ByteString(status.lastFailure)
     if !status.isConnected, !failure.isEmpty, failure != broker.announcedFailure {
       broker.announcedFailure = failure

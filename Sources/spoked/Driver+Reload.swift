@@ -29,9 +29,13 @@ extension Driver {
       return error.description
     }
     let waiting = new.keepWhatNeedsRestart(of: configuration)
-    guard new.memoryNeeds.least <= new.memory.budget else {
+    guard new.memoryNeeds.sum <= new.memory.budget else {
       return "[memory] budget does not hold the [spool] that is in force until a restart"
     }
+    // Both the old and the new certificates are there for a while.
+    let limit = new.memoryLimit(.tls)
+    TLSMemory.limit(to: max(limit, gateway.memoryLimit(.tls)))
+    defer { TLSMemory.limit(to: gateway.memoryLimit(.tls)) }
     var fresh = TLSContexts()
     let plan: BrokerPlan?
     do throws(StartError) {
@@ -65,8 +69,9 @@ extension Driver {
         broker?.client.status.isConnected != false
       {
         refreshBrokerTLS(plan)
+        if let plan { broker?.client.packetBytesMax = plan.settings.packetBytesMax }
       } else {
-        let former = formerFilters(new.mqtt)
+        let former = formerFilters(of: new.mqtt)
         closeBroker()
         try openBroker(plan, former: former)
       }
@@ -76,11 +81,11 @@ extension Driver {
     log(.info, "configuration read again" + (new == old ? ", nothing has changed" : ""))
   }
 
-  /// What the session at the broker is subscribed to, as far as this run knows, and the new
+  /// What the session at the broker may be subscribed to, in this run or from an earlier one, and the new
   /// configuration does not want any more.
-  private func formerFilters(_ new: MQTTConfiguration?) -> [ByteString] {
-    guard let broker, let new, broker.configuration.clientID == new.clientID else { return [] }
-    let known = broker.configuration.subscriptions.map { $0.filter } + broker.formerFilters
+  func formerFilters(of new: MQTTConfiguration?) -> [ByteString] {
+    guard let new else { return [] }
+    let known = subscriptions.read(new)
     let former = known.filter { filter in !new.subscriptions.contains { $0.filter == filter } }
     return Array(former.prefix(BrokerLink.formerFiltersMax))
   }

@@ -119,6 +119,50 @@ struct ClockTests {
     #expect(seen.map { $0["ce-time"] == nil } == [false, true])
   }
 
+  @Test("a clock that is right is written down every hour, and is the floor of the next start")
+  func persisted() {
+    let text = lines("sync")
+    var world = World(text)
+    world.serial("first\n")
+    world.advance(.seconds(60))
+    let before = world.clocks.wall
+    world.advance(.seconds(7_300))
+    let after = world.clocks.wall
+    world = world.restarted(text)
+    #expect(world.floor.nanoseconds > before.nanoseconds + 7_000_000_000_000)
+    #expect(world.floor <= after)
+    // One that nobody vouches for is not written down, wherever it stands.
+    let floor = world.floor
+    world.clocks.quality = .unsynced
+    world.clocks.wall.nanoseconds += 365 * 86_400 * 1_000_000_000
+    world.advance(.seconds(7_300))
+    world = world.restarted(text)
+    #expect(world.floor == floor)
+  }
+
+  @Test("every step of a clock that was set more than once counts, back and forth")
+  func twoSteps() {
+    let world = World(lines("sync"))
+    world.forgetTheTime()
+    world.goDown()
+    world.serial("first\n")
+    world.advance(.seconds(10))
+    // Set by hand, five hours ahead of what is right.
+    world.clocks.wall = WallTime(nanoseconds: 1_800_018_000_000_000_000)
+    world.turn()
+    world.serial("second\n")
+    world.advance(.seconds(10))
+    world.learnTheTime()
+    world.serial("third\n")
+    world.isUp = true
+    world.advance(.seconds(600))
+    let seen = world.delivered("/v1/lines")
+    #expect(seen.map { $0.text } == ["first", "second", "third"])
+    #expect(seen.map { $0["ce-clock"] } == ["restamped", "restamped", nil])
+    let times = seen.map { $0["ce-time"]?.prefix(19) }
+    #expect(times == ["2027-01-15T07:59:40", "2027-01-15T07:59:50", "2027-01-15T08:00:00"])
+  }
+
   @Test("what the kernel vouches for is later than the spool's newest record or not: it is right")
   func synchronised() {
     let text = lines("sync")

@@ -3,6 +3,7 @@ import NetworkingCore
 import Primitives
 import Spool
 import Testing
+import XDS
 
 @testable import Gateway
 
@@ -67,7 +68,7 @@ struct LedgerTests {
 
   @Test(
     "streams share what the budget leaves for more requests at once, and each has one for certain",
-    arguments: ["3MiB", "4MiB", "6MiB", "64MiB"])
+    arguments: ["5MiB", "6MiB", "12MiB", "64MiB"])
   func shared(budget: String) {
     let world = World(greedy(budget: budget))
     world.answer = { _ in .silence }
@@ -96,9 +97,13 @@ struct LedgerTests {
       batching("durability = \"memory\"").replacingFirst(
         "[node]", "[memory]\nbudget = \"6MiB\"\n[node]"))
     let needs = configuration.memoryNeeds
-    #expect(needs.memory >= MemoryRing.memoryBytes)
+    #expect(needs.least(.memory) >= MemoryRing.memoryBytes)
     let limits = SpoolLimits(configuration)
     let frame = max(limits.commitBytes, limits.recordBytesMax)
-    #expect(needs.spool >= 2 * (limits.tailBytesMax + (limits.frameSlots + 3) * frame))
+    #expect(needs.least(.spool) >= 2 * limits.tailBytesMax + (limits.frameSlots + 4) * frame)
+    let core = CoreLimits()
+    #expect(core.connectionsMax == MemoryNeeds.connectionsMost)
+    #expect(core.streamsMax * Int(core.streamWindowBytes) == ConfigurationLimits.streamBytesMax)
+    #expect(DiscoveryLimits.storeBytesMax == ConfigurationLimits.resourceBytesMax)
   }
 }

@@ -1,4 +1,5 @@
 import Primitives
+import Spool
 
 /// Knows how far the wall clock was set forwards or back in this run, and which records came before
 /// that: a board without a battery starts in 1970, and takes records before it learns the time.
@@ -80,19 +81,31 @@ extension Gateway where Storage: ~Copyable {
     uplinks.indices.map { uplinks[$0].memory?.assigned ?? spool.lastNumber(stream: $0) }
   }
 
-  /// A record on its way: its time is what the clock says now of the moment at which it was taken. One
-  /// from before the floor is none.
-  mutating func restamp(_ index: Int, _ head: Int, clocks: Clocks) {
-    guard uplinks[index].heads[head].record.quality == .unsynced else { return }
-    let sequence = uplinks[index].heads[head].record.sequence
-    var time = uplinks[index].heads[head].record.time
+  /// What the clock says now of the moment at which a record was taken; one from before the floor is
+  /// none.
+  func stamp(
+    _ index: Int, _ entry: RecordBatch.Entry, clocks: Clocks
+  ) -> (time: WallTime, quality: ClockQuality) {
+    guard entry.quality == .unsynced else { return (entry.time, entry.quality) }
+    var time = entry.time
+    var quality = entry.quality
     var floor = GatewayLimits.clockFloor
-    if let change = clockSteps.correction(stream: index, sequence: sequence) {
+    if let change = clockSteps.correction(stream: index, sequence: entry.sequence) {
       time.nanoseconds = time.nanoseconds &+ change
-      if clocks.quality == .synced { uplinks[index].heads[head].record.quality = .restamped }
-    } else if clockSteps.isOfThisRun(stream: index, sequence: sequence) {
+      if clocks.quality == .synced { quality = .restamped }
+    } else if clockSteps.isOfThisRun(stream: index, sequence: entry.sequence) {
       floor = clockFloor
     }
-    uplinks[index].heads[head].record.time = time < floor ? WallTime(nanoseconds: 0) : time
+    return (time < floor ? WallTime(nanoseconds: 0) : time, quality)
+  }
+
+  /// A delivery sets out, perhaps again: meanwhile the clock may have been set.
+  mutating func restamp(_ index: Int, _ slot: Int, clocks: Clocks) {
+    for record in uplinks[index].slots[slot].part {
+      let entry = uplinks[index].slots[slot].batch.entries[record]
+      guard entry.quality == .unsynced else { continue }
+      let stamp = stamp(index, entry, clocks: clocks)
+      uplinks[index].slots[slot].batch.stamp(record, stamp.time, stamp.quality)
+    }
   }
 }

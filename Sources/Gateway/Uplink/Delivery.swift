@@ -33,7 +33,7 @@ struct Delivery {
 
   let lane: Lane
   var phase = Phase.empty
-  private(set) var batch = RecordBatch()
+  var batch = RecordBatch()
   /// Its records were never in the spool.
   private(set) var isFromMemory = false
   /// A record of it lay on disk for a while: it yields to live ones.
