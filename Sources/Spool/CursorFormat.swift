@@ -16,6 +16,7 @@ import Primitives
 //                   lent ranges: u64 first, u64 last, u64 epoch, u8 reason
 //          gaps: u8 index of the entry, u8 reason (bit 7: an upper bound), u64 epoch, u64 first,
 //                u64 last, u64 count, i64 earliest, i64 latest (the least number: not known)
+//          i64 wall-clock time, ns: the latest that is known to have been right; older slots end before it
 //          CRC-32C of everything before
 //          zeros up to a multiple of 4 KiB
 //
@@ -52,6 +53,7 @@ struct CursorSlot: Equatable {
   var epoch: UInt64
   var entries: [CursorEntry]
   var gaps: [CursorGap] = []
+  var wall: Int64 = 0
 
   func encode(into bytes: inout [UInt8]) {
     bytes.removeAll(keepingCapacity: true)
@@ -59,7 +61,7 @@ struct CursorSlot: Equatable {
     bytes.append(formatVersion)
     bytes.append(UInt8(gaps.count))
     bytes.appendLittleEndian(UInt16(entries.count))
-    var length = 0
+    var length = 8
     for entry in entries {
       length += 26 + entry.name.count + 16 * entry.ranges.count
       length += CursorEntry.lentBytes * entry.lent.count
@@ -86,21 +88,25 @@ struct CursorSlot: Equatable {
       }
     }
     for gap in gaps { gap.encode(into: &bytes) }
+    bytes.appendLittleEndian(wall)
     bytes.appendLittleEndian(saltedCRC(bytes.span, 0..<bytes.count, salt: 0))
     while bytes.count % cursorPageBytes != 0 { bytes.append(0) }
     precondition(bytes.count <= Int(cursorSlotStride), "spool: cursor larger than its slot")
   }
 
-  init(generation: UInt64, epoch: UInt64, entries: [CursorEntry], gaps: [CursorGap] = []) {
+  init(
+    generation: UInt64, epoch: UInt64, entries: [CursorEntry], gaps: [CursorGap] = [], wall: Int64 = 0
+  ) {
     self.generation = generation
     self.epoch = epoch
     self.entries = entries
     self.gaps = gaps
+    self.wall = wall
   }
 
   /// How many gaps fit behind these entries.
   static func gapsMax(_ entries: [CursorEntry]) -> Int {
-    var used = cursorHeaderBytes + 4
+    var used = cursorHeaderBytes + 8 + 4
     for entry in entries {
       used += 26 + entry.name.count + 16 * entry.ranges.count
       used += CursorEntry.lentBytes * entry.lent.count
@@ -161,5 +167,6 @@ struct CursorSlot: Equatable {
       gaps.append(gap)
       place += CursorGap.bytes
     }
+    if end - place >= 8 { wall = littleEndian(bytes, at: place) }
   }
 }
