@@ -7,7 +7,7 @@ import Primitives
 //    8  1  version, 1
 //    9  1  gaps
 //   10  2  entries
-//   12  4  bytes of the entries and the gaps
+//   12  4  bytes of the entries, the gaps and the time
 //   16  8  generation
 //   24  8  epoch
 //   32     entries: u8 name length, name, u64 settled through, u64 accounted, u64 reserved,

@@ -149,8 +149,7 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   /// The name of the stream at an index below `streamCount`.
   public func streamName(_ stream: Int) -> ByteString { streams[stream].stream.name }
 
-  /// The last number that a stream gave out, and the last one of earlier runs.
-  package func lastNumber(stream: Int) -> UInt64 { streams[stream].assigned }
+  /// The last number of earlier runs.
   package func recoveredNumber(stream: Int) -> UInt64 { streams[stream].recovered }
 
   /// The memory that records and frames take now.
