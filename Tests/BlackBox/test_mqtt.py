@@ -266,7 +266,7 @@ def test_a_message_without_measure_costs_no_memory_and_stops_nobody(make_upstrea
 def test_a_message_that_is_too_large_for_a_record_is_dropped_with_a_report(make_upstream, make_line):
     upstream = make_upstream()
     line = make_line(upstream, reports=True)
-    line.publish(b"x" * (1 << 20), b"small")
+    line.publish(b"x" * (700 << 10), b"small")
     upstream.wait_for_body(b"small", 60)
     gap = b'"reason":"rejected"'
     wait_until(lambda: any(gap in r.body for r in upstream.whole()), "the report", 20)
