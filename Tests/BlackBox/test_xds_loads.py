@@ -113,9 +113,12 @@ def test_item_102_drops_are_reported_by_category(make_plane, make_upstream, make
     line.publish(*(b"%02d" % number for number in range(40)))
     line.spoke.wait_for_stat(DELIVERED, 40, 90)
     dropped = cluster_stat(line.spoke, "telemetry", "upstream_rq_drop_overload")
-    wait_until(lambda: sums(plane, "telemetry").dropped == dropped, lambda: f"{dropped}; {sums(plane, 'telemetry')}")
-    found = sums(plane, "telemetry")
-    assert found.drops.keys() == {"lb", "throttle"} and sum(found.drops.values()) == dropped
+    def reported():
+        found = sums(plane, "telemetry")
+        return found if found.dropped >= dropped and sum(found.issued.values()) >= 40 else None
+
+    found = wait_until(reported, lambda: f"{dropped}; {sums(plane, 'telemetry')}")
+    assert found.dropped == dropped and found.drops.keys() == {"lb", "throttle"} and sum(found.drops.values()) == dropped
     assert sum(found.issued.values()) == 40 == len(upstream.whole())
 
 
