@@ -1,3 +1,5 @@
+import Primitives
+
 /// A framing that is described, not programmed: sync bytes, a length, a check, a trailer.
 ///
 ///     +------+--------+----------------+-----------+---------+
@@ -111,13 +113,8 @@ public struct LengthFraming: Sendable, Equatable {
     }
 
     func seed(of message: UInt32) -> UInt8? {
-      var low = 0
-      var high = messages.count
-      while low < high {
-        let middle = (low + high) / 2
-        if messages[middle] < message { low = middle + 1 } else { high = middle }
-      }
-      return low < messages.count && messages[low] == message ? seeds[low] : nil
+      let place = sortedPlace(messages.count) { messages[$0] < message }
+      return place < messages.count && messages[place] == message ? seeds[place] : nil
     }
   }
 

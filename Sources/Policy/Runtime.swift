@@ -76,13 +76,7 @@ public struct Runtime: Equatable, Sendable {
 
   /// Where the key stands, or would.
   private func place(of key: ByteString) -> Int {
-    var low = 0
-    var high = entries.count
-    while low < high {
-      let middle = (low + high) / 2
-      if ByteString.precedes(entries[middle].key, key) { low = middle + 1 } else { high = middle }
-    }
-    return low
+    sortedPlace(entries.count) { ByteString.precedes(entries[$0].key, key) }
   }
 }
 

@@ -59,12 +59,7 @@ struct CursorSlot: Equatable {
     bytes.append(formatVersion)
     bytes.append(UInt8(gaps.count))
     bytes.appendLittleEndian(UInt16(entries.count))
-    var length = 0
-    for entry in entries {
-      length += 26 + entry.name.count + 16 * entry.ranges.count
-      length += CursorEntry.lentBytes * entry.lent.count
-    }
-    bytes.appendLittleEndian(UInt32(length + CursorGap.bytes * gaps.count))
+    bytes.appendLittleEndian(UInt32(Self.bytes(of: entries) + CursorGap.bytes * gaps.count))
     bytes.appendLittleEndian(generation)
     bytes.appendLittleEndian(epoch)
     for entry in entries {
@@ -100,12 +95,17 @@ struct CursorSlot: Equatable {
 
   /// How many gaps fit behind these entries.
   static func gapsMax(_ entries: [CursorEntry]) -> Int {
-    var used = cursorHeaderBytes + 4
-    for entry in entries {
-      used += 26 + entry.name.count + 16 * entry.ranges.count
-      used += CursorEntry.lentBytes * entry.lent.count
-    }
+    let used = cursorHeaderBytes + bytes(of: entries) + 4
     return min((Int(cursorSlotStride) - used) / CursorGap.bytes, 255)
+  }
+
+  private static func bytes(of entries: [CursorEntry]) -> Int {
+    var sum = 0
+    for entry in entries {
+      sum += 26 + entry.name.count + 16 * entry.ranges.count
+      sum += CursorEntry.lentBytes * entry.lent.count
+    }
+    return sum
   }
 
   init?(parsing bytes: Span<UInt8>) {

@@ -87,13 +87,8 @@ struct ClassLog {
 
   func index(of number: UInt32) -> Int? {
     // Ascending, but with holes where segments were freed out of order.
-    var low = 0
-    var high = segments.count
-    while low < high {
-      let middle = (low + high) / 2
-      if segments[middle].header.number < number { low = middle + 1 } else { high = middle }
-    }
-    return low < segments.count && segments[low].header.number == number ? low : nil
+    let place = sortedPlace(segments.count) { segments[$0].header.number < number }
+    return place < segments.count && segments[place].header.number == number ? place : nil
   }
 
   var hasOpenSegment: Bool { segments.last?.state == .open }

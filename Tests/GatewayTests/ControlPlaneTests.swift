@@ -11,30 +11,6 @@ import XDS
 struct ControlPlaneTests {
   private static let server = SocketAddress(10, 0, 0, 1, port: 18000)
 
-  private static func text(
-    servers: String = "servers = ['http://10.0.0.1:18000']", _ more: String = ""
-  ) -> String {
-    """
-    [node]
-    id = "board-1"
-    [xds]
-    \(servers)
-    runtime = []
-    [[serial]]
-    name = "ecu"
-    device = "/dev/ttyS0"
-    baud = 9600
-    framing = "line"
-    stream = "state"
-    [[stream]]
-    name = "state"
-    target = "xds:///ingest"
-    path = "/v1/state"
-    durability = "sync"
-    \(more)
-    """
-  }
-
   /// A plane that has everything, one that has nothing.
   private static func plane(port: UInt64 = 80) -> ScriptedPlane {
     let plane = ScriptedPlane()
@@ -47,7 +23,7 @@ struct ControlPlaneTests {
   @Test("records wait for the first policy, and nothing is tried before")
   func firstPolicy() {
     let plane = ScriptedPlane()
-    let world = World(Self.text(), plane: plane)
+    let world = World(ScriptedPlane.text(), plane: plane)
     world.serial("one\ntwo\n")
     world.advance(.seconds(60))
     #expect(world.requests.isEmpty && world.counters(0).retried == 0)
@@ -66,7 +42,7 @@ struct ControlPlaneTests {
   @Test("DESIGN §5: a listener that is deleted keeps the records; one that comes again takes them")
   func deletion() {
     let plane = Self.plane()
-    let world = World(Self.text(), plane: plane)
+    let world = World(ScriptedPlane.text(), plane: plane)
     world.serial("one\n")
     #expect(world.requests.count == 1)
     plane.remove(.listener, "ingest", now: world.clocks.now)
@@ -83,7 +59,7 @@ struct ControlPlaneTests {
   @Test("DESIGN §4: a hold ends at once when the stream's policy changes, and not for another's")
   func hold() {
     let plane = Self.plane()
-    let world = World(Self.text(), plane: plane)
+    let world = World(ScriptedPlane.text(), plane: plane)
     world.answer = { _ in .status(403) }
     world.serial("one\n")
     #expect(world.heldStatus(0) == 403 && world.requests.count == 1)
@@ -101,7 +77,7 @@ struct ControlPlaneTests {
     plane.set(
       .listener, "ingest", ScriptedPlane.listener("ingest", to: "", status: 404),
       now: Instant(nanoseconds: 0))
-    let world = World(Self.text(), plane: plane)
+    let world = World(ScriptedPlane.text(), plane: plane)
     world.serial("one\n")
     #expect(world.heldStatus(0) == 404 && world.requests.isEmpty)
     #expect(world.log.contains { $0.contains("the route answers 404") })
@@ -109,14 +85,14 @@ struct ControlPlaneTests {
 
   @Test("a cache is written soon after the first policy, and carries a start without the server")
   func cache() {
-    let world = World(Self.text(), plane: Self.plane())
+    let world = World(ScriptedPlane.text(), plane: Self.plane())
     world.serial("one\n")
     #expect(world.requests.count == 1 && world.caches.isEmpty)
     world.advance(.seconds(3))
     #expect(world.caches.count == 1)
     var files = PolicyFiles()
     files.cache = world.caches.first
-    let offline = World(Self.text(), files: files)
+    let offline = World(ScriptedPlane.text(), files: files)
     offline.reaches = { $0 != Self.server }
     offline.serial("two\n")
     #expect(offline.requests.map { $0.text } == ["two"])
@@ -131,13 +107,13 @@ struct ControlPlaneTests {
     "a change right before the end is in the cache, too; one that changes nothing is not written")
   func lastWrite() {
     let plane = Self.plane()
-    let world = World(Self.text(), plane: plane)
+    let world = World(ScriptedPlane.text(), plane: plane)
     world.advance(.seconds(3))
     plane.set(.cluster, "a", ScriptedPlane.cluster("a", port: 81), now: world.clocks.now)
     world.turn()
     world.close()
     #expect(world.caches.count == 2 && world.caches[0] != world.caches[1])
-    let other = World(Self.text(), plane: Self.plane())
+    let other = World(ScriptedPlane.text(), plane: Self.plane())
     other.advance(.seconds(3))
     other.close()
     #expect(other.caches.count == 1)
@@ -148,7 +124,7 @@ struct ControlPlaneTests {
     var files = PolicyFiles()
     files.cache = Array("SPKXDS".utf8) + [0, 1] + [UInt8](repeating: 7, count: 100)
     let world = World(
-      Self.text(
+      ScriptedPlane.text(
         "[[stream]]\nname = 'health'\ntarget = 'http://10.0.0.2'\npath = '/h'\n"
           + "[reports]\nstream = 'health'"),
       files: files, plane: Self.plane())
@@ -167,7 +143,7 @@ struct ControlPlaneTests {
       ("/r/20.pb", ScriptedPlane.file(.listener, [ScriptedPlane.listener("ingest", to: "a")])),
       ("/r/30.pb", [0xFF]),
     ]
-    let world = World(Self.text(servers: "resources = '/r'"), files: files)
+    let world = World(ScriptedPlane.text(servers: "resources = '/r'"), files: files)
     world.serial("one\n")
     #expect(world.requests.map { $0.text } == ["one"])
     #expect(world.log.contains { $0.hasPrefix("/r/30.pb: not a DiscoveryResponse") })
@@ -175,7 +151,7 @@ struct ControlPlaneTests {
     // SIGHUP with other files: the new ones hold.
     files.resources[0].bytes = ScriptedPlane.file(
       .cluster, [ScriptedPlane.cluster("a", port: 99)])
-    #expect(world.reload(Self.text(servers: "resources = '/r'"), files))
+    #expect(world.reload(ScriptedPlane.text(servers: "resources = '/r'"), files))
     world.turn()
     #expect(world.page("/clusters").contains("a::10.0.0.9:99::weight::1"))
   }
@@ -184,7 +160,7 @@ struct ControlPlaneTests {
   func refused() {
     let plane = Self.plane()
     let world = World(
-      Self.text(
+      ScriptedPlane.text(
         "[[stream]]\nname = 'health'\ntarget = 'http://10.0.0.2'\npath = '/h'\n"
           + "[reports]\nstream = 'health'"),
       plane: plane)
@@ -207,10 +183,10 @@ struct ControlPlaneTests {
 
   @Test("SIGHUP: another server is asked, and what the former one said stays until then")
   func otherServer() {
-    let world = World(Self.text(), plane: Self.plane())
+    let world = World(ScriptedPlane.text(), plane: Self.plane())
     world.serial("one\n")
     world.reaches = { $0.port == 80 }
-    #expect(world.reload(Self.text(servers: "servers = ['http://10.0.0.7:18000']")))
+    #expect(world.reload(ScriptedPlane.text(servers: "servers = ['http://10.0.0.7:18000']")))
     world.advance(.seconds(60))
     world.serial("two\n")
     #expect(world.requests.map { $0.text } == ["one", "two"])
@@ -221,7 +197,7 @@ struct ControlPlaneTests {
     #expect(plane.streams == 1)
     #expect(!world.page("/config_dump").contains("\"source\":\"cache\""))
     // And without a table there is no control plane any more.
-    let host = Self.text().replacing("xds:///ingest", with: "http://10.0.0.3")
+    let host = ScriptedPlane.text().replacing("xds:///ingest", with: "http://10.0.0.3")
       .replacing("[xds]\nservers = ['http://10.0.0.1:18000']\nruntime = []\n", with: "")
     #expect(world.reload(host))
     world.serial("three\n")
@@ -231,7 +207,7 @@ struct ControlPlaneTests {
 
   @Test("the way of a request is explained, down to the endpoints")
   func explanation() {
-    let world = World(Self.text(), plane: Self.plane())
+    let world = World(ScriptedPlane.text(), plane: Self.plane())
     let page = world.page("/route", [("authority", "ingest"), ("path", "/v1/state")])
     #expect(page.hasPrefix("listener ingest: "))
     #expect(page.contains("endpoints of a: 1\n  10.0.0.9:80: priority 0, weight 1, healthy"))

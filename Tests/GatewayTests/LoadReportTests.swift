@@ -7,24 +7,8 @@ import XDS
 
 @Suite("Load reports of the whole gateway")
 struct LoadReportTests {
-  private static let configuration = """
-    [node]
-    id = "board-1"
-    [xds]
-    servers = ['http://10.9.0.1:18000']
-    runtime = []
-    [[serial]]
-    name = "ecu"
-    device = "/dev/ttyS0"
-    baud = 9600
-    framing = "line"
-    stream = "state"
-    [[stream]]
-    name = "state"
-    target = "xds:///ingest"
-    path = "/v1/state"
-    durability = "sync"
-    """
+  private static let configuration = ScriptedPlane.text(
+    servers: "servers = ['http://10.9.0.1:18000']")
 
   /// A plane whose listener leads to cluster `a`, and a world under it.
   private static func world(

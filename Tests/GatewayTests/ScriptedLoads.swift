@@ -78,10 +78,7 @@ final class ScriptedLoads {
       deframer = MessageDeframer(limit: 1 << 20)
       hasNode = false
       streams += 1
-      var headers = HeaderList()
-      headers.append(":status", "200")
-      headers.append("content-type", "application/grpc")
-      _ = try? peer.machine.submitHeaders(headers, on: stream, endStream: false, now: now)
+      peer.answerCall(on: stream, now: now)
     }
     let content = Array(bytes)
     var offset = 0

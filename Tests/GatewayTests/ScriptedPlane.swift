@@ -48,10 +48,7 @@ final class ScriptedPlane {
       subscribed = [:]
       deframer = MessageDeframer(limit: 1 << 20)
       streams += 1
-      var headers = HeaderList()
-      headers.append(":status", "200")
-      headers.append("content-type", "application/grpc")
-      _ = try? peer.machine.submitHeaders(headers, on: stream, endStream: false, now: now)
+      peer.answerCall(on: stream, now: now)
     }
     let content = Array(bytes)
     var offset = 0
@@ -180,5 +177,42 @@ final class ScriptedPlane {
     text(&writer, 1, "file")
     for value in values { any(&writer, 2, type.messageName, value) }
     return writer.bytes
+  }
+}
+
+extension ScriptedPlane {
+  /// A daemon with one serial port and one stream, which the listener `ingest` steers.
+  static func text(
+    servers: String = "servers = ['http://10.0.0.1:18000']", _ more: String = ""
+  ) -> String {
+    """
+    [node]
+    id = "board-1"
+    [xds]
+    \(servers)
+    runtime = []
+    [[serial]]
+    name = "ecu"
+    device = "/dev/ttyS0"
+    baud = 9600
+    framing = "line"
+    stream = "state"
+    [[stream]]
+    name = "state"
+    target = "xds:///ingest"
+    path = "/v1/state"
+    durability = "sync"
+    \(more)
+    """
+  }
+}
+
+extension World.Peer {
+  /// The headers of a gRPC response.
+  func answerCall(on stream: UInt32, now: Instant) {
+    var headers = HeaderList()
+    headers.append(":status", "200")
+    headers.append("content-type", "application/grpc")
+    _ = try? machine.submitHeaders(headers, on: stream, endStream: false, now: now)
   }
 }

@@ -7,10 +7,9 @@ import Testing
 /// What the simulator found, each as small as it goes.
 @Suite("Found by the simulator")
 struct SimulatedTests {
-  @Test("a disk that cannot read for a moment costs no record")
-  func readErrorsPass() {
+  /// A spool of 40 records, in more frames than are kept in memory, on a disk that cannot read.
+  private static func unreadable() -> Rig {
     let rig = Rig()
-    // More frames than are kept in memory.
     for number in 0..<40 {
       rig.append(0, Rig.payload(number, 50))
       rig.commit()
@@ -18,6 +17,12 @@ struct SimulatedTests {
     rig.disk.kill()
     rig.reopen()
     rig.disk.failing[.read] = .failed(5)
+    return rig
+  }
+
+  @Test("a disk that cannot read for a moment costs no record")
+  func readErrorsPass() {
+    let rig = Self.unreadable()
     // As often as a turn with many rounds asks.
     for _ in 0..<20 { #expect(rig.readAll(0).isEmpty) }
     let deadline = rig.spool.nextDeadline()
@@ -30,15 +35,7 @@ struct SimulatedTests {
 
   @Test("a disk that never reads again gives up after a while, with a report")
   func readErrorsStay() {
-    let rig = Rig()
-    // More frames than are kept in memory.
-    for number in 0..<40 {
-      rig.append(0, Rig.payload(number, 50))
-      rig.commit()
-    }
-    rig.disk.kill()
-    rig.reopen()
-    rig.disk.failing[.read] = .failed(5)
+    let rig = Self.unreadable()
     for _ in 0..<30 {
       #expect(rig.readAll(0).isEmpty)
       rig.wait(.seconds(1))

@@ -103,12 +103,6 @@ struct DecodedStore: Sendable {
   @inline(never)
   private func insertionPlace(_ type: ResourceType, _ name: ByteString) -> Int {
     let entries = types[Int(type.rawValue)]
-    var low = 0
-    var high = entries.count
-    while low < high {
-      let middle = (low + high) / 2
-      if ByteString.precedes(entries[middle].name, name) { low = middle + 1 } else { high = middle }
-    }
-    return low
+    return sortedPlace(entries.count) { ByteString.precedes(entries[$0].name, name) }
   }
 }

@@ -29,12 +29,6 @@ struct NameSet: Equatable, Sendable {
 
   @inline(never)
   private func insertionPlace(_ name: ByteString) -> Int {
-    var low = 0
-    var high = names.count
-    while low < high {
-      let middle = (low + high) / 2
-      if ByteString.precedes(names[middle], name) { low = middle + 1 } else { high = middle }
-    }
-    return low
+    sortedPlace(names.count) { ByteString.precedes(names[$0], name) }
   }
 }
