@@ -73,8 +73,9 @@ def test_item_27_clusters_are_changed_under_load_and_no_request_fails(
             address = f"127.0.0.{number % 2 + 1}"
             plane.set(cluster(new), endpoints(new, locality((upstream.port, address))), to(new))
             plane.wait_for_ack(RDS)
-            plane.remove(CDS, old)
+            # The new cluster is asked for after the routes that name it: only now nobody needs the old one.
             wait_for_address(upstream, address)
+            plane.remove(CDS, old)
     finally:
         count = load.stop()
     assert count > 30
