@@ -313,21 +313,35 @@ activate = 1
 """
 
     def __init__(self, folder):
-        port = free_port()
-        state = folder / "tpm"
-        state.mkdir()
-        self.process = subprocess.Popen(
-            ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}", "--server", f"type=tcp,port={port}",
-             "--ctrl", f"type=tcp,port={port + 1}", "--flags", "not-need-init,startup-clear"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )
+        self.folder = folder
+        (folder / "tpm").mkdir()
         (folder / "openssl.cnf").write_text(self.CONFIGURATION)
+        # It wants two ports in a row, and somebody else may take the second one first: then it ends at once.
+        for _ in range(10):
+            self._start(free_port())
+            wait_until(lambda: self.process.poll() is not None or self._answers(), "the TPM answers or ends", 60)
+            if self.process.poll() is None:
+                return
+        raise AssertionError(f"swtpm did not start: {self._said()}")
+
+    def _start(self, port):
+        with (self.folder / "swtpm.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.folder / 'tpm'}", "--server",
+                 f"type=tcp,port={port}", "--ctrl", f"type=tcp,port={port + 1}", "--flags", "not-need-init,startup-clear"],
+                stdout=log, stderr=log,
+            )
         where = f"swtpm:port={port}"
-        self.environment = {"OPENSSL_CONF": str(folder / "openssl.cnf"), "TPM2OPENSSL_TCTI": where}
-        self.folder, self.tools = folder, {**os.environ, "TPM2TOOLS_TCTI": where, **self.environment}
+        self.environment = {"OPENSSL_CONF": str(self.folder / "openssl.cnf"), "TPM2OPENSSL_TCTI": where}
+        self.tools = {**os.environ, "TPM2TOOLS_TCTI": where, **self.environment}
+
+    def _said(self):
+        return (self.folder / "swtpm.log").read_text()
+
+    def _answers(self):
+        return self._try("tpm2_getrandom", "1")
 
     def make_key(self):
-        wait_until(lambda: self._try("tpm2_getrandom", "1"), "the TPM answers")
         for command in (
             "tpm2_createprimary -Q -C o -G ecc -c primary", "tpm2_create -Q -C primary -G ecc -u public -r private",
             "tpm2_load -Q -C primary -u public -r private -c key", "tpm2_evictcontrol -Q -C o -c key 0x81000001",
