@@ -144,7 +144,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     }
     takeSpoolReports(clocks: clocks)
     settleSources()
-    if draining, isDrained { closeLoadReports(clocks: clocks) }
+    if draining, isIdle { closeLoadReports(clocks: clocks) }
     measureMemory()
   }
 
@@ -182,7 +182,10 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
       earliest = min(earliest ?? deadline, deadline)
     }
     consider(spool.nextDeadline())
-    if let plane = controlPlane { consider(plane.isTouched ? turnedAt : plane.deadline) }
+    if let plane = controlPlane {
+      consider(plane.isTouched ? turnedAt : plane.deadline)
+      consider(plane.partingEnds)
+    }
     consider(acknowledgements.nextDeadline(now: turnedAt))
     consider(nextLossDeadline)
     for share in shares { consider(share.waitsUntil) }
@@ -202,7 +205,9 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   public mutating func drain() { draining = true }
 
   /// Nothing is on its way upstream any more, nor could anything set out that is not on disk.
-  public var isDrained: Bool { !uplinks.contains { $0.hasRequest || $0.hasUnsentMemory } }
+  public var isDrained: Bool { isIdle && !isParting }
+
+  private var isIdle: Bool { !uplinks.contains { $0.hasRequest || $0.hasUnsentMemory } }
 
   /// Everything is on disk, exactly; what cannot be is reported.
   public mutating func close(clocks: Clocks) {

@@ -207,3 +207,16 @@ def test_a_server_without_load_reports_is_shown_and_asked_again(make_plane, make
     plane.report_loads(1)
     wait_until(lambda: plane.load_streams and reports(plane), "it is asked again", 30)
     assert line.spoke.stat("load_reporter.retries") >= 1 and len(plane.streams) == 1
+
+
+def test_item_105_the_last_report_arrives_at_the_end(make_plane, make_upstream, make_xds_line):
+    upstream = everywhere(make_upstream, 1, lambda request: Answer())
+    plane = make_plane(static("telemetry", (upstream.port, "127.0.0.1"), lrs_server=OWN))
+    steered(plane)
+    plane.report_loads(1000)
+    line = make_xds_line(plane)
+    line.spoke.wait_for_stat("load_reporter.responses", 1)
+    line.publish(b"one")
+    line.spoke.wait_for_stat(DELIVERED, 1)
+    line.spoke.terminate()
+    wait_until(lambda: sums(plane, "telemetry").issued == {"z": 1}, lambda: f"{sums(plane, 'telemetry')}")

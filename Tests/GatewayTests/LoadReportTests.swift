@@ -206,11 +206,32 @@ struct LoadReportTests {
     send(world, 3)
     world.drain()
     world.turn()
-    #expect(plane.loads.reports.isEmpty)
-    world.advance(.seconds(3))
-    #expect(plane.loads.reports.count == 1)
+    #expect(plane.loads.reports.isEmpty && !world.isDrained)
+    world.advance(.milliseconds(2_500))
+    #expect(
+      plane.loads.reports.count == 1 && !world.isDrained, "the server has not ended the stream")
+    world.advance(.seconds(1))
+    #expect(world.isDrained, "and does not")
     let sum = plane.loads.sum("a", "near")
     #expect(sum.issued == arrived(world, 0) && sum.succeeded == sum.issued && sum.active == 0)
+  }
+
+  @Test("the end of the process waits until the server has heard the last report, not longer")
+  func parting() {
+    let (world, plane) = Self.world(ScriptedPlane.reporting("a"))
+    send(world, 1)
+    world.advance(.seconds(1))
+    world.drain()
+    world.turn()
+    #expect(plane.loads.reports.count == 1 && !world.isDrained)
+    plane.loads.end("0", now: world.clocks.now)
+    world.turn()
+    #expect(world.isDrained)
+    // Without reports there is nothing to wait for.
+    let (other, _) = Self.world(ScriptedPlane.reporting("a", asks: false))
+    other.drain()
+    other.turn()
+    #expect(other.isDrained)
   }
 
   @Test("SIGHUP: another client goes on with what the former one has counted")

@@ -44,6 +44,8 @@ final class ControlPlane {
   var isConnected = false
   /// A cluster in force asks for reports of its load.
   var wantsLoadReports = false
+  /// At the end of the process: how long the server may take to hear the last report.
+  var partingEnds: Instant?
   /// Something happened to one of its machines, which may want something now.
   var isTouched = true
   /// When one of them has something to do by itself.

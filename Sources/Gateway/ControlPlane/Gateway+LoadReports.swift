@@ -49,13 +49,25 @@ extension Gateway where Storage: ~Copyable {
     }
   }
 
-  /// Nothing is on its way upstream any more: the last report, which nobody waits for.
+  /// Nothing is on its way upstream any more: the last report.
   mutating func closeLoadReports(clocks: Clocks) {
-    guard let plane = controlPlane, plane.wantsLoadReports else { return }
+    guard let plane = controlPlane else { return }
+    if let end = plane.partingEnds, end <= clocks.now { plane.partingEnds = nil }
+    guard plane.wantsLoadReports else { return }
     plane.wantsLoadReports = false
     takeLoads(plane, now: clocks.now)
     plane.channel.load.stop()
+    plane.partingEnds = clocks.now + partingMax
     carryOut(plane, clocks: clocks)
+  }
+
+  /// The last report is on its way: a connection that is closed now might take it along. The server ends
+  /// the stream when it has everything.
+  var isParting: Bool {
+    guard let plane = controlPlane, plane.partingEnds != nil else { return false }
+    return plane.calls.contains { call in
+      if case .load = call.stream { true } else { false }
+    }
   }
 
   // MARK: Seeing it
@@ -97,3 +109,6 @@ extension Gateway where Storage: ~Copyable {
     statistics.add("spoke.xds.load_untracked", .counter, load.untracked)
   }
 }
+
+/// A device that stops does not wait long for a server that does not end the stream.
+private let partingMax = Interval.seconds(1)
