@@ -45,7 +45,7 @@ extension Gateway where Storage: ~Copyable {
   }
 
   /// What waits to be written to a connection, oldest byte first.
-  public func withOutput<R>(_ id: ConnectionID, _ body: (Span<UInt8>) -> R) -> R {
+  public mutating func withOutput<R>(_ id: ConnectionID, _ body: (Span<UInt8>) -> R) -> R {
     core.withOutput(id, body)
   }
 

@@ -161,6 +161,9 @@ struct DynamicTable: Sendable {
   private func equals(_ start: UInt32, _ count: UInt32, _ text: Span<UInt8>) -> Bool {
     guard Int(count) == text.count else { return false }
     var position = Int(start)
+    if position + text.count <= bytes.count {
+      return equal(bytes.span.extracting(position..<position + text.count), text)
+    }
     for index in text.indices {
       guard bytes[position] == text[index] else { return false }
       position = position + 1 == bytes.count ? 0 : position + 1

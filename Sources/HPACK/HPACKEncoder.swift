@@ -147,7 +147,7 @@ public struct HPACKEncoder: Sendable {
     let coded = HuffmanCode.shared.encodedCount(text)
     if codesStrings, coded < text.count {
       encodeInteger(coded, prefixBits: 7, pattern: 0x80, into: &block)
-      HuffmanCode.shared.encode(text, into: &block)
+      HuffmanCode.shared.encode(text, count: coded, into: &block)
     } else {
       encodeInteger(text.count, prefixBits: 7, pattern: 0x00, into: &block)
       block.append(contentsOf: text)

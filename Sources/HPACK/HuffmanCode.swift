@@ -55,23 +55,27 @@ struct HuffmanCode: Sendable {
     return (bits + 7) / 8
   }
 
-  func encode(_ text: Span<UInt8>, into block: inout [UInt8]) {
-    var bits: UInt64 = 0
-    var count: UInt64 = 0
-    for index in text.indices {
-      let symbol = Int(text[index])
-      let length = UInt64(huffmanCodeLengths[symbol])
-      // At most 7 bits are left over from before: 37 in all.
-      bits = bits << length | UInt64(codes[symbol])
-      count += length
-      while count >= 8 {
-        count -= 8
-        block.append(UInt8(truncatingIfNeeded: bits >> count))
+  /// `total`: what `encodedCount` says, so that there is room for all of it at once.
+  func encode(_ text: Span<UInt8>, count total: Int, into block: inout [UInt8]) {
+    let codes = codes.span
+    block.append(addingCapacity: total) { free in
+      var bits: UInt64 = 0
+      var count: UInt64 = 0
+      for index in text.indices {
+        let symbol = Int(text[index])
+        let length = UInt64(huffmanCodeLengths[symbol])
+        // At most 7 bits are left over from before: 37 in all.
+        bits = bits << length | UInt64(codes[symbol])
+        count += length
+        while count >= 8 {
+          count -= 8
+          free.append(UInt8(truncatingIfNeeded: bits >> count))
+        }
       }
-    }
-    if count > 0 {
-      let padding = 8 - count
-      block.append(UInt8(truncatingIfNeeded: bits << padding | (1 << padding - 1)))
+      if count > 0 {
+        let padding = 8 - count
+        free.append(UInt8(truncatingIfNeeded: bits << padding | (1 << padding - 1)))
+      }
     }
   }
 

@@ -188,7 +188,7 @@ extension NetworkingCore {
   }
 
   /// Lends what waits to be written on a connection; nothing for one that is gone.
-  public func withOutput<R>(_ id: ConnectionID, _ body: (Span<UInt8>) -> R) -> R {
+  public mutating func withOutput<R>(_ id: ConnectionID, _ body: (Span<UInt8>) -> R) -> R {
     guard let slot = place(of: id), !connections[slot].http.isEmpty else {
       let none: [UInt8] = []
       return body(none.span)

@@ -17,7 +17,8 @@ extension NetworkingCore {
     let isDuplex = requests[request].duplex >= 0
     let isBodyless = !isDuplex && requests[request].body.isEmpty
     // What is sent now begins behind what waits to be written.
-    let start = connections[slot].bytesWritten + UInt64(connections[slot].http[0].outputCount)
+    let waiting = connections[slot].http[0].withOutput { $0.count }
+    let start = connections[slot].bytesWritten + UInt64(waiting)
     let stream: UInt32
     do throws(HTTP2SubmitError) {
       stream = try submitHeaders(request, slot, endStream: isBodyless)

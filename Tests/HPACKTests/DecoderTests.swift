@@ -168,7 +168,8 @@ struct DecoderTests {
       var block = hex("400161 0162 400163")
       if codesStrings {
         encodeInteger(62_500, prefixBits: 7, pattern: 0x80, into: &block)
-        HuffmanCode.shared.encode(value.span, into: &block)
+        HuffmanCode.shared.encode(
+          value.span, count: HuffmanCode.shared.encodedCount(value.span), into: &block)
       } else {
         encodeInteger(value.count, prefixBits: 7, pattern: 0, into: &block)
         block += value

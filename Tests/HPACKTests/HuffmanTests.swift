@@ -7,7 +7,8 @@ import Testing
 struct HuffmanTests {
   private func encoded(_ text: [UInt8]) -> [UInt8] {
     var block: [UInt8] = []
-    HuffmanCode.shared.encode(text.span, into: &block)
+    HuffmanCode.shared.encode(
+      text.span, count: HuffmanCode.shared.encodedCount(text.span), into: &block)
     return block
   }
 

@@ -59,12 +59,12 @@ struct RouteDecodingTests {
     let route = try decode(bytes).virtualHosts[0].routes[0]
     #expect(route.path == .prefix("/new"))
     #expect(route.headers.map { $0.name } == ["x"])
-    guard case .forward(let action) = route.action else {
+    guard case .forwarding(let action) = route.action else {
       Issue.record("not forwarded")
       return
     }
-    #expect(action.clusters.map { $0.name } == ["second"])
-    #expect(action.timeout == .milliseconds(9_500))
+    #expect(action.value.clusters.map { $0.name } == ["second"])
+    #expect(action.value.timeout == .milliseconds(9_500))
   }
 
   @Test("an arm of a oneof that another one replaced leaves nothing behind")
@@ -78,11 +78,11 @@ struct RouteDecodingTests {
       route.message(7) { $0.varint(1, 404) }
       route.message(2) { text(&$0, 1, "b") }
     }
-    guard case .forward(let action) = try decode(bytes).virtualHosts[0].routes[0].action else {
+    guard case .forwarding(let action) = try decode(bytes).virtualHosts[0].routes[0].action else {
       Issue.record("not forwarded")
       return
     }
-    #expect(action.timeout == .seconds(15))
+    #expect(action.value.timeout == .seconds(15))
   }
 
   @Test("a text that is not UTF-8, and what is truncated, is refused with its field")

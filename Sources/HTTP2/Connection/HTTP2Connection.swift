@@ -169,9 +169,10 @@ extension HTTP2Connection {
 // MARK: - Output
 
 extension HTTP2Connection {
-  /// Lends the bytes that wait to be written.
+  /// Lends the bytes that wait to be written. Mutating because an element of an array
+  /// that is only read may be copied first, all of it.
   @inline(__always)
-  public func withOutput<R>(_ body: (Span<UInt8>) -> R) -> R { output.withBytes(body) }
+  public mutating func withOutput<R>(_ body: (Span<UInt8>) -> R) -> R { output.withBytes(body) }
 
   /// Forgets the oldest `count` of them: they are written.
   public mutating func consumeOutput(_ count: Int) {

@@ -120,12 +120,14 @@ struct OutputQueue: Sendable {
   }
 
   private mutating func appendHeader(_ header: FrameHeader) {
-    storage.append(UInt8(truncatingIfNeeded: header.length >> 16))
-    storage.append(UInt8(truncatingIfNeeded: header.length >> 8))
-    storage.append(UInt8(truncatingIfNeeded: header.length))
-    storage.append(header.type!.rawValue)
-    storage.append(header.flags)
-    appendUInt32(header.stream)
+    let octets: [9 of UInt8] = [
+      UInt8(truncatingIfNeeded: header.length >> 16), UInt8(truncatingIfNeeded: header.length >> 8),
+      UInt8(truncatingIfNeeded: header.length), header.type!.rawValue, header.flags,
+      UInt8(truncatingIfNeeded: header.stream >> 24),
+      UInt8(truncatingIfNeeded: header.stream >> 16),
+      UInt8(truncatingIfNeeded: header.stream >> 8), UInt8(truncatingIfNeeded: header.stream),
+    ]
+    storage.append(contentsOf: octets.span)
   }
 
   private mutating func appendUInt32(_ value: UInt32) {

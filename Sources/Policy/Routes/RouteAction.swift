@@ -2,10 +2,14 @@ import Primitives
 
 /// What happens to a request that a route matched.
 public enum RouteAction: Equatable, Sendable {
-  case forward(ForwardAction)
+  case forwarding(Shared<ForwardAction>)
   case redirect(RedirectAction)
   /// `direct_response`: the request ends with this status, nothing is sent.
   case respond(status: UInt16)
+
+  public static func forward(_ action: ForwardAction) -> RouteAction {
+    .forwarding(Shared(action))
+  }
 }
 
 /// `envoy.config.route.v3.RouteAction`.

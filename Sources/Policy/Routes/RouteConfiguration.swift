@@ -44,7 +44,8 @@ public struct RouteConfiguration: Equatable, Sendable {
     for host in virtualHosts {
       for policy in host.mirrors { add(policy.cluster) }
       for route in host.routes {
-        guard case .forward(let action) = route.action else { continue }
+        guard case .forwarding(let shared) = route.action else { continue }
+        let action = shared.value
         for cluster in action.clusters { add(cluster.name) }
         for policy in action.mirrors { add(policy.cluster) }
       }

@@ -112,15 +112,15 @@ extension PolicySnapshot {
   private func explainClusters(
     _ place: RoutePlace, _ head: borrowing some RequestHead, _ steps: inout [RouteStep]
   ) {
-    guard case .forward(let action) = route(place).action else { return }
+    guard case .forwarding(let action) = action(place) else { return }
     var total: UInt64 = 0
-    for index in action.clusters.indices { total += weight(action, index) }
-    for index in action.clusters.indices {
-      let cluster = action.clusters[index]
+    for index in action.value.clusters.indices { total += weight(action.value, index) }
+    for index in action.value.clusters.indices {
+      let cluster = action.value.clusters[index]
       let source = cluster.name.isEmpty ? ", by header \(cluster.header)" : ""
       steps.append(
         RouteStep(
-          1, "\(cluster.name(for: head)): \(weight(action, index)) of \(total)\(source)"))
+          1, "\(cluster.name(for: head)): \(weight(action.value, index)) of \(total)\(source)"))
     }
   }
 

@@ -25,21 +25,27 @@ extension PolicySnapshot {
     _ place: RoutePlace, _ head: borrowing some RequestHead, _ path: borrowing RequestPath,
     using random: inout SplitMix64
   ) -> RouteDecision {
-    switch route(place).action {
+    switch action(place) {
     case .respond(let status): return .respond(DirectResponse(status: status))
     case .redirect(let action):
-      return .respond(action.response(to: head, path, matched: route(place).path))
-    case .forward(let action):
-      return forward(place, action, head, path, using: &random)
+      return .respond(action.response(to: head, path, matched: pathMatcher(place)))
+    case .forwarding(let action):
+      return forward(place, action.value, head, path, using: &random)
     }
   }
 
-  func route(_ place: RoutePlace) -> Route {
-    listeners[place.listener].routes.virtualHosts[place.host].routes[place.route]
+  // Of hosts and routes a field at a time: to name one as a whole is to copy it.
+
+  func action(_ place: RoutePlace) -> RouteAction {
+    listeners[place.listener].routes.virtualHosts[place.host].routes[place.route].action
+  }
+
+  func pathMatcher(_ place: RoutePlace) -> PathMatcher {
+    listeners[place.listener].routes.virtualHosts[place.host].routes[place.route].path
   }
 
   private func forward(
-    _ place: RoutePlace, _ action: ForwardAction, _ head: borrowing some RequestHead,
+    _ place: RoutePlace, _ action: borrowing ForwardAction, _ head: borrowing some RequestHead,
     _ path: borrowing RequestPath, using random: inout SplitMix64
   ) -> RouteDecision {
     guard let share = draw(action, head, using: &random) else {
@@ -49,22 +55,22 @@ extension PolicySnapshot {
     guard let cluster = cluster(named: name) else {
       return .noCluster(status: action.notFoundStatus, name: name)
     }
-    let listener = listeners[place.listener]
-    let host = listener.routes.virtualHosts[place.host]
+    let hosts = listeners[place.listener].routes.virtualHosts
+    let host = place.host
     var routed = RoutedRequest(
       cluster: cluster, timeout: action.timeout,
-      idleTimeout: action.idleTimeout ?? listener.idleTimeout,
-      retryPolicy: action.retryPolicy ?? host.retryPolicy ?? clusters[cluster].retryPolicy
-        ?? .none)
+      idleTimeout: action.idleTimeout ?? listeners[place.listener].idleTimeout,
+      retryPolicy: action.retryPolicy ?? hosts[host].retryPolicy
+        ?? clusters[cluster].retryPolicy ?? .none)
     routed.maxStreamDuration = action.streamDuration.duration(
-      for: head, otherwise: listener.maxStreamDuration)
-    routed.hedgesOnPerTryTimeout = action.hedgesOnPerTryTimeout ?? host.hedgesOnPerTryTimeout
+      for: head, otherwise: listeners[place.listener].maxStreamDuration)
+    routed.hedgesOnPerTryTimeout = action.hedgesOnPerTryTimeout ?? hosts[host].hedgesOnPerTryTimeout
     routed.priority = action.priority
-    routed.addsAttemptCount = host.addsAttemptCount
-    routed.addsTimeoutRetryHeader = host.addsTimeoutRetryHeader
-    routed.bodyLimit = host.routes[place.route].bodyLimit ?? host.bodyLimit
+    routed.addsAttemptCount = hosts[host].addsAttemptCount
+    routed.addsTimeoutRetryHeader = hosts[host].addsTimeoutRetryHeader
+    routed.bodyLimit = hosts[host].routes[place.route].bodyLimit ?? hosts[host].bodyLimit
     routed.mirrors = mirrors(place, action, head, using: &random)
-    routed.rewrite = rewrite(place, action, action.clusters[share], head, path)
+    routed.rewrite = rewrite(place, action, share, head, path)
     return .forward(routed)
   }
 
@@ -72,7 +78,8 @@ extension PolicySnapshot {
 
   /// The place of the cluster that is drawn; nil: none has any weight.
   func draw(
-    _ action: ForwardAction, _ head: borrowing some RequestHead, using random: inout SplitMix64
+    _ action: borrowing ForwardAction, _ head: borrowing some RequestHead,
+    using random: inout SplitMix64
   ) -> Int? {
     // A single cluster needs no draw, and takes none: the random sequence stays the retries'.
     if action.clusters.count == 1 { return weight(action, 0) > 0 ? 0 : nil }
@@ -96,7 +103,7 @@ extension PolicySnapshot {
   }
 
   /// The weight that holds now: RTDS may replace one.
-  func weight(_ action: ForwardAction, _ index: Int) -> UInt64 {
+  func weight(_ action: borrowing ForwardAction, _ index: Int) -> UInt64 {
     let weight = action.clusters[index].weight
     guard !action.runtimeKeyPrefix.isEmpty, !runtime.entries.isEmpty else { return UInt64(weight) }
     var key = action.runtimeKeyPrefix
@@ -109,7 +116,7 @@ extension PolicySnapshot {
 
   /// The most specific level that has policies holds, and its policies alone.
   private func mirrors(
-    _ place: RoutePlace, _ action: ForwardAction, _ head: borrowing some RequestHead,
+    _ place: RoutePlace, _ action: borrowing ForwardAction, _ head: borrowing some RequestHead,
     using random: inout SplitMix64
   ) -> [MirrorTarget] {
     var policies = action.mirrors
@@ -152,6 +159,7 @@ extension VirtualHost {
     of head: borrowing some RequestHead, _ path: borrowing RequestPath,
     _ runtime: borrowing Runtime, using random: inout SplitMix64
   ) -> Int? {
+    let routes = routes.span
     var index = 0
     while let candidate = paths.next(from: index, path.bytes, end: path.end) {
       if routes[candidate].mismatch(head, path, runtime, using: &random) == nil {

@@ -3,17 +3,17 @@ import Primitives
 /// What a route changes in the requests that it forwards.
 extension PolicySnapshot {
   func rewrite(
-    _ place: RoutePlace, _ action: ForwardAction, _ share: WeightedCluster,
+    _ place: RoutePlace, _ action: borrowing ForwardAction, _ share: Int,
     _ head: borrowing some RequestHead, _ path: borrowing RequestPath
   ) -> RequestRewrite {
     var rewrite = RequestRewrite()
-    rewrite.mutations = mutations(place, share, head)
-    rewriteHost(action, share, head, path, &rewrite)
-    let matched = route(place).path
+    rewrite.mutations = mutations(place, action.clusters[share].mutations, head)
+    rewriteHost(action, action.clusters[share].hostRewrite, head, path, &rewrite)
     switch action.pathRewrite {
     case .none: break
     case .prefix(let prefix):
-      rewrite.path = path.replacing(0..<matched.matchedLength(end: path.whole), with: prefix)
+      rewrite.path = path.replacing(
+        0..<pathMatcher(place).matchedLength(end: path.whole), with: prefix)
     case .regex(let regex):
       rewrite.path = path.replacing(
         0..<path.whole, with: regex.replaceAll(path.bytes.span.extracting(0..<path.whole)))
@@ -24,36 +24,33 @@ extension PolicySnapshot {
   /// From the cluster to the route configuration, so that the least specific has the last word, or the
   /// other way round.
   private func mutations(
-    _ place: RoutePlace, _ share: WeightedCluster, _ head: borrowing some RequestHead
+    _ place: RoutePlace, _ cluster: HeaderMutations, _ head: borrowing some RequestHead
   ) -> [HeaderMutation] {
-    let configuration = listeners[place.listener].routes
-    let host = configuration.virtualHosts[place.host]
-    let route = host.routes[place.route].mutations
+    let configuration = listeners[place.listener].routes.mutations
+    let host = listeners[place.listener].routes.virtualHosts[place.host].mutations
+    let route =
+      listeners[place.listener].routes.virtualHosts[place.host].routes[place.route].mutations
     var list: [HeaderMutation] = []
-    if share.mutations.isEmpty, route.isEmpty, host.mutations.isEmpty,
-      configuration.mutations.isEmpty
-    {
-      return list
-    }
-    if configuration.mostSpecificMutationsWin {
-      configuration.mutations.append(to: &list, head)
-      host.mutations.append(to: &list, head)
+    if cluster.isEmpty, route.isEmpty, host.isEmpty, configuration.isEmpty { return list }
+    if listeners[place.listener].routes.mostSpecificMutationsWin {
+      configuration.append(to: &list, head)
+      host.append(to: &list, head)
       route.append(to: &list, head)
-      share.mutations.append(to: &list, head)
+      cluster.append(to: &list, head)
     } else {
-      share.mutations.append(to: &list, head)
+      cluster.append(to: &list, head)
       route.append(to: &list, head)
-      host.mutations.append(to: &list, head)
-      configuration.mutations.append(to: &list, head)
+      host.append(to: &list, head)
+      configuration.append(to: &list, head)
     }
     return list
   }
 
   private func rewriteHost(
-    _ action: ForwardAction, _ share: WeightedCluster, _ head: borrowing some RequestHead,
+    _ action: borrowing ForwardAction, _ cluster: ByteString, _ head: borrowing some RequestHead,
     _ path: borrowing RequestPath, _ rewrite: inout RequestRewrite
   ) {
-    var name = share.hostRewrite
+    var name = cluster
     if name.isEmpty {
       switch action.hostRewrite {
       case .none: return

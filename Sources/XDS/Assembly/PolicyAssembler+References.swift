@@ -12,7 +12,8 @@ extension RouteConfiguration {
     for host in virtualHosts {
       add(host.mirrors)
       for route in host.routes {
-        guard case .forward(let action) = route.action else { continue }
+        guard case .forwarding(let shared) = route.action else { continue }
+        let action = shared.value
         for cluster in action.clusters where !cluster.header.isEmpty {
           headers.insert(cluster.header)
         }

@@ -77,7 +77,8 @@ extension FuzzTarget {
       for route in host.routes {
         count += 1
         precondition(route.headers.count <= 32, "header matchers")
-        guard case .forward(let action) = route.action else { continue }
+        guard case .forwarding(let shared) = route.action else { continue }
+        let action = shared.value
         precondition(action.clusters.contains { $0.weight > 0 }, "no weight")
       }
     }

@@ -61,7 +61,7 @@ struct Scripted {
   }
 
   /// Everything that waits in the output.
-  func output() -> [UInt8] {
+  mutating func output() -> [UInt8] {
     machine.withOutput { span in
       var copy: [UInt8] = []
       copy.append(contentsOf: span)

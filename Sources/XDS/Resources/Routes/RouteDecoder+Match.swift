@@ -20,7 +20,7 @@ extension RouteDecoder {
     route.mutations = try mutations(reader, add: 9, remove: 12)
     route.bodyLimit = try bodyLimit(reader, limit: 20, deprecated: 16)
     try filterOverrides(reader, 13)
-    if case .forward(let action) = route.action, case .prefix = action.pathRewrite,
+    if case .forwarding(let action) = route.action, case .prefix = action.value.pathRewrite,
       case .regex = path
     {
       // What a regular expression matched is the whole path: allowed, if hardly meant.
