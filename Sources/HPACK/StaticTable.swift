@@ -79,22 +79,24 @@ struct StaticTable: Sendable {
   }
 }
 
-/// Continued from `state`, eight octets a step, in the manner of FNV-1a (Fowler, Noll, Vo). A peer that makes
-/// hashes collide wins nothing: every search behind it is bounded.
+/// Continued from `state`, eight octets a step, in the manner of FNV-1a (Fowler, Noll, Vo); the last step takes
+/// some of them again. A peer that makes hashes collide wins nothing: every search behind it is bounded.
 func hash(_ bytes: Span<UInt8>, from state: UInt32 = 0x811C_9DC5) -> UInt32 {
-  var hash = UInt64(state)
-  var offset = 0
-  while offset + 8 <= bytes.count {
-    mix(bytes.word(at: offset), into: &hash)
-    offset += 8
+  let count = bytes.count
+  var hash = UInt64(count) << 32 | UInt64(state)
+  if count >= 8 {
+    var offset = 0
+    while offset < count - 8 {
+      mix(bytes.word(at: offset), into: &hash)
+      offset += 8
+    }
+    mix(bytes.word(at: count - 8), into: &hash)
+  } else if count >= 4 {
+    mix(UInt64(bytes.half(at: 0)) << 32 | UInt64(bytes.half(at: count - 4)), into: &hash)
+  } else if count > 0 {
+    let (first, middle, last) = (bytes[0], bytes[count / 2], bytes[count - 1])
+    mix(UInt64(first) << 16 | UInt64(middle) << 8 | UInt64(last), into: &hash)
   }
-  // One step for what is left, and for how much that is.
-  var rest = UInt64(bytes.count - offset)
-  while offset < bytes.count {
-    rest = rest << 8 | UInt64(bytes[offset])
-    offset += 1
-  }
-  mix(rest, into: &hash)
   return UInt32(truncatingIfNeeded: hash)
 }
 

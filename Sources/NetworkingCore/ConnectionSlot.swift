@@ -61,11 +61,10 @@ struct ConnectionSlot: Sendable {
   var lastReceived = Instant(nanoseconds: 0)
   var bytesWritten: UInt64 = 0
 
-  /// Whether a stream can be opened now.
-  @inline(__always)
-  var isUsable: Bool {
-    guard phase == .open, !isRetired else { return false }
-    return !http.isEmpty && http[0].canOpenStream
+  /// Whether a stream can be opened now. Mutating: what only reads is given a copy of the machine.
+  mutating func mayOpenStream() -> Bool {
+    guard phase == .open, !isRetired, !http.isEmpty else { return false }
+    return http[0].mayOpenStream()
   }
 
   /// Whether streams can be opened, now or when others have ended.

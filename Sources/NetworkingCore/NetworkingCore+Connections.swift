@@ -12,10 +12,10 @@ extension NetworkingCore {
 
   // Loops over places, not over values: a copied slot would retain the whole HTTP/2 machine.
 
-  func usableConnection(_ cluster: Int, _ endpoint: UInt32) -> Int? {
+  mutating func usableConnection(_ cluster: Int, _ endpoint: UInt32) -> Int? {
     for slot in connections.indices
     where connections[slot].cluster == cluster && connections[slot].endpoint == endpoint {
-      if connections[slot].isUsable { return slot }
+      if connections[slot].mayOpenStream() { return slot }
     }
     return nil
   }

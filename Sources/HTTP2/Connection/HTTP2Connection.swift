@@ -121,11 +121,15 @@ extension HTTP2Connection {
     role == .client && !isDraining && streams.count < Int(streamLimit) && output.hasDrained
   }
 
+  /// The same for an element of an array, which is copied when it is only read.
+  public mutating func mayOpenStream() -> Bool { canOpenStream }
+
   /// Streams open now, from the first HEADERS to the end of both halves.
   public var activeStreams: Int { streams.count }
 
   /// No new stream will be opened on this connection: GOAWAY came or went, or stream identifiers
   /// have run out.
+  @inline(__always)
   public var isDraining: Bool {
     ending != nil || goAwayReceived != nil || goAwaySent != nil
       || nextStream > HTTP2Limits.streamIdentifierMax
@@ -139,8 +143,10 @@ extension HTTP2Connection {
   }
 
   /// The connection is over. What waits in the output still should be written.
+  @inline(__always)
   public var isClosed: Bool { ending != nil }
 
+  @inline(__always)
   public var hasOutput: Bool { !output.isEmpty }
 
   /// Bytes that wait to be written.
@@ -161,6 +167,7 @@ extension HTTP2Connection {
     return max(0, min(Int(window), output.contentRoom))
   }
 
+  @inline(__always)
   var streamLimit: UInt32 {
     min(configuration.maxConcurrentStreams, peer.maxConcurrentStreams)
   }
