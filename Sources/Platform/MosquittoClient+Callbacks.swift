@@ -14,6 +14,9 @@ extension MosquittoClient {
       let refused = count > 0 && granted![0] > 2
       MosquittoClient.from(context).didSubscribe(id, isRefused: refused)
     }
+    mosquitto_unsubscribe_callback_set(client) { _, context, _ in
+      MosquittoClient.from(context).didUnsubscribe()
+    }
     mosquitto_publish_callback_set(client) { _, context, id in
       MosquittoClient.from(context).didPublish(id)
     }
@@ -38,6 +41,7 @@ extension MosquittoClient {
     status.sessionPresent = flags & 1 == 1
     status.connections &+= 1
     status.refusedFilters.removeAll()
+    status.formerFilters = settings.formerFilters.count
     for former in settings.formerFilters {
       let answer = former.withCString { mosquitto_unsubscribe(client, nil, $0) }
       if answer != 0 { cause = "unsubscribing \(former.description) failed" }
@@ -58,7 +62,7 @@ extension MosquittoClient {
     if message.qos > 0 { status.unacknowledged += 1 }
     let taken = messages.push(
       topic: message.topic, payload: message.payload, count: Int(message.payloadlen),
-      limit: settings.payloadBytesMax, qos: UInt8(message.qos),
+      limit: settings.messageBytesMax, qos: UInt8(message.qos),
       id: UInt16(truncatingIfNeeded: message.mid), isRetained: message.retain)
     // Only a TLS record that holds many packets comes here. Lost as a QoS 0 message may be;
     // a QoS 1 message is delivered again, since this connection's acknowledgements never leave.
@@ -66,13 +70,20 @@ extension MosquittoClient {
   }
 
   private func didSubscribe(_ id: Int32, isRefused: Bool) {
+    unfinishedReads = 0
     guard isRefused else { return }
     for index in subscriptionIDs.indices where subscriptionIDs[index] == id {
       status.refusedFilters.append(settings.filters[index].topic)
     }
   }
 
+  private func didUnsubscribe() {
+    unfinishedReads = 0
+    if status.formerFilters > 0 { status.formerFilters -= 1 }
+  }
+
   private func didPublish(_ id: Int32) {
+    unfinishedReads = 0
     finishPublishing(isDelivered: true) { $0.id == id }
   }
 

@@ -40,6 +40,8 @@ public final class MosquittoClient {
   public var isPaused = false
 
   let settings: MosquittoSettings
+  /// See `MosquittoSettings`; may change while it is connected.
+  public var packetBytesMax: Int64
   let client: OpaquePointer
   private let tls: MosquittoTLS?
   var messages: MessageRing
@@ -60,6 +62,11 @@ public final class MosquittoClient {
   private var attempts: UInt32 = 0
   /// Of messages, without their topics and headers.
   var receivedBytes = 0
+  private var packets = PacketLengths()
+  /// Reads in a row after which no packet was whole, and how much had been read at the second one.
+  var unfinishedReads = 0
+  private var unfinishedFrom: Int64 = 0
+  private var unfinishedBytes: Int64 = 0
   private var since = Instant(nanoseconds: 0)
   /// Of the next attempt, of the attempt under way, or of the next look at the keep-alive.
   private var deadline = Instant(nanoseconds: 0)
@@ -72,8 +79,10 @@ public final class MosquittoClient {
     guard let made else { throw SystemError("mosquitto_new", spoke_errno()) }
     client = made
     self.settings = settings
+    packetBytesMax = settings.packetBytesMax
     self.tls = tls
-    messages = MessageRing(capacity: settings.messagesMax)
+    messages = MessageRing(
+      capacity: settings.messagesMax, bytes: settings.messagesBytesFull)
     published = FixedQueue(capacity: settings.publishedMax)
     random = SplitMix64(seed: seed)
     mosquitto_user_data_set(client, Unmanaged.passUnretained(self).toOpaque())
@@ -162,6 +171,8 @@ public final class MosquittoClient {
     let address = addresses[Int(attempts) % addresses.count]
     logged = ""
     tls?.reset()
+    unfinishedReads = 0
+    packets = PacketLengths()
     subscriptionIDs.removeAll(keepingCapacity: true)
     state = .connecting
     attempt += 1
@@ -171,6 +182,7 @@ public final class MosquittoClient {
     let answer = ByteString(address.host).withCString {
       mosquitto_connect_async(client, $0, Int32(address.port), Int32(settings.keepAlive))
     }
+    if let descriptor { _ = spoke_limit_receiving(descriptor, receiveBytesMax) }
     settle(answer, now: now)
   }
 
@@ -199,7 +211,7 @@ public final class MosquittoClient {
       let code = spoke_socket_error(descriptor)
       if code != 0 { return lose(SystemError("connect", code).description, now: now) }
     }
-    var packets = 0
+    var reads = 0
     // What the socket still holds, at least: asking the kernel after every packet would cost as much
     // as reading one.
     var waiting = 0
@@ -208,14 +220,39 @@ public final class MosquittoClient {
       guard !messages.isFull, state == .connecting || state == .connected else { return }
       let wasHandshaking = handshakingSession != nil
       let before = receivedBytes
+      if tls == nil, packets.isTooLong(descriptor, limit: packetBytesMax) {
+        return lose(tooLong, now: now)
+      }
       settle(mosquitto_loop_read(client, 1), now: now)
       if wasHandshaking { return }
-      packets += 1
+      reads += 1
       guard self.descriptor == descriptor else { return }
       let packet = receivedBytes - before
+      if packet > 0 {
+        unfinishedReads = 0
+      } else if isTooLong(descriptor) {
+        return lose(tooLong, now: now)
+      }
       waiting -= packet
       if packet == 0 || waiting <= 0 { waiting = Int(spoke_waiting_bytes(descriptor)) }
-    } while packets < packetsPerTurnMax && waiting > 0
+    } while reads < packetsPerTurnMax && waiting > 0
+  }
+
+  private var tooLong: String {
+    "a message of more than \(packetBytesMax >> 10) KiB, for which [memory] budget has no room; the "
+      + "broker's message_size_limit would keep it away"
+  }
+
+  /// libmosquitto keeps a packet in memory until it is whole, and MQTT 3.1.1 lets it have 256 MiB: that
+  /// much is not waited for. Where TLS hides the length of a packet, this finds it out.
+  private func isTooLong(_ descriptor: Int32) -> Bool {
+    unfinishedReads += 1
+    // Every stretch of messages ends with one such read.
+    guard unfinishedReads > 1 else { return false }
+    let consumed = spoke_tcp_consumed(descriptor)
+    if unfinishedReads == 2 { unfinishedFrom = consumed }
+    unfinishedBytes = max(consumed - unfinishedFrom, 0)
+    return unfinishedBytes > packetBytesMax
   }
 
   /// The event loop saw a hang-up. Reading finds it as a rule, but not during a TLS handshake, where
@@ -230,6 +267,9 @@ public final class MosquittoClient {
   public func nextMessage(into message: inout MQTTMessage) -> Bool { messages.pop(into: &message) }
 
   public var hasMessages: Bool { !messages.isEmpty }
+
+  /// Bytes held of messages, for the memory ledger, those of one that is not whole included.
+  public var memory: Int { messages.memory + (unfinishedReads > 1 ? Int(unfinishedBytes) : 0) }
 
   // MARK: Sending
 
@@ -328,3 +368,5 @@ private let retryMax = Interval.seconds(30)
 private let stableAfter = Interval.seconds(30)
 /// Bounds one turn's work.
 private let packetsPerTurnMax = 64
+/// What the kernel keeps for us while nothing is read, and so what one read may bring at most.
+private let receiveBytesMax: Int32 = 64 << 10

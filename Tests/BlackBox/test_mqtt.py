@@ -1,6 +1,8 @@
 """MQTT against a real mosquitto: acknowledged after it is safe, through every kind of interruption."""
 
+import re
 import subprocess
+from pathlib import Path
 
 import paho.mqtt.publish as publish
 import pytest
@@ -78,6 +80,35 @@ def test_a_subscription_that_a_reload_takes_away_is_unsubscribed(
     upstream.wait_for_body(b"wanted")
     assert [r.body for r in upstream.whole()] == [b"wanted"]
     assert spoke.stat("spoke.mqtt.unmatched") == 0
+
+
+def test_a_subscription_that_a_restart_takes_away_is_unsubscribed(
+    folder, spoke, make_upstream, make_broker, make_publisher
+):
+    broker, upstream = make_broker(), make_upstream()
+    target = stream("s", upstream.url, path="/", durability="sync")
+    spoke.start(configuration(folder, target, mqtt(broker.url, ("kept", "s"), ("gone/#", "s"))))
+    connected(spoke)
+    spoke.kill()
+    # The session at the broker has both. A start that does not reach the broker forgets nothing.
+    broker.kill()
+    spoke.start(configuration(folder, target, mqtt(broker.url, ("kept", "s"))))
+    spoke.kill()
+    broker.start()
+    spoke.start()
+    connected(spoke)
+    broker.wait_for_log("Received UNSUBSCRIBE")
+    publisher = make_publisher(broker)
+    publisher.publish("gone/1", b"nobody wants this")
+    publisher.publish("kept", b"wanted")
+    upstream.wait_for_body(b"wanted")
+    assert [r.body for r in upstream.whole()] == [b"wanted"]
+    assert spoke.stat("spoke.mqtt.unmatched") == 0
+    wait_until(lambda: b"gone" not in (folder / "spool/subscriptions").read_bytes(), "it is written down")
+    spoke.terminate()
+    spoke.start()
+    connected(spoke)
+    assert broker.log.read_text().count("Received UNSUBSCRIBE") == 1, "once is enough"
 
 
 def test_a_broker_that_comes_late_is_found(folder, spoke, make_upstream, make_broker, make_publisher):
@@ -218,3 +249,26 @@ def test_a_password_comes_from_a_file_and_a_refusal_is_said(folder, spoke, make_
                    auth={"username": "spoke", "password": "secret"})
     upstream.wait_for_body(b"known")
     assert "secret\n" not in spoke.log and "wrong" not in spoke.log
+
+
+def test_a_message_without_measure_costs_no_memory_and_stops_nobody(make_upstream, make_line):
+    upstream = make_upstream()
+    line = make_line(upstream)
+    line.publisher.publish("in/state", b"x" * (64 << 20), qos=0)
+    line.spoke.wait_for_log("for which [memory] budget has no room", 60)
+    connected(line.spoke)
+    line.publish(b"small")
+    upstream.wait_for_body(b"small", 60)
+    status = (Path("/proc") / str(line.spoke.process.pid) / "status").read_text()
+    assert int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) <= 14 * 1024
+
+
+def test_a_message_that_is_too_large_for_a_record_is_dropped_with_a_report(make_upstream, make_line):
+    upstream = make_upstream()
+    line = make_line(upstream, reports=True)
+    line.publish(b"x" * (700 << 10), b"small")
+    upstream.wait_for_body(b"small", 60)
+    gap = b'"reason":"rejected"'
+    wait_until(lambda: any(gap in r.body for r in upstream.whole()), "the report", 20)
+    assert line.spoke.stat("spoke.mqtt.connections") == 1
+    assert line.spoke.stat("spoke.stream.state.dropped") == 1

@@ -99,7 +99,7 @@ import Testing
   @Test("a payload over the limit is reported without its bytes")
   func oversize() throws {
     let broker = try Broker()
-    let session = try MQTTSession(broker, id: "a", filters: [("t", 1)], payloadMax: 1_000)
+    let session = try MQTTSession(broker, id: "a", filters: [("t", 1)], payloadMax: 1_001)
     try session.connect()
     try broker.publish("t", String(repeating: "x", count: 1_001))
     try broker.publish("t", String(repeating: "y", count: 1_000))

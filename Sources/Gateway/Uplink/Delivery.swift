@@ -33,7 +33,7 @@ struct Delivery {
 
   let lane: Lane
   var phase = Phase.empty
-  private(set) var batch = RecordBatch()
+  var batch = RecordBatch()
   /// Its records were never in the spool.
   private(set) var isFromMemory = false
   /// A record of it lay on disk for a while: it yields to live ones.
@@ -63,8 +63,16 @@ struct Delivery {
   }
 
   /// The memory that it holds, in bytes.
-  var memoryBytes: Int {
-    batch.bytes.capacity + batch.entries.capacity * MemoryLayout<RecordBatch.Entry>.stride
+  var memoryBytes: Int { batch.memoryBytes }
+
+  /// An empty one gives its memory back.
+  mutating func releaseMemory() {
+    if phase == .empty { batch = RecordBatch() }
+  }
+
+  /// Makes room for one more record.
+  mutating func reserve(_ count: Int, upTo limit: Int, _ records: Int) {
+    batch.reserve(count, upTo: limit, records)
   }
 
   /// One more record, which adds `bytes` to the body at most.

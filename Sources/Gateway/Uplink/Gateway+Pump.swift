@@ -36,7 +36,7 @@ extension Gateway where Storage: ~Copyable {
   /// Sends whatever a lane may send.
   private mutating func sendAll(_ index: Int, _ lane: Lane, clocks: Clocks) {
     while let slot = prepare(index, lane, clocks: clocks) {
-      guard submit(index, slot, now: clocks.now) else { return }
+      guard submit(index, slot, clocks: clocks) else { return }
     }
   }
 
@@ -66,7 +66,7 @@ extension Gateway where Storage: ~Copyable {
   private mutating func sendLive(_ share: Int, _ index: Int, _ lane: Lane, clocks: Clocks) {
     while let slot = prepare(index, lane, clocks: clocks), !uplinks[index].slots[slot].isBacklog {
       let bytes = uplinks[index].slots[slot].bodyBytes
-      guard submit(index, slot, now: clocks.now) else { return }
+      guard submit(index, slot, clocks: clocks) else { return }
       shares[share].sentLive(bytes: bytes)
     }
   }
@@ -106,7 +106,7 @@ extension Gateway where Storage: ~Copyable {
       let bytes = uplinks[index].slots[slot].bodyBytes
       if isLiveWaiting, !shares[share].hasCredit(for: bytes) { return }
       guard shares[share].mayServe(bytes: bytes) else { continue }
-      guard submit(index, slot, now: clocks.now) else { return }
+      guard submit(index, slot, clocks: clocks) else { return }
       shares[share].served(bytes: bytes)
       if isLiveWaiting { shares[share].sentBesideLive(bytes: bytes) }
       onTheWay += bytes
@@ -141,7 +141,9 @@ extension Gateway where Storage: ~Copyable {
     while uplinks[index].maySend(now: clocks.now) {
       var slot = uplinks[index].readySlot(lane)
       if slot == nil {
-        guard let empty = uplinks[index].fillingSlot(lane) else { return nil }
+        guard let empty = uplinks[index].fillingSlot(lane), mayFill(index, empty) else {
+          return nil
+        }
         fill(index, empty, clocks: clocks)
         slot = empty
       }
@@ -194,13 +196,17 @@ extension Gateway where Storage: ~Copyable {
   }
 
   /// False: the core is at its limit; the delivery stays ready and is tried in a later turn.
-  private mutating func submit(_ index: Int, _ slot: Int, now: Instant) -> Bool {
+  private mutating func submit(_ index: Int, _ slot: Int, clocks: Clocks) -> Bool {
+    let now = clocks.now
+    restamp(index, slot, clocks: clocks)
     uplinks[index].encode(slot, headers: &headers, body: &body)
     let stream = configuration.streams[index]
     let request = UpstreamRequest(
       listener: listeners[index], path: stream.path, authority: stream.authority,
       headers: headers, body: body, timeout: nil, token: UInt64(index))
-    guard let id = core.submit(request, now: now) else { return false }
+    let taken = core.submit(request, now: now)
+    keepScratch()
+    guard let id = taken else { return false }
     uplinks[index].slots[slot].phase = .requesting(id)
     uplinks[index].sentAt = now
     return true

@@ -13,8 +13,11 @@ package struct RecordBatch: Sendable {
   /// One record; the ranges are positions in `bytes`.
   struct Entry: Sendable {
     var sequence: UInt64
+    /// As the clock showed it when the record was taken, and as the request says it.
     var time: WallTime
+    var stampedTime: WallTime
     var quality: ClockQuality
+    var stampedQuality: ClockQuality
     /// As in `SpooledRecord`.
     var isBacklog: Bool
     var source: Range<Int>
@@ -46,10 +49,31 @@ package struct RecordBatch: Sendable {
     bytes.append(contentsOf: record.payload.span)
     entries.append(
       Entry(
-        sequence: record.sequence, time: record.time, quality: record.quality,
+        sequence: record.sequence, time: record.time, stampedTime: record.time,
+        quality: record.quality, stampedQuality: record.quality,
         isBacklog: record.isBacklog, source: start..<subject, subject: subject..<payload,
         payload: payload..<bytes.count))
   }
+
+  /// What the request says of a record's time.
+  mutating func stamp(_ record: Int, _ time: WallTime, _ quality: ClockQuality) {
+    entries[record].stampedTime = time
+    entries[record].stampedQuality = quality
+  }
+
+  /// Makes room for one more record of so many bytes, in a batch of `limit` bytes and `records` records
+  /// at most. Arrays grow by doubling; at the end these grow to the limit.
+  mutating func reserve(_ count: Int, upTo limit: Int, _ records: Int) {
+    if bytes.count + count > bytes.capacity, 2 * bytes.capacity > limit {
+      bytes.reserveCapacity(max(limit, bytes.count + count))
+    }
+    if entries.count == entries.capacity, 2 * entries.capacity > records {
+      entries.reserveCapacity(max(records, entries.count + 1))
+    }
+  }
+
+  /// The memory that it holds, in bytes.
+  var memoryBytes: Int { bytes.capacity + entries.capacity * MemoryLayout<Entry>.stride }
 
   package mutating func removeAll(keepingCapacity: Bool = true) {
     bytes.removeAll(keepingCapacity: keepingCapacity)

@@ -124,15 +124,20 @@ struct Uplink {
   /// Puts the head of a lane into a delivery. False: it does not fit; the delivery is full.
   mutating func takeHead(of lane: Lane, into slot: Int) -> Bool {
     let head = lane.rawValue
+    let size = heads[head].record.byteCount
+    let limit = MemoryNeeds.bodyMax(configuration)
     var bytes = encoder.bodyBytesMax(of: heads[head].record)
     if slots[slot].batch.isEmpty {
       bytes += encoder.bodyBytesOverhead
     } else {
+      // A body may leave out what a record has, a topic of 60 KiB say, and memory does not.
       guard slots[slot].bodyBytes + bytes <= configuration.batch.bytes,
+        slots[slot].batch.byteCount + size <= limit,
         slots[slot].isFromMemory == heads[head].isFromMemory,
         encoder.mayJoin(heads[head].record, slots[slot].batch)
       else { return false }
     }
+    slots[slot].reserve(size, upTo: limit, recordsMax)
     slots[slot].append(heads[head], bytes: bytes)
     heads[head].isLoaded = false
     return true
@@ -172,7 +177,7 @@ struct Uplink {
   var memoryBytes: Int {
     var sum = 0
     for index in slots.indices { sum += slots[index].memoryBytes }
-    for index in heads.indices { sum += heads[index].record.payload.capacity }
+    for index in heads.indices { sum += heads[index].record.memoryBytes }
     return sum
   }
 
