@@ -7,7 +7,7 @@ public enum MemoryPool: Int, Sendable {
   case spool
   /// The framers of all ports.
   case serial
-  /// Deliveries of all streams. One of each is certain, further ones share what the budget leaves.
+  /// Deliveries of all streams. A part is certain to each, and they share the rest.
   case uplinks
   /// The rings of the streams with `durability = "memory"`.
   case memory
@@ -77,24 +77,33 @@ public struct MemoryNeeds: Equatable, Sendable {
   }
 
   /// By pool, the limit under a budget: what it needs, and of what is left the same share as the others
-  /// of what they can use beyond that. `in_flight` comes before, as far as half of it goes.
+  /// of what they can use beyond that. A control plane's resources come before, as far as seven eighths
+  /// of it go, and `in_flight`, as far as half of the rest does.
   public func limits(of budget: Int) -> [Int] {
-    var rest = max(budget - sum, 0)
-    var least = least
-    var more = more
-    let uplinks = MemoryPool.uplinks.rawValue
-    let first = min(more[uplinks], rest / 2)
-    least[uplinks] += first
-    more[uplinks] -= first
-    rest -= first
-    var wanted: UInt64 = 0
-    for more in more { wanted += UInt64(min(more, rest)) }
     var limits = least
-    for pool in limits.indices {
-      let most = UInt64(min(more[pool], rest))
-      limits[pool] += Int(wanted > UInt64(rest) ? most * UInt64(rest) / wanted : most)
-    }
+    var more = more
+    var rest = max(budget - sum, 0)
+    let resources = [MemoryPool.resources, .discovery]
+    Self.share(rest / 8 * 7, among: resources, &more, &limits, &rest)
+    Self.share(rest / 2, among: [.uplinks], &more, &limits, &rest)
+    Self.share(rest, among: MemoryPool.all, &more, &limits, &rest)
     return limits
+  }
+
+  /// Adds to the limits of some pools what they can use, or the same share of it.
+  private static func share(
+    _ bytes: Int, among pools: [MemoryPool], _ more: inout [Int], _ limits: inout [Int],
+    _ rest: inout Int
+  ) {
+    var wanted: UInt64 = 0
+    for pool in pools { wanted += UInt64(min(more[pool.rawValue], bytes)) }
+    for pool in pools {
+      let most = UInt64(min(more[pool.rawValue], bytes))
+      let part = Int(wanted > UInt64(bytes) ? most * UInt64(bytes) / wanted : most)
+      limits[pool.rawValue] += part
+      more[pool.rawValue] -= part
+      rest -= part
+    }
   }
 
   // MARK: Sizes
@@ -104,6 +113,16 @@ public struct MemoryNeeds: Equatable, Sendable {
     let records = stream.encoding == .cloudEvents ? 1 : stream.batch.records
     return bodyMax(stream) + records * entryBytes + slack
   }
+
+  /// Of a lane with one delivery, and beside it the next record, which did not fit in.
+  static func lane(_ stream: StreamConfiguration) -> Int {
+    delivery(stream) + ConfigurationLimits.recordBytesMax + slack
+  }
+
+  /// What is certain to each lane: so that small records never wait for those of other streams.
+  static let laneBytesLeast = 8 << 10
+  /// What one record of any size takes, once as the next and once in its delivery. All lanes share it.
+  static let sharedBytesLeast = 2 * (ConfigurationLimits.recordBytesMax + slack)
 
   /// The bytes of a delivery's records, sources and subjects included.
   public static func bodyMax(_ stream: StreamConfiguration) -> Int {
@@ -120,7 +139,7 @@ public struct MemoryNeeds: Equatable, Sendable {
   /// Of a record in a batch, besides its bytes.
   public static let entryBytes = 80
   /// What an allocation is larger than it was asked to be.
-  static let slack = 1_024
+  public static let slack = 1_024
   /// Bytes of a ring's records, and how many there are.
   public static let ringBytes = 2 * ConfigurationLimits.recordBytesMax
   public static let ringRecords = 1_024
@@ -135,6 +154,8 @@ public struct MemoryNeeds: Equatable, Sendable {
   /// An HTTP/2 connection: its output, both tables of HPACK, a header block that is not whole.
   public static let connectionBytes = 132 << 10
   public static let connectionsMost = 8
+  /// A control plane, the one that takes its place, and two upstreams.
+  static let connectionsLeast = 4
   /// The header fields of the one that is being read.
   public static let headersBytes = 48 << 10
   /// OpenSSL as it is when it has been used once, and what libmosquitto starts of it in any case.
@@ -145,13 +166,14 @@ public struct MemoryNeeds: Equatable, Sendable {
   static let tlsContextBytes = 24 << 10
   static let tlsRootsBytes = 832 << 10
   public static let tlsSessionBytes = 96 << 10
-  /// Messages that wait for the gateway, and one that libmosquitto is reading and hands over.
-  public static let mqttWaitingBytes = 4 * ConfigurationLimits.recordBytesMax
-  static let mqttPacketBytes = 2 * ConfigurationLimits.recordBytesMax
-  public static let mqttPacketMost = 1_088 << 10
+  /// Messages that wait for the gateway, four records at most; two that it is about to take; and one that
+  /// libmosquitto reads, and copies before it hands it over.
+  static let mqttBytes = 8 * (ConfigurationLimits.recordBytesMax + slack)
   static let adminBytes = 128 << 10
   static let adminMost = 512 << 10
-  static let discoveryBytes = 256 << 10
+  static let resourcesLeast = 256 << 10
+  /// Of `discovery`: for what is sent.
+  public static let sentMessageBytes = 64 << 10
 }
 
 extension StreamConfiguration {
@@ -171,13 +193,17 @@ extension StreamConfiguration {
 }
 
 extension SpoolConfiguration {
-  /// Records that are not on disk and their bookkeeping, twice: arrays grow by doubling. Frames that are
-  /// kept, as long as they are; one that is made, and one on its way.
-  fileprivate var memoryNeed: Int {
-    let record = ConfigurationLimits.recordBytesMax
-    let tail = max(6 * commitBytes, 2 * (record + 96))
-    let frame = max(commitBytes, record) + MemoryNeeds.frameOverhead
-    return 2 * tail + (MemoryNeeds.frameSlots + 4) * frame + MemoryNeeds.inputBytes
+  /// Records that are not on disk and their bookkeeping: of each class that is being written one commit
+  /// while the next is collected, and in any case two records.
+  fileprivate var tailLeast: Int {
+    max(2 * commitBytes, 2 * (ConfigurationLimits.recordBytesMax + 96))
+  }
+  fileprivate var tailMost: Int { max(6 * commitBytes, tailLeast) }
+
+  /// Frames that are kept, as long as they are; one that is made, and one on its way.
+  fileprivate var frameNeed: Int {
+    let frame = max(commitBytes, ConfigurationLimits.recordBytesMax) + MemoryNeeds.frameOverhead
+    return (MemoryNeeds.frameSlots + 4) * frame + MemoryNeeds.inputBytes
   }
 }
 
@@ -187,48 +213,74 @@ extension Configuration {
     memoryNeeds.limits(of: memory.budget)[pool.rawValue]
   }
 
+  /// What records may take that are not on disk yet. Their arrays are moved when they grow: twice.
+  public var spoolTailBytes: Int { (memoryLimit(.spool) - spool.frameNeed) / 2 }
+
+  /// How the streams share the memory of their deliveries: what is certain to each lane, and what they
+  /// have in common. Nil: each has room for all that it may have.
+  public var laneShares: (certain: Int, common: Int)? {
+    let needs = memoryNeeds
+    let limit = needs.limits(of: memory.budget)[MemoryPool.uplinks.rawValue]
+    guard limit < needs.least(.uplinks) + needs.more(.uplinks) else { return nil }
+    var lanes = 0
+    var largest = 0
+    for stream in streams {
+      lanes += stream.lanes
+      largest = max(largest, MemoryNeeds.lane(stream))
+    }
+    let bytes = limit - MemoryNeeds.scratch(self)
+    let certain = min((bytes - MemoryNeeds.sharedBytesLeast) / max(lanes, 1), largest)
+    return (certain, bytes - lanes * certain)
+  }
+
   public var memoryNeeds: MemoryNeeds {
     var needs = MemoryNeeds()
-    needs.add(.spool, spool.memoryNeed)
+    needs.add(
+      .spool, spool.frameNeed + 2 * spool.tailLeast, more: 2 * (spool.tailMost - spool.tailLeast))
     for port in serial { needs.add(.serial, Framer(port.framing, baud: port.baud).memory) }
+    addUplinks(to: &needs)
     var largest = ConfigurationLimits.recordBytesMax
-    needs.add(.uplinks, MemoryNeeds.scratch(self))
+    for stream in streams { largest = max(largest, stream.batch.bytes) }
+    // A topic of 64 KiB takes three times as much in a header field.
+    let requests = largest + 3 * ConfigurationLimits.recordBytesMax
+    needs.add(.requests, requests, more: ConfigurationLimits.requestBytesMax - requests)
+    // One to each of a few upstreams; more take turns.
+    let most =
+      xds == nil ? min(2 * streams.count, MemoryNeeds.connectionsMost) : MemoryNeeds.connectionsMost
+    let connections = min(most, MemoryNeeds.connectionsLeast)
+    needs.add(
+      .connections, connections * MemoryNeeds.connectionBytes + MemoryNeeds.headersBytes,
+      more: (MemoryNeeds.connectionsMost - connections) * MemoryNeeds.connectionBytes)
+    needs.add(.admin, MemoryNeeds.adminBytes, more: MemoryNeeds.adminMost)
+    addTLS(to: &needs)
+    if mqtt != nil {
+      needs.add(.mqtt, MemoryNeeds.mqttBytes)
+    }
+    guard xds != nil else { return needs }
+    needs.add(.streams, ConfigurationLimits.streamBytesMax)
+    let resources = ConfigurationLimits.resourceBytesMax - MemoryNeeds.resourcesLeast
+    needs.add(.resources, MemoryNeeds.resourcesLeast, more: resources)
+    needs.add(
+      .discovery, MemoryNeeds.resourcesLeast + MemoryNeeds.sentMessageBytes,
+      more: resources)
+    return needs
+  }
+
+  private func addUplinks(to needs: inout MemoryNeeds) {
+    needs.add(.uplinks, MemoryNeeds.scratch(self) + MemoryNeeds.sharedBytesLeast)
+    var most = 0
     for stream in streams {
-      let delivery = MemoryNeeds.delivery(stream)
-      largest = max(largest, stream.batch.bytes)
-      // Beside each delivery, the next record, which did not fit in.
-      let head = ConfigurationLimits.recordBytesMax + MemoryNeeds.slack
-      needs.add(
-        .uplinks, stream.lanes * (delivery + head),
-        more: stream.lanes * (stream.inFlight - 1) * delivery)
+      needs.add(.uplinks, stream.lanes * MemoryNeeds.laneBytesLeast)
+      most +=
+        stream.lanes
+        * (MemoryNeeds.lane(stream) + (stream.inFlight - 1) * MemoryNeeds.delivery(stream)
+          - MemoryNeeds.laneBytesLeast)
       if stream.durability == .memory {
         needs.add(
           .memory, MemoryNeeds.ringBytes + MemoryNeeds.ringRecords * MemoryNeeds.ringEntryBytes)
       }
     }
-    // A topic of 64 KiB takes three times as much in a header field.
-    let requests = largest + 3 * ConfigurationLimits.recordBytesMax
-    needs.add(.requests, requests, more: ConfigurationLimits.requestBytesMax - requests)
-    // A control plane may name any number of endpoints; a host may have several addresses.
-    let connections =
-      xds == nil ? min(2 * streams.count, MemoryNeeds.connectionsMost) : MemoryNeeds.connectionsMost
-    let further = MemoryNeeds.connectionsMost - connections
-    needs.add(
-      .connections, connections * MemoryNeeds.connectionBytes + MemoryNeeds.headersBytes,
-      more: further * MemoryNeeds.connectionBytes)
-    needs.add(.admin, MemoryNeeds.adminBytes, more: MemoryNeeds.adminMost)
-    addTLS(to: &needs)
-    if mqtt != nil {
-      needs.add(
-        .mqtt, MemoryNeeds.mqttWaitingBytes + 2 * MemoryNeeds.mqttPacketBytes,
-        more: 2 * (MemoryNeeds.mqttPacketMost - MemoryNeeds.mqttPacketBytes))
-    }
-    guard xds != nil else { return needs }
-    needs.add(.streams, ConfigurationLimits.streamBytesMax)
-    let most = ConfigurationLimits.resourceBytesMax - MemoryNeeds.discoveryBytes
-    needs.add(.resources, MemoryNeeds.discoveryBytes, more: most)
-    needs.add(.discovery, MemoryNeeds.discoveryBytes, more: most)
-    return needs
+    needs.add(.uplinks, 0, more: max(most - MemoryNeeds.sharedBytesLeast, 0))
   }
 
   private func addTLS(to needs: inout MemoryNeeds) {

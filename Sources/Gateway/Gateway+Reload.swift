@@ -86,6 +86,7 @@ extension Gateway where Storage: ~Copyable {
       uplinks[index].counters = old.counters
       uplinks[index].takeMemory(of: old)
     }
+    roomTurn = nil
     startClockSteps()
     // A stream that is new here may have records from before.
     countRecovered()
@@ -100,7 +101,8 @@ extension Gateway where Storage: ~Copyable {
     }
   }
 
-  private mutating func giveBack(_ index: Int) {
+  /// What a stream has on its way is read again from the spool.
+  mutating func giveBack(_ index: Int) {
     uplinks[index].giveBack()
     spool.rewind(stream: index)
   }

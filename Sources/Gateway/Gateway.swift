@@ -42,6 +42,8 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   var logLinesLost: UInt64 = 0
   var reports = ReportCounters()
   var ledger: MemoryLedger
+  /// The stream with a large record that is the first to get what deliveries give back.
+  var roomTurn: Int?
   var random: SplitMix64
   var clockSteps = ClockSteps()
   var draining = false

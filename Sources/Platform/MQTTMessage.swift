@@ -50,8 +50,8 @@ public struct MosquittoSettings: Sendable {
   public var messagesBytesFull = 65_536
   /// A payload that is larger with its topic is reported, not delivered.
   public var messageBytesMax = 65_536
-  /// A packet that is longer ends the connection: libmosquitto keeps it in memory until it is whole.
-  public var packetBytesMax: Int64 = 4 << 20
+  /// A longer message never reaches libmosquitto: two bytes each are the topic's length and the identifier.
+  var packetBytesMax: Int { messageBytesMax + 4 }
   /// Published and not yet acknowledged by the broker.
   public var publishedMax = 32
 

@@ -25,17 +25,14 @@ struct MessageRing {
 
   /// False when there is no place. A payload that is over `limit` with its topic is left out.
   mutating func push(
-    topic: UnsafePointer<CChar>?, payload: UnsafeMutableRawPointer?, count bytes: Int, limit: Int,
+    topic: UnsafeRawBufferPointer, payload: UnsafeMutableRawPointer?, count bytes: Int, limit: Int,
     qos: UInt8, id: UInt16, isRetained: Bool
   ) -> Bool {
     guard count < slots.count else { return false }
     let place = (head + count) % slots.count
-    let topicBytes = topic.map { strlen($0) } ?? 0
-    let isTooLarge = topicBytes + bytes > limit
-    makeRoom(place, topic: topicBytes, payload: isTooLarge ? 0 : bytes)
-    if let topic {
-      slots[place].topic.append(contentsOf: UnsafeRawBufferPointer(start: topic, count: topicBytes))
-    }
+    let isTooLarge = topic.count + bytes > limit
+    makeRoom(place, topic: topic.count, payload: isTooLarge ? 0 : bytes)
+    slots[place].topic.append(contentsOf: topic)
     slots[place].oversizeBytes = isTooLarge ? bytes : 0
     if let payload, !isTooLarge {
       slots[place].payload.append(

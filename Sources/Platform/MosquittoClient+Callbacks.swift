@@ -1,3 +1,4 @@
+import CLinux
 import CMosquitto
 import Primitives
 
@@ -37,6 +38,7 @@ extension MosquittoClient {
       cause = "refused: \(String(cString: mosquitto_connack_string(code)))"
       return
     }
+    defer { packetEnded() }
     status.isConnected = true
     status.sessionPresent = flags & 1 == 1
     status.connections &+= 1
@@ -61,16 +63,26 @@ extension MosquittoClient {
     receivedBytes &+= Int(message.payloadlen)
     if message.qos > 0 { status.unacknowledged += 1 }
     let taken = messages.push(
-      topic: message.topic, payload: message.payload, count: Int(message.payloadlen),
+      topic: UnsafeRawBufferPointer(
+        start: message.topic, count: message.topic.map { strlen($0) } ?? 0),
+      payload: message.payload, count: Int(message.payloadlen),
       limit: settings.messageBytesMax, qos: UInt8(message.qos),
       id: UInt16(truncatingIfNeeded: message.mid), isRetained: message.retain)
     // Only a TLS record that holds many packets comes here. Lost as a QoS 0 message may be;
     // a QoS 1 message is delivered again, since this connection's acknowledgements never leave.
     if !taken { cause = "more messages at once than the queue holds" }
+    packetEnded()
+  }
+
+  /// Of a TLS record that holds many packets libmosquitto reads all at once.
+  private func packetEnded() {
+    isBetweenPackets = true
+    unfinishedBytes = 0
+    if isTLS { _ = lookAhead() }
   }
 
   private func didSubscribe(_ id: Int32, isRefused: Bool) {
-    unfinishedReads = 0
+    defer { packetEnded() }
     guard isRefused else { return }
     for index in subscriptionIDs.indices where subscriptionIDs[index] == id {
       status.refusedFilters.append(settings.filters[index].topic)
@@ -78,12 +90,12 @@ extension MosquittoClient {
   }
 
   private func didUnsubscribe() {
-    unfinishedReads = 0
+    defer { packetEnded() }
     if status.formerFilters > 0 { status.formerFilters -= 1 }
   }
 
   private func didPublish(_ id: Int32) {
-    unfinishedReads = 0
+    defer { packetEnded() }
     finishPublishing(isDelivered: true) { $0.id == id }
   }
 

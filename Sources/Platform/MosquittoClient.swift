@@ -40,8 +40,6 @@ public final class MosquittoClient {
   public var isPaused = false
 
   let settings: MosquittoSettings
-  /// See `MosquittoSettings`; may change while it is connected.
-  public var packetBytesMax: Int64
   let client: OpaquePointer
   private let tls: MosquittoTLS?
   var messages: MessageRing
@@ -62,11 +60,16 @@ public final class MosquittoClient {
   private var attempts: UInt32 = 0
   /// Of messages, without their topics and headers.
   var receivedBytes = 0
-  private var packets = PacketLengths()
-  /// Reads in a row after which no packet was whole, and how much had been read at the second one.
-  var unfinishedReads = 0
-  private var unfinishedFrom: Int64 = 0
-  private var unfinishedBytes: Int64 = 0
+  /// libmosquitto has read all of a packet and nothing of the next one.
+  var isBetweenPackets = true
+  /// What is read past it.
+  var long: LongMessage?
+  /// Long messages that were read past it.
+  var longMessages: UInt64 = 0
+  /// What is written past it, once everything before is.
+  var own: [UInt8] = []
+  /// What was there for reads in a row after which no packet was whole.
+  var unfinishedBytes = 0
   private var since = Instant(nanoseconds: 0)
   /// Of the next attempt, of the attempt under way, or of the next look at the keep-alive.
   private var deadline = Instant(nanoseconds: 0)
@@ -79,7 +82,6 @@ public final class MosquittoClient {
     guard let made else { throw SystemError("mosquitto_new", spoke_errno()) }
     client = made
     self.settings = settings
-    packetBytesMax = settings.packetBytesMax
     self.tls = tls
     messages = MessageRing(
       capacity: settings.messagesMax, bytes: settings.messagesBytesFull)
@@ -132,8 +134,8 @@ public final class MosquittoClient {
     if let session = handshakingSession {
       return spoke_SSL_wants_write(session) != 0 ? .writable : .readable
     }
-    var interest: Interest = isPaused || messages.isFull ? [] : .readable
-    if !isHolding && mosquitto_want_write(client) { interest.insert(.writable) }
+    var interest: Interest = isPaused || messages.isFull || !own.isEmpty ? [] : .readable
+    if !isHolding && (mosquitto_want_write(client) || !own.isEmpty) { interest.insert(.writable) }
     return interest
   }
 
@@ -155,7 +157,11 @@ public final class MosquittoClient {
       lose("no answer within \(connectTimeout.milliseconds / 1_000) s", now: now)
     case .connected:
       deadline = now + .milliseconds(Int64(settings.keepAlive) * 250)
-      settle(mosquitto_loop_misc(client), now: now)
+      if long == nil {
+        settle(mosquitto_loop_misc(client), now: now)
+      } else if !keepAlive() {
+        lose("the rest of a message does not come", now: now)
+      }
     case .resolving, .closed:
       break
     }
@@ -171,8 +177,10 @@ public final class MosquittoClient {
     let address = addresses[Int(attempts) % addresses.count]
     logged = ""
     tls?.reset()
-    unfinishedReads = 0
-    packets = PacketLengths()
+    unfinishedBytes = 0
+    isBetweenPackets = true
+    long = nil
+    own = []
     subscriptionIDs.removeAll(keepingCapacity: true)
     state = .connecting
     attempt += 1
@@ -203,8 +211,9 @@ public final class MosquittoClient {
 
   // MARK: Receiving
 
-  /// When the descriptor is ready for anything. Takes at most `packetsPerTurnMax` packets, and none
-  /// while the message queue is full.
+  /// When the descriptor is ready for anything. Takes at most `packetsPerTurnMax` packets, and none while
+  /// the message queue is full. Where a long message was not seen in time, libmosquitto keeps it until it
+  /// is whole: that much is not waited for, and with the next connection it is the first that comes.
   public func receive(now: Instant) {
     guard let descriptor else { return }
     if state == .connecting {
@@ -217,43 +226,42 @@ public final class MosquittoClient {
     var waiting = 0
     // libmosquitto reads one packet a call, whatever number it is given.
     repeat {
-      guard !messages.isFull, state == .connecting || state == .connected else { return }
+      // Acknowledgements are in the order of the messages (MQTT 3.1.1 §4.6). What OpenSSL has read does
+      // not wait: nothing would say that it is there.
+      guard !messages.isFull, own.isEmpty || hasDecrypted,
+        state == .connecting || state == .connected
+      else { return }
+      reads += 1
       let wasHandshaking = handshakingSession != nil
       let before = receivedBytes
-      if tls == nil, packets.isTooLong(descriptor, limit: packetBytesMax) {
-        return lose(tooLong, now: now)
+      let longBefore = longMessages
+      let isUnfinished = !isBetweenPackets
+      if long != nil {
+        passOver()
+      } else if isBetweenPackets, !wasHandshaking, !lookAhead() {
+        return
       }
+      if !cause.isEmpty { return lose(cause, now: now) }
+      if long != nil { return }
+      if longMessages != longBefore {
+        waiting = max(Int(spoke_waiting_bytes(descriptor)), hasDecrypted ? 1 : 0)
+        continue
+      }
+      let there = isUnfinished ? Int(spoke_waiting_bytes(descriptor)) : 0
       settle(mosquitto_loop_read(client, 1), now: now)
       if wasHandshaking { return }
-      reads += 1
       guard self.descriptor == descriptor else { return }
-      let packet = receivedBytes - before
-      if packet > 0 {
-        unfinishedReads = 0
-      } else if isTooLong(descriptor) {
-        return lose(tooLong, now: now)
+      if !isBetweenPackets { unfinishedBytes += there }
+      if unfinishedBytes > settings.packetBytesMax / 4 * 5 {
+        return lose("a message of more than \(settings.packetBytesMax) bytes", now: now)
       }
+      let packet = receivedBytes - before
       waiting -= packet
       if packet == 0 || waiting <= 0 { waiting = Int(spoke_waiting_bytes(descriptor)) }
     } while reads < packetsPerTurnMax && waiting > 0
   }
 
-  private var tooLong: String {
-    "a message of more than \(packetBytesMax >> 10) KiB, for which [memory] budget has no room; the "
-      + "broker's message_size_limit would keep it away"
-  }
-
-  /// libmosquitto keeps a packet in memory until it is whole, and MQTT 3.1.1 lets it have 256 MiB: that
-  /// much is not waited for. Where TLS hides the length of a packet, this finds it out.
-  private func isTooLong(_ descriptor: Int32) -> Bool {
-    unfinishedReads += 1
-    // Every stretch of messages ends with one such read.
-    guard unfinishedReads > 1 else { return false }
-    let consumed = spoke_tcp_consumed(descriptor)
-    if unfinishedReads == 2 { unfinishedFrom = consumed }
-    unfinishedBytes = max(consumed - unfinishedFrom, 0)
-    return unfinishedBytes > packetBytesMax
-  }
+  var isTLS: Bool { tls != nil }
 
   /// The event loop saw a hang-up. Reading finds it as a rule, but not during a TLS handshake, where
   /// libmosquitto would try for ever.
@@ -269,7 +277,9 @@ public final class MosquittoClient {
   public var hasMessages: Bool { !messages.isEmpty }
 
   /// Bytes held of messages, for the memory ledger, those of one that is not whole included.
-  public var memory: Int { messages.memory + (unfinishedReads > 1 ? Int(unfinishedBytes) : 0) }
+  public var memory: Int {
+    messages.memory + unfinishedBytes + (long?.start.capacity ?? 0)
+  }
 
   // MARK: Sending
 
@@ -280,12 +290,15 @@ public final class MosquittoClient {
     guard let descriptor else { return }
     let isSafe = everythingIsSafe && messages.isEmpty
     isHolding = status.unacknowledged > 0 && !isSafe
-    guard !isHolding, handshakingSession == nil, mosquitto_want_write(client) else { return }
-    // libmosquitto writes each packet by itself: acknowledgements of four bytes go in one segment.
-    let isCorked = status.unacknowledged > 1 && spoke_tcp_cork(descriptor, 1) == 0
-    settle(mosquitto_loop_write(client, 1), now: now)
-    if isCorked, let descriptor = self.descriptor { _ = spoke_tcp_cork(descriptor, 0) }
-    if self.descriptor != nil, !mosquitto_want_write(client) { status.unacknowledged = 0 }
+    guard !isHolding, handshakingSession == nil else { return }
+    if mosquitto_want_write(client) {
+      // libmosquitto writes each packet by itself: acknowledgements of four bytes go in one segment.
+      let isCorked = status.unacknowledged > 1 && spoke_tcp_cork(descriptor, 1) == 0
+      settle(mosquitto_loop_write(client, 1), now: now)
+      if isCorked, let descriptor = self.descriptor { _ = spoke_tcp_cork(descriptor, 0) }
+    }
+    guard self.descriptor != nil, !mosquitto_want_write(client), writeOwn() else { return }
+    status.unacknowledged = 0
   }
 
   /// Hands a message to libmosquitto, which repeats a QoS 1 message until the broker has it, over

@@ -91,7 +91,8 @@ struct CursorSlot: Equatable {
   }
 
   init(
-    generation: UInt64, epoch: UInt64, entries: [CursorEntry], gaps: [CursorGap] = [], wall: Int64 = 0
+    generation: UInt64, epoch: UInt64, entries: [CursorEntry], gaps: [CursorGap] = [],
+    wall: Int64 = 0
   ) {
     self.generation = generation
     self.epoch = epoch

@@ -42,7 +42,6 @@ extension Spool where Storage: ~Copyable {
 
   /// Makes room for a record of this class, by committing, else by dropping what is less urgent.
   mutating func makeMemory(_ bytes: Int, for logClass: Int) -> Bool {
-    if isMutated(.ignoreMemoryLimit) { return true }
     if tailBytes + bytes > limits.tailBytesMax {
       for index in logs.indices where !disk.isDegraded { commitClass(index, syncOnly: false) }
       while tailBytes + bytes > limits.tailBytesMax {

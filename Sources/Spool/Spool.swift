@@ -6,7 +6,7 @@ import Primitives
 /// bounded memory. `Spool.docc` describes the format and the guarantees.
 public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   var storage: Storage
-  public let limits: SpoolLimits
+  public internal(set) var limits: SpoolLimits
   /// Part of the identity of records taken from now on. Drawn when the spool is created, and again
   /// only when numbers might otherwise be used twice: the cursor is lost or damaged, the end of a
   /// log is damaged, or a disk that takes no writes has used up its reservation. Numbers count on.
@@ -140,6 +140,9 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     }
     return (records, bytes)
   }
+
+  /// Sets how much memory records may take that are not on disk. What is there stays until it is.
+  public mutating func limitTail(to bytes: Int) { limits.tailBytesMax = bytes }
 
   /// The last number that a stream has given out.
   public func lastNumber(stream: Int) -> UInt64 { streams[stream].assigned }

@@ -47,8 +47,18 @@ public struct SpooledRecord: Sendable {
   public var isBacklog = false
   /// Since when it waits to be delivered; the clock's origin when that was in an earlier run.
   public var waitingSince = Instant(nanoseconds: 0)
+  /// A reader has no room for more. Of a longer record it gets nothing but that `isTooLong`, and when it
+  /// asks again, the same one.
+  public var roomBytes = Int.max
+  public private(set) var isTooLong = false
 
   public init() {}
+
+  /// Whether so many bytes are too many.
+  package mutating func refuses(_ bytes: Int) -> Bool {
+    isTooLong = bytes > roomBytes
+    return isTooLong
+  }
 
   /// Empties the buffers and leaves room in each. They keep their memory, but together no more than the
   /// largest record has: one with a long subject may come behind one with a long payload.
@@ -59,15 +69,18 @@ public struct SpooledRecord: Sendable {
     let held =
       max(self.source.capacity, source) + max(self.subject.capacity, subject)
       + max(self.payload.capacity, payload)
-    if held > SpooledRecord.heldMax {
-      self.source = []
-      self.subject = []
-      self.payload = []
-    }
+    if held > SpooledRecord.heldMax { releaseMemory() }
     // Exactly: an array that grows by appending doubles.
     if source > self.source.capacity { self.source.reserveCapacity(source) }
     if subject > self.subject.capacity { self.subject.reserveCapacity(subject) }
     if payload > self.payload.capacity { self.payload.reserveCapacity(payload) }
+  }
+
+  /// Gives its memory back.
+  package mutating func releaseMemory() {
+    source = []
+    subject = []
+    payload = []
   }
 
   private static let heldMax = 65_536

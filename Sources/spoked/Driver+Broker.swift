@@ -14,9 +14,6 @@ extension Driver {
     settings.username = mqtt.username
     settings.password = try password(mqtt)
     settings.messageBytesMax = GatewayLimits.recordBytesMax
-    // libmosquitto copies a packet before it hands it over.
-    let room = configuration.memoryLimit(.mqtt) - MemoryNeeds.mqttWaitingBytes
-    settings.packetBytesMax = Int64(room / 2)
     guard mqtt.isTLS else { return BrokerPlan(configuration: mqtt, settings: settings) }
     // libmosquitto makes its sessions itself: the client has a context of its own, with the broker's
     // name fixed in it.

@@ -69,7 +69,6 @@ extension Driver {
         broker?.client.status.isConnected != false
       {
         refreshBrokerTLS(plan)
-        if let plan { broker?.client.packetBytesMax = plan.settings.packetBytesMax }
       } else {
         let former = formerFilters(of: new.mqtt)
         closeBroker()

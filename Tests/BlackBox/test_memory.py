@@ -1,10 +1,16 @@
 """Bounded memory, enforced by the kernel: a memory cgroup of 16 MiB, and a limit of the data segment."""
 
+import json
 import shutil
 
 import pytest
+from broker import Publisher
 from memory_group import MemoryGroup, Unavailable
-from spoke import serial, stream
+from resources import (
+    CDS, EDS, RDS, cluster, endpoint, endpoints, listener, locality, match, route, route_configuration, virtual_host,
+)
+from spoke import check, configuration, mqtt, serial, stream
+from spoke_xds import NAME, spokectl
 from waiting import wait_until
 
 RECORDS = 3_000
@@ -99,5 +105,59 @@ def test_a_budget_that_does_not_hold_what_is_asked_for_is_refused_with_the_sum(f
     spoke.reload(line.text + '[memory]\nbudget = "12MiB"\n')
     spoke.wait_for_log("configuration read again")
     after = pools(spoke)
-    assert after["mqtt"]["limit"] > before["mqtt"]["limit"]
+    assert after["requests"]["limit"] > before["requests"]["limit"]
     assert after["tls"]["high"] >= before["tls"]["high"]
+
+
+def test_the_default_budget_holds_32_streams(folder, spoke, make_upstream, make_broker):
+    upstream, broker = make_upstream(), make_broker()
+    names = [f"s{number}" for number in range(32)]
+    text = configuration(
+        folder, *(stream(name, upstream.url, path=f"/{name}") for name in names),
+        mqtt(broker.url, *((f"in/{name}", name) for name in names)),
+    )
+    assert check(folder, text).returncode == 0
+    spoke.start(text)
+    spoke.wait_for_stat("spoke.mqtt.connected", 1)
+    publisher = Publisher(broker)
+    for size in (60_000, 10):
+        for name in names:
+            publisher.publish(f"in/{name}", b"p" * size)
+    publisher.flush()
+    publisher.close()
+    for name in names:
+        spoke.wait_for_stat(f"spoke.stream.{name}.delivered", 2, 60)
+    held = pools(spoke)
+    assert [name for name, pool in held.items() if pool["high"] > pool["limit"]] == [], held
+    said = {pool["name"]: pool for pool in json.loads(spokectl(spoke, "memory"))["pools"]}
+    assert said.keys() == held.keys()
+    assert all(pool.keys() == {"name", "limit", "used", "high"} for pool in said.values())
+    assert all(pool["limit"] == held[name]["limit"] for name, pool in said.items())
+
+
+def test_the_largest_policy_fits_the_default_budget_and_what_does_not_is_refused_by_name(
+    make_plane, make_xds_line
+):
+    """64 clusters of 256 endpoints, and 512 routes to them."""
+    names = [f"cluster-{number}" for number in range(64)]
+
+    def places(name):
+        return endpoints(name, locality(*(endpoint(9, f"198.51.{100 + n // 250}.{n % 250 + 1}") for n in range(256))))
+
+    plane = make_plane(
+        listener(NAME), *(cluster(name) for name in names), *map(places, names),
+        route_configuration("routes", virtual_host(*(
+            route(names[n % 64], match(prefix=f"/a/path/of/route/number/{n}/"), name=f"route-{n}") for n in range(511)
+        ), route(names[0]))),
+    )
+    spoke = make_xds_line(plane).spoke
+    for kind in (CDS, RDS, EDS):
+        plane.wait_for_ack(kind, seconds=60)
+    assert plane.nacks() == []
+    held = pools(spoke)
+    assert held["resources"]["used"] > 800 << 10
+    plane.set(cluster("cluster-7", alt_stat_name="z" * 300_000))
+    assert "cluster-7" in plane.wait_for_nack(CDS, seconds=30).error
+    held = pools(spoke)
+    assert [name for name, pool in held.items() if pool["high"] > pool["limit"]] == [], held
+    assert sum(pool["limit"] for pool in held.values()) <= 6 << 20

@@ -251,24 +251,37 @@ def test_a_password_comes_from_a_file_and_a_refusal_is_said(folder, spoke, make_
     assert "secret\n" not in spoke.log and "wrong" not in spoke.log
 
 
-def test_a_message_without_measure_costs_no_memory_and_stops_nobody(make_upstream, make_line):
-    upstream = make_upstream()
-    line = make_line(upstream)
-    line.publisher.publish("in/state", b"x" * (64 << 20), qos=0)
-    line.spoke.wait_for_log("for which [memory] budget has no room", 60)
-    connected(line.spoke)
-    line.publish(b"small")
-    upstream.wait_for_body(b"small", 60)
-    status = (Path("/proc") / str(line.spoke.process.pid) / "status").read_text()
-    assert int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) <= 14 * 1024
+def peak(process) -> int:
+    status = (Path("/proc") / str(process.pid) / "status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1))
 
 
-def test_a_message_that_is_too_large_for_a_record_is_dropped_with_a_report(make_upstream, make_line):
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_message_without_measure_costs_no_memory_and_is_dropped_with_a_report(make_upstream, make_line, qos):
     upstream = make_upstream()
     line = make_line(upstream, reports=True)
-    line.publish(b"x" * (700 << 10), b"small")
+    line.publisher.publish("in/state", b"x" * (64 << 20), qos=qos)
+    line.publish(b"small")
     upstream.wait_for_body(b"small", 60)
     gap = b'"reason":"rejected"'
     wait_until(lambda: any(gap in r.body for r in upstream.whole()), "the report", 20)
-    assert line.spoke.stat("spoke.mqtt.connections") == 1
     assert line.spoke.stat("spoke.stream.state.dropped") == 1
+    assert line.spoke.stat("spoke.mqtt.connections") == 1
+    assert peak(line.spoke.process) <= 14 * 1024
+
+
+def test_a_message_that_is_too_large_for_a_record_does_not_come_again(make_upstream, make_line):
+    upstream = make_upstream()
+    line = make_line(upstream, reports=True)
+    line.publish(b"x" * 70_000, b"small", b"y" * (700 << 10), b"last")
+    upstream.wait_for_body(b"last", 60)
+    assert line.spoke.stat("spoke.stream.state.dropped") == 2
+    assert line.spoke.stat("spoke.mqtt.connections") == 1
+    wait_until(lambda: line.spoke.stat("spoke.mqtt.unacknowledged") == 0, "the acknowledgements", 20)
+    line.spoke.terminate()
+    line.spoke.start(line.text)
+    connected(line.spoke)
+    line.publish(b"new")
+    upstream.wait_for_body(b"new", 60)
+    assert line.spoke.stat("spoke.stream.state.records_in") == 1
+

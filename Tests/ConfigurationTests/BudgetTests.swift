@@ -26,6 +26,25 @@ struct BudgetTests {
     #expect(problems(streams(12)).isEmpty)
   }
 
+  @Test(
+    "the default holds as many streams as there may be, with all that a gateway can have besides")
+  func defaults() throws {
+    var text = streams(31) + "[mqtt]\nbroker = \"mqtts://b\"\ntls = \"t\"\n"
+    text += "[tls.t]\nca = \"/ca\"\n[xds]\nservers = [\"http://x\"]\n"
+    #expect(problems(text).isEmpty, "with the system's roots, too")
+    let read = try configuration(text.replacing("https://", with: "http://"))
+    #expect(read.streams.count == 32)
+    #expect(read.memory.budget == 6 << 20)
+    let limits = read.memoryNeeds.limits(of: read.memory.budget)
+    #expect(limits.reduce(0, +) <= read.memory.budget)
+    // 64 clusters of 256 endpoints, or 512 routes, and the message that brings them all.
+    #expect(read.memoryLimit(.resources) >= 900 << 10)
+    #expect(read.memoryLimit(.discovery) - MemoryNeeds.sentMessageBytes >= 900 << 10)
+    let shares = try #require(read.laneShares)
+    #expect(shares.certain >= 8 << 10)
+    #expect(shares.common >= 2 * ConfigurationLimits.recordBytesMax)
+  }
+
   @Test("what it is said to need is enough, and less is not")
   func least() throws {
     let text = streams(12) + "[memory]\nbudget = \"64MiB\"\n"

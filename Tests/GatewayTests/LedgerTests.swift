@@ -89,6 +89,78 @@ struct LedgerTests {
     for pool in world.pools { #expect(pool.high <= pool.limit, "\(pool.name)") }
   }
 
+  /// 32 streams: of their deliveries nothing but small parts is certain.
+  private func many(_ count: Int, budget: String) -> String {
+    var text = """
+      [node]
+      id = "scooter-1"
+      [memory]
+      budget = "\(budget)"
+      [mqtt]
+      broker = "mqtt://127.0.0.1"
+
+      """
+    for number in 0..<count {
+      text += """
+        [[mqtt.subscribe]]
+        filter = "t\(number)"
+        stream = "s\(number)"
+        [[stream]]
+        name = "s\(number)"
+        target = "http://192.0.2.\(number % 2 + 1):443"
+        path = "/v1/s\(number)"
+        durability = "sync"
+
+        """
+    }
+    return text
+  }
+
+  @Test("records that are larger than a stream's part wait for their turn, and all get it")
+  func largeRecordsOfManyStreams() {
+    let world = World(many(32, budget: "3500KiB"))
+    #expect(world.gateway.ledger.lanes.map { $0.certain < 16_000 } == true)
+    world.answer = { _ in .silence }
+    let payload = String(repeating: "p", count: 60_000)
+    for round in 0..<3 {
+      for number in 0..<32 {
+        #expect(
+          world.publish("t\(number)", "\(round) " + payload, id: UInt16(round * 32 + number + 1)))
+        world.publish("t\(number)", "small", qos: 0)
+        world.advance(.milliseconds(100))
+      }
+    }
+    for pool in world.pools { #expect(pool.high <= pool.limit, "\(pool.name)") }
+    world.answer = { _ in .status(200) }
+    world.advance(.seconds(3_600))
+    for stream in 0..<32 { #expect(world.counters(stream).delivered == 6, "stream \(stream)") }
+    for pool in world.pools { #expect(pool.high <= pool.limit, "\(pool.name)") }
+  }
+
+  @Test("large records that wait for an upstream which is away keep nobody else's back")
+  func awayUpstream() {
+    let world = World(many(32, budget: "3500KiB"))
+    let payload = String(repeating: "p", count: 60_000)
+    world.goDown()
+    for number in 0..<32 where number % 2 == 0 {
+      world.publish("t\(number)", payload, id: UInt16(number + 1))
+    }
+    world.advance(.seconds(60))
+    world.publish("t1", payload, id: 101)
+    world.advance(.seconds(60))
+    // Whose turn it is finds room, though none of the others was delivered.
+    #expect(
+      world.gateway.uplinks[1].slots.contains { $0.phase != .empty }
+        || world.gateway.uplinks[1].pausedUntil != nil)
+    for pool in world.pools { #expect(pool.high <= pool.limit, "\(pool.name)") }
+    world.isUp = true
+    world.advance(.seconds(3_600))
+    for stream in [0, 1, 2, 30] {
+      #expect(world.counters(stream).delivered == 1, "stream \(stream)")
+    }
+    for stream in 0..<32 { #expect(world.counters(stream).dropped == 0, "stream \(stream)") }
+  }
+
   @Test("the configuration's sums are what the rooms use")
   func sums() {
     #expect(CoreLimits().requestBytesMax == ConfigurationLimits.requestBytesMax)
@@ -98,9 +170,14 @@ struct LedgerTests {
         "[node]", "[memory]\nbudget = \"6MiB\"\n[node]"))
     let needs = configuration.memoryNeeds
     #expect(needs.least(.memory) >= MemoryRing.memoryBytes)
-    let limits = SpoolLimits(configuration)
-    let frame = max(limits.commitBytes, limits.recordBytesMax)
-    #expect(needs.least(.spool) >= 2 * limits.tailBytesMax + (limits.frameSlots + 4) * frame)
+    for budget in ["3MiB", "6MiB", "64MiB"] {
+      let some = World.configuration(greedy(budget: budget))
+      let limits = SpoolLimits(some)
+      let frame = max(limits.commitBytes, limits.recordBytesMax)
+      let spool = some.memoryLimit(.spool)
+      #expect(spool >= 2 * limits.tailBytesMax + (limits.frameSlots + 4) * frame)
+      #expect(limits.tailBytesMax >= 2 * limits.recordBytesMax)
+    }
     let core = CoreLimits()
     #expect(core.connectionsMax == MemoryNeeds.connectionsMost)
     #expect(core.streamsMax * Int(core.streamWindowBytes) == ConfigurationLimits.streamBytesMax)

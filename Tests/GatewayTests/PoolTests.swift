@@ -267,7 +267,7 @@ struct ControlPlanePoolTests {
     let plane = plane()
     let world = World(steered(budget: "5MiB"), plane: plane)
     let limit = try #require(world.pool("resources")).limit
-    let message = try #require(world.pool("discovery")).limit / 4 * 3
+    let message = try #require(world.pool("discovery")).limit - MemoryNeeds.sentMessageBytes
     // Each fits a message, and both together do not fit the store.
     let bytes = message - 1_000
     #expect(2 * bytes > limit && bytes < limit)

@@ -32,8 +32,8 @@ struct BoundedMemoryTests {
 
   private static func push(_ ring: inout MessageRing, _ topic: Int, _ payload: Int) -> Bool {
     var payload = [UInt8](repeating: 7, count: payload)
-    let topic = String(repeating: "t", count: topic)
-    return topic.withCString { topic in
+    let topic = [UInt8](repeating: 0x74, count: topic)
+    return topic.withUnsafeBytes { topic in
       payload.withUnsafeMutableBytes {
         ring.push(
           topic: topic, payload: $0.baseAddress, count: $0.count, limit: 65_536, qos: 1, id: 1,

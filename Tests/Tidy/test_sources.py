@@ -42,7 +42,7 @@ LONG_FUNCTIONS: dict[tuple[str, str], int] = {}
 # Public types and functions without a documentation comment, by target; may only shrink.
 UNDOCUMENTED: dict[str, int] = {}
 
-MOST_LINES_OF_C = 1290
+MOST_LINES_OF_C = 1275
 
 TOP_LEVEL = {"Package.swift", "Sources", "Tests", "board", "systemd", "README.md"}
 BANNED_WORDS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")

@@ -11,9 +11,8 @@ import XDS
 /// networking core has two of the lines itself.
 struct MemoryLedger {
   private(set) var pools: [Pool] = []
-  /// What the streams share for their second and further deliveries; nil: each has room for all that
-  /// it may have.
-  let sharedBytes: Int?
+  /// How the streams share the memory of their deliveries; nil: each has room for all that it may have.
+  let lanes: (certain: Int, common: Int)?
 
   init(_ configuration: Configuration) {
     let needs = configuration.memoryNeeds
@@ -21,8 +20,7 @@ struct MemoryLedger {
     for pool in MemoryPool.all {
       pools.append(Pool(name: pool.name, limit: limits[pool.rawValue]))
     }
-    let shared = limits[MemoryPool.uplinks.rawValue] - needs.least(.uplinks)
-    sharedBytes = shared < needs.more(.uplinks) ? shared : nil
+    lanes = configuration.laneShares
   }
 
   subscript(_ pool: MemoryPool) -> Pool {
@@ -51,14 +49,14 @@ extension Gateway where Storage: ~Copyable {
 
   /// The limits that others keep for the gateway.
   mutating func shareOutMemory() {
+    spool.limitTail(to: configuration.spoolTailBytes)
     core.limitRequests(to: ledger[.requests].limit)
     core.connectionsMax = min(
       (ledger[.connections].limit - MemoryNeeds.headersBytes) / MemoryNeeds.connectionBytes,
       MemoryNeeds.connectionsMost)
     guard let plane = controlPlane else { return }
     plane.assembler.client.limitStore(to: ledger[.resources].limit)
-    // The rest is for what is sent.
-    plane.channel.messageBytesMax = ledger[.discovery].limit / 4 * 3
+    plane.channel.messageBytesMax = ledger[.discovery].limit - MemoryNeeds.sentMessageBytes
   }
 
   mutating func measureMemory() {

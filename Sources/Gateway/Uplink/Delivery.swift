@@ -70,9 +70,9 @@ struct Delivery {
     if phase == .empty { batch = RecordBatch() }
   }
 
-  /// Makes room for one more record.
-  mutating func reserve(_ count: Int, upTo limit: Int, _ records: Int) {
-    batch.reserve(count, upTo: limit, records)
+  /// Makes room for one more record, of what there is; false: there is not enough.
+  mutating func reserve(_ count: Int, upTo limit: Int, _ records: Int, room: inout Int) -> Bool {
+    batch.reserve(count, upTo: limit, records, room: &room)
   }
 
   /// One more record, which adds `bytes` to the body at most.
@@ -133,6 +133,8 @@ struct Delivery {
 /// The next record of a lane, read but in no delivery yet: it did not fit the last one.
 struct DeliveryHead {
   var record = SpooledRecord()
+  /// There is a next one, but no room for it.
+  var isTooLong = false
   var isLoaded = false
   var isFromMemory = false
 }

@@ -71,6 +71,9 @@ struct MemoryRing {
     return entry
   }
 
+  /// The length of the oldest record.
+  var firstBytes: Int? { entries.first?.bytes }
+
   /// Takes the oldest record out.
   mutating func next(into record: inout SpooledRecord) -> Bool {
     guard let entry = dropOldest() else { return false }

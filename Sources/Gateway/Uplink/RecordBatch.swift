@@ -62,14 +62,25 @@ package struct RecordBatch: Sendable {
   }
 
   /// Makes room for one more record of so many bytes, in a batch of `limit` bytes and `records` records
-  /// at most. Arrays grow by doubling; at the end these grow to the limit.
-  mutating func reserve(_ count: Int, upTo limit: Int, _ records: Int) {
-    if bytes.count + count > bytes.capacity, 2 * bytes.capacity > limit {
-      bytes.reserveCapacity(max(limit, bytes.count + count))
+  /// at most, with `room` bytes of memory more at most; false: that is too little. Arrays double, as far
+  /// as that goes.
+  mutating func reserve(
+    _ count: Int, upTo limit: Int, _ records: Int, room: inout Int
+  ) -> Bool {
+    let stride = MemoryLayout<Entry>.stride
+    let before = memoryBytes
+    let least = max(bytes.count + count, bytes.capacity)
+    let leastEntries = max(entries.count + 1, entries.capacity)
+    guard least + leastEntries * stride - before <= room else { return false }
+    let doubled = max(least, min(2 * bytes.capacity, limit))
+    let doubledEntries = max(leastEntries, min(max(2 * entries.capacity, 4), records))
+    let fits = doubled + doubledEntries * stride - before <= room
+    if least > bytes.capacity { bytes.reserveCapacity(fits ? doubled : least) }
+    if leastEntries > entries.capacity {
+      entries.reserveCapacity(fits ? doubledEntries : leastEntries)
     }
-    if entries.count == entries.capacity, 2 * entries.capacity > records {
-      entries.reserveCapacity(max(records, entries.count + 1))
-    }
+    room -= memoryBytes - before
+    return true
   }
 
   /// The memory that it holds, in bytes.
