@@ -143,6 +143,18 @@ int spoke_tcp_no_delay(int descriptor) { return set_tcp(descriptor, TCP_NODELAY,
 
 int spoke_tcp_cork(int descriptor, int on) { return set_tcp(descriptor, TCP_CORK, on); }
 
+int spoke_limit_receiving(int descriptor, int bytes) {
+  return setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes) < 0 ? -errno : 0;
+}
+int spoke_receive_now(int descriptor, void *bytes, int count, int keep) {
+  ssize_t read = recv(descriptor, bytes, count, MSG_DONTWAIT | (keep ? MSG_PEEK : 0));
+  return read < 0 ? -errno : (int)read;
+}
+int spoke_send_now(int descriptor, const void *bytes, int count) {
+  ssize_t sent = send(descriptor, bytes, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+  return sent < 0 ? -errno : (int)sent;
+}
+
 int spoke_tcp_connect(const struct spoke_address *address) {
   union address target;
   socklen_t length = encode(address, &target);

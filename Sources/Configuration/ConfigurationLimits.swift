@@ -15,11 +15,21 @@ public enum ConfigurationLimits {
   package static let diagnosticsMax = 100
 
   package static let streamsMax = 32
+  /// The largest record, in bytes of payload, topic and source: what one MQTT message or one frame may
+  /// carry. It is also what one request of 64 KiB carries, the body limit that most upstreams are set to
+  /// take.
+  public static let recordBytesMax = 65_536
+  /// Header fields and bodies of all requests that are on their way.
+  public static let requestBytesMax = 512 << 10
+  /// The encoded resources of a control plane, with their names and versions.
+  public static let resourceBytesMax = 1 << 20
+  /// What long-lived streams have received and nobody has taken.
+  public static let streamBytesMax = 256 << 10
   /// Records and bytes of one request: half of what the networking core holds for all requests.
   package static let batchRecordsMax: Int64 = 4096
   package static let batchBytesMax: UInt64 = 256 << 10
   package static let serialPortsMax = 16
-  package static let subscriptionsMax = 64
+  public static let subscriptionsMax = 64
   package static let tlsTablesMax = 16
   /// As many as discovery can tell apart, and as many as it keeps of resources with a name.
   package static let managementServersMax = 8

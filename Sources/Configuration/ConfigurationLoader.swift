@@ -24,6 +24,9 @@ public enum ConfigurationLoader {
     var (tree, root, errors) = TOMLTree.read(files)
     var reader = SchemaReader(tree: tree, isComplete: errors.isEmpty)
     let configuration = reader.read(root)
+    if errors.isEmpty, reader.errors.isEmpty {
+      reader.checkBudget(configuration, SchemaTable(node: root, label: ""))
+    }
     errors += reader.errors
     guard errors.isEmpty else { return .invalid(tree.diagnostics(errors)) }
     return .valid(configuration, warnings: tree.diagnostics(reader.warnings))

@@ -47,7 +47,8 @@ public enum MessageError: Error, Equatable, Sendable {
 public struct MessageDeframer: Sendable {
   /// The message that came last; valid after `receive` answered true, until the next call.
   public private(set) var message: [UInt8] = []
-  private let limit: Int
+  /// The longest message, in bytes; of one that has begun it is not asked again.
+  public var limit: Int
   private var prefixRead = 0
   private var length: UInt32 = 0
   private var isWhole = false

@@ -76,5 +76,6 @@ extension SpoolLimits {
     commitInterval = spool.commitInterval
     syncInterval = spool.syncInterval
     recordBytesMax = GatewayLimits.recordBytesMax
+    tailBytesMax = configuration.spoolTailBytes
   }
 }

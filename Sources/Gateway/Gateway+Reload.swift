@@ -14,14 +14,18 @@ extension Gateway where Storage: ~Copyable {
     _ new: Configuration, files: PolicyFiles = PolicyFiles(), clocks: Clocks
   ) -> Bool {
     let old = configuration
+    logLevel = new.log
     if new != configuration {
       guard takeStreams(new, clocks: clocks) else { return false }
       takePorts(new)
       topics = TopicMap(filters: new.mqtt?.subscriptions.map { $0.filter } ?? [])
       replace(configuration: new)
-      ledger = MemoryLedger(new, spool: spool.limits)
+      let before = ledger
+      ledger = MemoryLedger(new)
+      ledger.goOn(from: before)
     }
     takeControlPlane(new, instead: old, files, clocks: clocks)
+    shareOutMemory()
     applyPolicy(now: clocks.now)
     retryNow(clocks: clocks)
     return true
@@ -30,6 +34,19 @@ extension Gateway where Storage: ~Copyable {
   /// A configuration that is not valid changes nothing, and is reported.
   public mutating func reloadRejected(_ reason: String, clocks: Clocks) {
     report("config_rejected", clocks: clocks) { $0.member("reason", ByteString(reason)) }
+  }
+
+  /// Tables whose changes the running daemon cannot take over.
+  public mutating func restartNeeded(for tables: [ByteString], clocks: Clocks) {
+    for table in tables {
+      log(.warning, "changes of \(table.description) take effect at the next start")
+    }
+    report("restart_needed", clocks: clocks) { json in
+      json.key("tables")
+      json.beginArray()
+      for table in tables { json.string(table) }
+      json.endArray()
+    }
   }
 
   /// Holds and pauses end: a new secret or a new policy may have helped.
@@ -69,6 +86,8 @@ extension Gateway where Storage: ~Copyable {
       uplinks[index].counters = old.counters
       uplinks[index].takeMemory(of: old)
     }
+    roomTurn = nil
+    startClockSteps()
     // A stream that is new here may have records from before.
     countRecovered()
     return true
@@ -82,7 +101,8 @@ extension Gateway where Storage: ~Copyable {
     }
   }
 
-  private mutating func giveBack(_ index: Int) {
+  /// What a stream has on its way is read again from the spool.
+  mutating func giveBack(_ index: Int) {
     uplinks[index].giveBack()
     spool.rewind(stream: index)
   }
@@ -94,16 +114,21 @@ extension Gateway where Storage: ~Copyable {
     mqtt.recent.everythingIsSafe()
   }
 
-  /// Ports are matched by name, to keep their counters.
+  /// Ports are matched by name, to keep their counters; one that is as it was keeps the frame that it
+  /// is in the middle of, too.
   private mutating func takePorts(_ new: Configuration) {
     // Not with `configuration`: where streams changed it is the new one by now.
     guard new.serial != ports.map({ $0.configuration }) else { return }
     var inputs: [SerialInput] = []
     for configuration in new.serial {
-      var input = SerialInput(configuration)
-      if let old = ports.first(where: { $0.configuration.name == configuration.name }) {
-        input.continueCounting(from: old)
+      let old = ports.first { $0.configuration.name == configuration.name }
+      if var same = old, same.configuration.isSamePort(as: configuration) {
+        same.configuration = configuration
+        inputs.append(same)
+        continue
       }
+      var input = SerialInput(configuration)
+      if let old { input.continueCounting(from: old) }
       inputs.append(input)
     }
     ports = inputs

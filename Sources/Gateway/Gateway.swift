@@ -42,8 +42,13 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   var logLinesLost: UInt64 = 0
   var reports = ReportCounters()
   var ledger: MemoryLedger
+  /// The stream with a large record that is the first to get what deliveries give back.
+  var roomTurn: Int?
   var random: SplitMix64
+  var clockSteps = ClockSteps()
   var draining = false
+  /// That of the configuration, until `/logging` sets another one.
+  public internal(set) var logLevel: LogLevel
   /// When the last turn was finished.
   var turnedAt: Instant
   let startedAt: Instant
@@ -59,12 +64,13 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     seed: UInt64, clocks: Clocks
   ) {
     self.configuration = configuration
+    logLevel = configuration.log
     random = SplitMix64(seed: seed)
     startedAt = clocks.now
     turnedAt = clocks.now
     startedWall = clocks.wall
     let limits = SpoolLimits(configuration)
-    ledger = MemoryLedger(configuration, spool: limits)
+    ledger = MemoryLedger(configuration)
     spool = Spool(
       opening: storage, limits: limits,
       streams: configuration.spoolStreams, seed: random.next(), clocks: clocks)
@@ -78,10 +84,12 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     uplinks = []
     listeners = []
     arrangeUplinks()
+    startClockSteps()
     report("restart", clocks: clocks) { json in
       json.member("version", ProjectVersion.text)
     }
     controlPlane = makeControlPlane(configuration, files, clocks: clocks)
+    shareOutMemory()
     applyPolicy(now: clocks.now)
     takeSpoolReports(clocks: clocks)
     countRecovered()
@@ -122,8 +130,9 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   /// Does everything that follows from what was received and from the time.
   public mutating func finishTurn(clocks: Clocks) {
     turnedAt = clocks.now
+    noteClock(clocks)
     handleSerialTimeouts(clocks: clocks)
-    core.setWall(clocks.wall, now: clocks.now)
+    core.setWall(isBeforeFloor(clocks) ? nil : clocks.wall, now: clocks.now)
     if let deadline = core.nextDeadline(), deadline <= clocks.now {
       core.handleTimeout(now: clocks.now)
     }
@@ -224,7 +233,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   }
 
   mutating func log(_ level: LogLevel, _ message: String) {
-    guard level <= configuration.log else { return }
+    guard level <= logLevel else { return }
     if !actions.append(.log(level, message)) { logLinesLost += 1 }
   }
 }

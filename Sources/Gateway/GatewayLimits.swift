@@ -1,3 +1,4 @@
+import Configuration
 import Primitives
 
 /// The gateway's own limits.
@@ -9,9 +10,8 @@ public enum GatewayLimits {
   /// Rounds of one turn in which a report that was made may set out at once.
   static let roundsMax = 4
 
-  /// The largest record, in bytes of payload: what one MQTT message or one frame may carry. It is
-  /// also what one request of 64 KiB carries, the body limit that most upstreams are set to take.
-  public static let recordBytesMax = 65_536
+  /// The largest record, in bytes of payload, topic and source.
+  public static let recordBytesMax = ConfigurationLimits.recordBytesMax
 
   /// 2026-01-01T00:00:00Z. A wall clock before this has not been set since power-on.
   public static let clockFloor = WallTime(nanoseconds: 1_767_225_600 * 1_000_000_000)

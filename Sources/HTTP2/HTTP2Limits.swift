@@ -27,6 +27,8 @@ enum HTTP2Limits {
   static let controlBytesMax = 16_384
   /// Room beyond that, for the last GOAWAY.
   static let goAwayBytesMax = 256
+  /// What is kept of the memory of header fields for the next ones.
+  static let headerBytesKept = 8_192
   /// When the output queue was full, content is taken again once this much is free, so that frames
   /// do not become slivers.
   static let contentBytesMin = 1_024

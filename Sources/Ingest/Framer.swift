@@ -180,6 +180,9 @@ public struct Framer: Sendable {
     return nil
   }
 
+  /// Takes the place of another framer of the same port, whose counters go on here.
+  public mutating func continueCounting(from other: borrowing Framer) { counters = other.counters }
+
   /// Forgets a partial frame without a word. The counters go on.
   public mutating func reset() {
     head = 0

@@ -8,7 +8,7 @@ extension NetworkingCore {
   /// retained ones pass the limit together, the free slots give theirs back.
   mutating func useRetained(_ slot: Int) {
     retainedBytes -= capacity(slot)
-    guard requestPool.used + retainedBytes > limits.requestBytesMax else { return }
+    guard requestPool.used + retainedBytes > requestPool.limit else { return }
     for other in freeRequests {
       requests[other].body = []
       requests[other].headers = HeaderList()
@@ -23,7 +23,7 @@ extension NetworkingCore {
   mutating func retainBuffers(_ slot: Int) {
     requestPool.giveBack(requests[slot].accountedBytes)
     requests[slot].accountedBytes = 0
-    if requestPool.used + retainedBytes + capacity(slot) > limits.requestBytesMax {
+    if requestPool.used + retainedBytes + capacity(slot) > requestPool.limit {
       requests[slot].body = []
       requests[slot].headers = HeaderList()
     }

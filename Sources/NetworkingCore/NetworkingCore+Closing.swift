@@ -159,7 +159,7 @@ extension NetworkingCore {
       if let action = findAction() { return action }
       hasActions = false
       // A place became free for those who could not connect: they may have new actions.
-      guard wantsConnectionSlot, connectionsInUse < connections.count else { break }
+      guard wantsConnectionSlot, connectionsInUse < connectionsMax else { break }
       wantsConnectionSlot = false
       serveEverywhere()
     }

@@ -29,6 +29,7 @@ extension NetworkingCore {
   }
 
   func freePlace() -> Int? {
+    guard connectionsInUse < connectionsMax else { return nil }
     for slot in connections.indices where connections[slot].phase == .free { return slot }
     return nil
   }

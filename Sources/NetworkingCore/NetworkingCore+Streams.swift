@@ -203,6 +203,7 @@ extension NetworkingCore {
       handle(event, slot)
     }
     guard connections[slot].generation == id.generation else { return }
+    connections[slot].http[0].trim()
     takeEvents(slot)
     if clusters[cluster].isUsed, clusters[cluster].pending.count > 0 { servePending(cluster) }
   }

@@ -49,6 +49,8 @@ public struct NetworkingCore: Sendable {
   /// A request waits for a place in the table of connections.
   var wantsConnectionSlot = false
 
+  /// Connections at once, of the table's places: what the memory that they may take has room for.
+  public var connectionsMax: Int
   /// Header fields and bodies of requests under way.
   public internal(set) var requestPool: Pool
   /// What long-lived streams have received and nobody has taken.
@@ -68,6 +70,7 @@ public struct NetworkingCore: Sendable {
         && limits.addressesMax > 0 && limits.endpointsMax > 0,
       "NetworkingCore: a limit of 0 would serve nobody")
     self.limits = limits
+    connectionsMax = limits.connectionsMax
     connections = [ConnectionSlot](repeating: ConnectionSlot(), count: limits.connectionsMax)
     let slots = limits.requestsMax + limits.spareAttemptsMax
     requests = [RequestSlot](repeating: RequestSlot(), count: slots)
@@ -100,7 +103,7 @@ public struct NetworkingCore: Sendable {
   ) -> RequestID? {
     guard let slot = freeRequests.last else { return nil }
     let bytes = bodyBytes + request.headers.size + request.path.count
-    let isTooLarge = bytes > limits.requestBytesMax
+    let isTooLarge = bytes > requestPool.limit
     if !isTooLarge {
       guard requestPool.take(bytes) else { return nil }
       requests[slot].accountedBytes = bytes
@@ -169,6 +172,18 @@ public struct NetworkingCore: Sendable {
     for slot in connections.indices where connections[slot].phase != .free { count += 1 }
     return count
   }
+
+  /// The memory that connections hold.
+  public var connectionBytes: Int {
+    var sum = 0
+    for slot in connections.indices where !connections[slot].http.isEmpty {
+      sum += connections[slot].http[0].memory
+    }
+    return sum
+  }
+
+  /// Sets what all requests together may take. Those under way go on, whatever it is.
+  public mutating func limitRequests(to bytes: Int) { requestPool.limit = bytes }
 
   /// Time never goes back inside the core, whatever is passed in.
   mutating func advance(to time: Instant) {

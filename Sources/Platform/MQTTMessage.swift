@@ -12,6 +12,10 @@ public struct MQTTMessage: Sendable {
   public var oversizeBytes = 0
 
   public init() {}
+
+  var bytes: Int { topic.count + payload.count }
+  /// Bytes held, for the memory ledger.
+  public var memory: Int { topic.capacity + payload.capacity }
 }
 
 /// A topic filter to subscribe to. QoS 2 is not offered: libmosquitto keeps a QoS 2 message in
@@ -42,8 +46,12 @@ public struct MosquittoSettings: Sendable {
   public var keepAlive: UInt16 = 60
   /// Messages taken from the broker and not yet fetched.
   public var messagesMax = 64
-  /// A larger payload is reported, not delivered.
-  public var payloadBytesMax = 262_144
+  /// With these many bytes of them nothing more is read.
+  public var messagesBytesFull = 65_536
+  /// A payload that is larger with its topic is reported, not delivered.
+  public var messageBytesMax = 65_536
+  /// A longer message never reaches libmosquitto: two bytes each are the topic's length and the identifier.
+  var packetBytesMax: Int { messageBytesMax + 4 }
   /// Published and not yet acknowledged by the broker.
   public var publishedMax = 32
 
@@ -67,6 +75,8 @@ public struct MosquittoStatus: Sendable {
   public var sessionPresent = false
   /// Why the last connection ended or was refused; empty before the first time.
   public var lastFailure = ""
+  /// Former filters that the broker has not unsubscribed yet.
+  public var formerFilters = 0
   /// Filters that the broker refused.
   public var refusedFilters: [ByteString] = []
   public var messages: UInt64 = 0

@@ -1,3 +1,4 @@
+import CLinux
 import CMosquitto
 import Primitives
 
@@ -13,6 +14,9 @@ extension MosquittoClient {
     mosquitto_subscribe_callback_set(client) { _, context, id, count, granted in
       let refused = count > 0 && granted![0] > 2
       MosquittoClient.from(context).didSubscribe(id, isRefused: refused)
+    }
+    mosquitto_unsubscribe_callback_set(client) { _, context, _ in
+      MosquittoClient.from(context).didUnsubscribe()
     }
     mosquitto_publish_callback_set(client) { _, context, id in
       MosquittoClient.from(context).didPublish(id)
@@ -34,10 +38,12 @@ extension MosquittoClient {
       cause = "refused: \(String(cString: mosquitto_connack_string(code)))"
       return
     }
+    defer { packetEnded() }
     status.isConnected = true
     status.sessionPresent = flags & 1 == 1
     status.connections &+= 1
     status.refusedFilters.removeAll()
+    status.formerFilters = settings.formerFilters.count
     for former in settings.formerFilters {
       let answer = former.withCString { mosquitto_unsubscribe(client, nil, $0) }
       if answer != 0 { cause = "unsubscribing \(former.description) failed" }
@@ -57,22 +63,39 @@ extension MosquittoClient {
     receivedBytes &+= Int(message.payloadlen)
     if message.qos > 0 { status.unacknowledged += 1 }
     let taken = messages.push(
-      topic: message.topic, payload: message.payload, count: Int(message.payloadlen),
-      limit: settings.payloadBytesMax, qos: UInt8(message.qos),
+      topic: UnsafeRawBufferPointer(
+        start: message.topic, count: message.topic.map { strlen($0) } ?? 0),
+      payload: message.payload, count: Int(message.payloadlen),
+      limit: settings.messageBytesMax, qos: UInt8(message.qos),
       id: UInt16(truncatingIfNeeded: message.mid), isRetained: message.retain)
     // Only a TLS record that holds many packets comes here. Lost as a QoS 0 message may be;
     // a QoS 1 message is delivered again, since this connection's acknowledgements never leave.
     if !taken { cause = "more messages at once than the queue holds" }
+    packetEnded()
+  }
+
+  /// Of a TLS record that holds many packets libmosquitto reads all at once.
+  private func packetEnded() {
+    isBetweenPackets = true
+    unfinishedBytes = 0
+    if isTLS { _ = lookAhead() }
   }
 
   private func didSubscribe(_ id: Int32, isRefused: Bool) {
+    defer { packetEnded() }
     guard isRefused else { return }
     for index in subscriptionIDs.indices where subscriptionIDs[index] == id {
       status.refusedFilters.append(settings.filters[index].topic)
     }
   }
 
+  private func didUnsubscribe() {
+    defer { packetEnded() }
+    if status.formerFilters > 0 { status.formerFilters -= 1 }
+  }
+
   private func didPublish(_ id: Int32) {
+    defer { packetEnded() }
     finishPublishing(isDelivered: true) { $0.id == id }
   }
 

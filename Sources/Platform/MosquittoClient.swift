@@ -60,6 +60,16 @@ public final class MosquittoClient {
   private var attempts: UInt32 = 0
   /// Of messages, without their topics and headers.
   var receivedBytes = 0
+  /// libmosquitto has read all of a packet and nothing of the next one.
+  var isBetweenPackets = true
+  /// What is read past it.
+  var long: LongMessage?
+  /// Long messages that were read past it.
+  var longMessages: UInt64 = 0
+  /// What is written past it, once everything before is.
+  var own: [UInt8] = []
+  /// What was there for reads in a row after which no packet was whole.
+  var unfinishedBytes = 0
   private var since = Instant(nanoseconds: 0)
   /// Of the next attempt, of the attempt under way, or of the next look at the keep-alive.
   private var deadline = Instant(nanoseconds: 0)
@@ -73,7 +83,8 @@ public final class MosquittoClient {
     client = made
     self.settings = settings
     self.tls = tls
-    messages = MessageRing(capacity: settings.messagesMax)
+    messages = MessageRing(
+      capacity: settings.messagesMax, bytes: settings.messagesBytesFull)
     published = FixedQueue(capacity: settings.publishedMax)
     random = SplitMix64(seed: seed)
     mosquitto_user_data_set(client, Unmanaged.passUnretained(self).toOpaque())
@@ -123,8 +134,8 @@ public final class MosquittoClient {
     if let session = handshakingSession {
       return spoke_SSL_wants_write(session) != 0 ? .writable : .readable
     }
-    var interest: Interest = isPaused || messages.isFull ? [] : .readable
-    if !isHolding && mosquitto_want_write(client) { interest.insert(.writable) }
+    var interest: Interest = isPaused || messages.isFull || !own.isEmpty ? [] : .readable
+    if !isHolding && (mosquitto_want_write(client) || !own.isEmpty) { interest.insert(.writable) }
     return interest
   }
 
@@ -146,7 +157,11 @@ public final class MosquittoClient {
       lose("no answer within \(connectTimeout.milliseconds / 1_000) s", now: now)
     case .connected:
       deadline = now + .milliseconds(Int64(settings.keepAlive) * 250)
-      settle(mosquitto_loop_misc(client), now: now)
+      if long == nil {
+        settle(mosquitto_loop_misc(client), now: now)
+      } else if !keepAlive() {
+        lose("the rest of a message does not come", now: now)
+      }
     case .resolving, .closed:
       break
     }
@@ -162,6 +177,10 @@ public final class MosquittoClient {
     let address = addresses[Int(attempts) % addresses.count]
     logged = ""
     tls?.reset()
+    unfinishedBytes = 0
+    isBetweenPackets = true
+    long = nil
+    own = []
     subscriptionIDs.removeAll(keepingCapacity: true)
     state = .connecting
     attempt += 1
@@ -171,6 +190,7 @@ public final class MosquittoClient {
     let answer = ByteString(address.host).withCString {
       mosquitto_connect_async(client, $0, Int32(address.port), Int32(settings.keepAlive))
     }
+    if let descriptor { _ = spoke_limit_receiving(descriptor, receiveBytesMax) }
     settle(answer, now: now)
   }
 
@@ -191,32 +211,57 @@ public final class MosquittoClient {
 
   // MARK: Receiving
 
-  /// When the descriptor is ready for anything. Takes at most `packetsPerTurnMax` packets, and none
-  /// while the message queue is full.
+  /// When the descriptor is ready for anything. Takes at most `packetsPerTurnMax` packets, and none while
+  /// the message queue is full. Where a long message was not seen in time, libmosquitto keeps it until it
+  /// is whole: that much is not waited for, and with the next connection it is the first that comes.
   public func receive(now: Instant) {
     guard let descriptor else { return }
     if state == .connecting {
       let code = spoke_socket_error(descriptor)
       if code != 0 { return lose(SystemError("connect", code).description, now: now) }
     }
-    var packets = 0
+    var reads = 0
     // What the socket still holds, at least: asking the kernel after every packet would cost as much
     // as reading one.
     var waiting = 0
     // libmosquitto reads one packet a call, whatever number it is given.
     repeat {
-      guard !messages.isFull, state == .connecting || state == .connected else { return }
+      // Acknowledgements are in the order of the messages (MQTT 3.1.1 §4.6). What OpenSSL has read does
+      // not wait: nothing would say that it is there.
+      guard !messages.isFull, own.isEmpty || hasDecrypted,
+        state == .connecting || state == .connected
+      else { return }
+      reads += 1
       let wasHandshaking = handshakingSession != nil
       let before = receivedBytes
+      let longBefore = longMessages
+      let isUnfinished = !isBetweenPackets
+      if long != nil {
+        passOver()
+      } else if isBetweenPackets, !wasHandshaking, !lookAhead() {
+        return
+      }
+      if !cause.isEmpty { return lose(cause, now: now) }
+      if long != nil { return }
+      if longMessages != longBefore {
+        waiting = max(Int(spoke_waiting_bytes(descriptor)), hasDecrypted ? 1 : 0)
+        continue
+      }
+      let there = isUnfinished ? Int(spoke_waiting_bytes(descriptor)) : 0
       settle(mosquitto_loop_read(client, 1), now: now)
       if wasHandshaking { return }
-      packets += 1
       guard self.descriptor == descriptor else { return }
+      if !isBetweenPackets { unfinishedBytes += there }
+      if unfinishedBytes > settings.packetBytesMax / 4 * 5 {
+        return lose("a message of more than \(settings.packetBytesMax) bytes", now: now)
+      }
       let packet = receivedBytes - before
       waiting -= packet
       if packet == 0 || waiting <= 0 { waiting = Int(spoke_waiting_bytes(descriptor)) }
-    } while packets < packetsPerTurnMax && waiting > 0
+    } while reads < packetsPerTurnMax && waiting > 0
   }
+
+  var isTLS: Bool { tls != nil }
 
   /// The event loop saw a hang-up. Reading finds it as a rule, but not during a TLS handshake, where
   /// libmosquitto would try for ever.
@@ -231,6 +276,11 @@ public final class MosquittoClient {
 
   public var hasMessages: Bool { !messages.isEmpty }
 
+  /// Bytes held of messages, for the memory ledger, those of one that is not whole included.
+  public var memory: Int {
+    messages.memory + unfinishedBytes + (long?.start.capacity ?? 0)
+  }
+
   // MARK: Sending
 
   /// Writes what is queued, acknowledgements included. `everythingIsSafe`: every message that
@@ -240,12 +290,15 @@ public final class MosquittoClient {
     guard let descriptor else { return }
     let isSafe = everythingIsSafe && messages.isEmpty
     isHolding = status.unacknowledged > 0 && !isSafe
-    guard !isHolding, handshakingSession == nil, mosquitto_want_write(client) else { return }
-    // libmosquitto writes each packet by itself: acknowledgements of four bytes go in one segment.
-    let isCorked = status.unacknowledged > 1 && spoke_tcp_cork(descriptor, 1) == 0
-    settle(mosquitto_loop_write(client, 1), now: now)
-    if isCorked, let descriptor = self.descriptor { _ = spoke_tcp_cork(descriptor, 0) }
-    if self.descriptor != nil, !mosquitto_want_write(client) { status.unacknowledged = 0 }
+    guard !isHolding, handshakingSession == nil else { return }
+    if mosquitto_want_write(client) {
+      // libmosquitto writes each packet by itself: acknowledgements of four bytes go in one segment.
+      let isCorked = status.unacknowledged > 1 && spoke_tcp_cork(descriptor, 1) == 0
+      settle(mosquitto_loop_write(client, 1), now: now)
+      if isCorked, let descriptor = self.descriptor { _ = spoke_tcp_cork(descriptor, 0) }
+    }
+    guard self.descriptor != nil, !mosquitto_want_write(client), writeOwn() else { return }
+    status.unacknowledged = 0
   }
 
   /// Hands a message to libmosquitto, which repeats a QoS 1 message until the broker has it, over
@@ -328,3 +381,5 @@ private let retryMax = Interval.seconds(30)
 private let stableAfter = Interval.seconds(30)
 /// Bounds one turn's work.
 private let packetsPerTurnMax = 64
+/// What the kernel keeps for us while nothing is read, and so what one read may bring at most.
+private let receiveBytesMax: Int32 = 64 << 10

@@ -7,7 +7,6 @@ public enum ResourceFiles {
   static let bytesMax = 1 << 20
   static let filesMax = 64
   static let cacheName: ByteString = "resources"
-  static let newName: ByteString = "resources.new"
   static let corruptName: ByteString = "resources.corrupt"
 
   /// The `*.pb` files of a directory in the order of their names.
@@ -26,15 +25,29 @@ public enum ResourceFiles {
   public static func readCache(
     in directory: ByteString, limit: Int
   ) throws(FileError) -> [UInt8]? {
-    let path = directory + "/" + cacheName
-    let isThere = try FileReader.names(in: directory, suffix: "s").contains(cacheName)
-    return isThere ? try FileReader.contents(of: path, limit: limit) : nil
+    try read(cacheName, in: directory, limit: limit)
   }
 
-  /// Replaces what is kept: written whole under another name, then renamed, so that a power cut leaves
-  /// the old file or the new one. The directory is made if only its last part is missing.
+  /// A file of a directory; nil: it is not there.
+  public static func read(
+    _ name: ByteString, in directory: ByteString, limit: Int
+  ) throws(FileError) -> [UInt8]? {
+    let isThere = try FileReader.names(in: directory, suffix: "").contains(name)
+    return isThere ? try FileReader.contents(of: directory + "/" + name, limit: limit) : nil
+  }
+
+  /// Replaces what is kept. The directory is made if only its last part is missing.
   public static func writeCache(_ bytes: [UInt8], in directory: ByteString) throws(FileError) {
     _ = directory.withCString { spoke_create_directory($0, 0o700) }
+    try write(bytes, as: cacheName, in: directory)
+  }
+
+  /// Replaces a file: written whole under another name, then renamed, so that a power cut leaves the old
+  /// one or the new one.
+  public static func write(
+    _ bytes: [UInt8], as name: ByteString, in directory: ByteString
+  ) throws(FileError) {
+    let newName = name + ".new"
     let folder = try open(directory)
     let opened = newName.withCString { spoke_open_at(folder.raw, $0, 1, 0) }
     try check(opened, directory, "open")
@@ -45,7 +58,7 @@ public enum ResourceFiles {
     }
     try check(written, directory, "write")
     try check(spoke_sync(file.raw), directory, "sync")
-    try rename(newName, cacheName, folder.raw, directory)
+    try rename(newName, name, folder.raw, directory)
   }
 
   /// Keeps a file that cannot be used out of the way, for whoever wants to look at it.

@@ -73,6 +73,7 @@ public final class TLSContext {
     authorities: ByteString, certificate: ByteString, key: ByteString, minimum: Version
   ) throws(TLSError) {
     ERR_clear_error()
+    let refusals = TLSMemory.refusals
     guard let context = SSL_CTX_new(TLS_client_method()) else {
       throw TLSError(step: "TLS context")
     }
@@ -83,11 +84,13 @@ public final class TLSContext {
     try restrict(to: minimum)
     try trust(authorities)
     if !certificate.isEmpty || !key.isEmpty { try identify(certificate: certificate, key: key) }
+    try TLSMemory.requireAll(since: refusals)
   }
 
   /// As a control plane wants it, its certificates and keys from memory or from files.
   public init(_ material: TLSMaterial, _ demands: TLSDemands) throws(TLSError) {
     ERR_clear_error()
+    let refusals = TLSMemory.refusals
     guard let context = SSL_CTX_new(TLS_client_method()) else {
       throw TLSError(step: "TLS context")
     }
@@ -110,6 +113,7 @@ public final class TLSContext {
     case .memory(let text): try trust(text: text)
     }
     if let identity = material.identity { try identify(identity) }
+    try TLSMemory.requireAll(since: refusals)
   }
 
   deinit {

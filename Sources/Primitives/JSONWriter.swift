@@ -28,7 +28,11 @@ public struct JSONWriter: Sendable {
   /// One bit for each depth.
   private static let depthMax = 63
 
-  public init() {}
+  /// Beyond so many bytes no string is written any more: the text is of no use then, but not long either.
+  private let limit: Int
+
+  /// `limit`: the caller throws away what is longer.
+  public init(limit: Int = .max) { self.limit = limit }
 
   /// Starts a new text in the same storage.
   @inline(never)
@@ -169,6 +173,7 @@ public struct JSONWriter: Sendable {
   }
 
   private mutating func quote(_ value: Span<UInt8>) {
+    guard bytes.count <= limit else { return }
     bytes.append(UInt8(ascii: "\""))
     JSONText.append(value, to: &bytes)
     bytes.append(UInt8(ascii: "\""))

@@ -26,9 +26,9 @@ public struct Pool: Sendable {
     used -= bytes
   }
 
-  /// Records a use that is measured rather than taken piece by piece.
-  public mutating func set(used bytes: Int) {
+  /// Records a use that is measured rather than taken piece by piece; `peak`: it was more meanwhile.
+  public mutating func set(used bytes: Int, high peak: Int = 0) {
     used = bytes
-    if used > high { high = used }
+    high = max(high, max(used, peak))
   }
 }

@@ -7,7 +7,7 @@ import Primitives
 //    8  1  version, 1
 //    9  1  gaps
 //   10  2  entries
-//   12  4  bytes of the entries and the gaps
+//   12  4  bytes of the entries, the gaps and the time
 //   16  8  generation
 //   24  8  epoch
 //   32     entries: u8 name length, name, u64 settled through, u64 accounted, u64 reserved,
@@ -16,6 +16,7 @@ import Primitives
 //                   lent ranges: u64 first, u64 last, u64 epoch, u8 reason
 //          gaps: u8 index of the entry, u8 reason (bit 7: an upper bound), u64 epoch, u64 first,
 //                u64 last, u64 count, i64 earliest, i64 latest (the least number: not known)
+//          i64 wall-clock time, ns: the latest that is known to have been right; older slots end before it
 //          CRC-32C of everything before
 //          zeros up to a multiple of 4 KiB
 //
@@ -52,6 +53,7 @@ struct CursorSlot: Equatable {
   var epoch: UInt64
   var entries: [CursorEntry]
   var gaps: [CursorGap] = []
+  var wall: Int64 = 0
 
   func encode(into bytes: inout [UInt8]) {
     bytes.removeAll(keepingCapacity: true)
@@ -59,7 +61,8 @@ struct CursorSlot: Equatable {
     bytes.append(formatVersion)
     bytes.append(UInt8(gaps.count))
     bytes.appendLittleEndian(UInt16(entries.count))
-    bytes.appendLittleEndian(UInt32(Self.bytes(of: entries) + CursorGap.bytes * gaps.count))
+    let length = Self.bytes(of: entries) + CursorGap.bytes * gaps.count + 8
+    bytes.appendLittleEndian(UInt32(length))
     bytes.appendLittleEndian(generation)
     bytes.appendLittleEndian(epoch)
     for entry in entries {
@@ -81,21 +84,26 @@ struct CursorSlot: Equatable {
       }
     }
     for gap in gaps { gap.encode(into: &bytes) }
+    bytes.appendLittleEndian(wall)
     bytes.appendLittleEndian(saltedCRC(bytes.span, 0..<bytes.count, salt: 0))
     while bytes.count % cursorPageBytes != 0 { bytes.append(0) }
     precondition(bytes.count <= Int(cursorSlotStride), "spool: cursor larger than its slot")
   }
 
-  init(generation: UInt64, epoch: UInt64, entries: [CursorEntry], gaps: [CursorGap] = []) {
+  init(
+    generation: UInt64, epoch: UInt64, entries: [CursorEntry], gaps: [CursorGap] = [],
+    wall: Int64 = 0
+  ) {
     self.generation = generation
     self.epoch = epoch
     self.entries = entries
     self.gaps = gaps
+    self.wall = wall
   }
 
   /// How many gaps fit behind these entries.
   static func gapsMax(_ entries: [CursorEntry]) -> Int {
-    let used = cursorHeaderBytes + bytes(of: entries) + 4
+    let used = cursorHeaderBytes + bytes(of: entries) + 8 + 4
     return min((Int(cursorSlotStride) - used) / CursorGap.bytes, 255)
   }
 
@@ -161,5 +169,6 @@ struct CursorSlot: Equatable {
       gaps.append(gap)
       place += CursorGap.bytes
     }
+    if end - place >= 8 { wall = littleEndian(bytes, at: place) }
   }
 }

@@ -154,6 +154,8 @@ extension Spool where Storage: ~Copyable {
     }
     let missing = header.frameBytes - slots[index].bytes.count
     if missing > 0 {
+      // Exactly: a frame that is appended to the first page would double it again and again.
+      slots[index].bytes.reserveCapacity(header.frameBytes)
       let more = UInt64(offset) + UInt64(slots[index].bytes.count)
       _ = try storage.read(file, at: more, count: missing, into: &slots[index].bytes)
     }

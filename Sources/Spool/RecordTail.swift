@@ -51,7 +51,9 @@ struct RecordTail {
   /// Bytes of the entries that have not gone, their bookkeeping included.
   private(set) var liveBytes = 0
   /// What the arrays hold: `collect` keeps it below twice the above.
-  var heldBytes: Int { bytes.count + entries.count * Self.entryBytes }
+  private var heldBytes: Int { bytes.count + entries.count * Self.entryBytes }
+  /// The memory of both arrays.
+  var memory: Int { bytes.capacity + entries.capacity * MemoryLayout<TailEntry>.stride }
 
   subscript(place: UInt64) -> TailEntry { entries[Int(place - base)] }
 
@@ -60,6 +62,7 @@ struct RecordTail {
   ) {
     var entry = entry
     entry.offset = bytes.count
+    makeRoom(for: entry.bytes)
     bytes.append(contentsOf: source)
     bytes.append(contentsOf: subject)
     bytes.append(contentsOf: payload)
@@ -140,6 +143,35 @@ struct RecordTail {
   }
 
   private static let slackBytes = 4 << 10
+
+  /// Arrays double when they are full; large ones here grow by pieces, to stay close to what they hold.
+  private mutating func makeRoom(for count: Int) {
+    if bytes.count + count > bytes.capacity, bytes.capacity >= Self.doublingMax {
+      bytes.reserveCapacity(bytes.count + count + Self.pieceBytes)
+    }
+    let stride = MemoryLayout<TailEntry>.stride
+    if entries.count == entries.capacity, entries.capacity * stride >= Self.doublingMax {
+      entries.reserveCapacity(entries.count + Self.pieceBytes / stride)
+    }
+  }
+
+  private static let doublingMax = 64 << 10
+  /// What `makeRoom` adds to each array at most.
+  static let pieceBytes = 16 << 10
+
+  /// Gives the memory back that is not needed for what is there.
+  mutating func shrink() {
+    collect()
+    guard memory > liveBytes + liveBytes / 4 + Self.slackBytes else { return }
+    if heldBytes > liveBytes { compact() }
+    let former = (bytes: bytes, entries: entries)
+    bytes = []
+    entries = []
+    bytes.reserveCapacity(former.bytes.count)
+    bytes.append(contentsOf: former.bytes)
+    entries.reserveCapacity(former.entries.count)
+    entries.append(contentsOf: former.entries)
+  }
 
   /// Closes the holes that entries which have gone leave between those that have not.
   private mutating func compact() {

@@ -66,6 +66,7 @@ extension Spool where Storage: ~Copyable {
     }
     if cursor.isUrgent || hasSettledSegments { consider(clocks.now) }
     if cursor.isStale { consider(cursor.writtenAt.map { $0 + cursorInterval } ?? clocks.now) }
+    if let due = cursor.clockDue { consider(due) }
     return deadline
   }
 
@@ -86,6 +87,10 @@ extension Spool where Storage: ~Copyable {
       if hasSettledSegments { try freeSettledSegments() }
       let isDue = cursor.writtenAt.map { clocks.now >= $0 + cursorInterval } ?? true
       if cursor.isUrgent || (cursor.isStale && isDue) { try writeCursor() }
+      guard clocks.now >= cursor.clockDue ?? clocks.now else { return }
+      let isFirst = cursor.clockDue == nil
+      cursor.clockDue = clocks.now + clockInterval
+      if !isFirst, clocks.quality == .synced { try writeCursor() }
     } catch {
       degrade(error)
     }

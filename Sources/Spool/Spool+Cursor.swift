@@ -18,14 +18,17 @@ extension Spool where Storage: ~Copyable {
           ranges: Array(streams[index].settled.ranges.prefix(CursorEntry.rangesMax)),
           lent: lentForCursor(index)))
     }
+    if clocks.quality == .synced { cursor.wall = max(cursor.wall, clocks.wall) }
     let slot = CursorSlot(
       generation: cursor.generation + 1, epoch: epoch, entries: entries,
-      gaps: gapsForCursor(atMost: CursorSlot.gapsMax(entries)))
+      gaps: gapsForCursor(atMost: CursorSlot.gapsMax(entries)),
+      wall: max(cursor.wall, newestWall).nanoseconds)
     slot.encode(into: &output)
     if cursor.isPoisoned {
       // What the kernel still believes of the old file is not to be trusted.
       try removeFile(.cursor)
-      cursor = CursorState(generation: cursor.generation, epoch: cursor.epoch)
+      cursor = CursorState(
+        generation: cursor.generation, epoch: cursor.epoch, wall: cursor.wall)
     }
     if !cursor.fileExists {
       do throws(StorageError) {
@@ -48,6 +51,7 @@ extension Spool where Storage: ~Copyable {
     cursor.isStale = false
     cursor.isUrgent = false
     cursor.writtenAt = clocks.now
+    cursor.clockDue = clocks.now + clockInterval
     cursor.bytes = max(cursor.bytes, offset + UInt64(output.count))
     for index in streams.indices { streams[index].reserved = reserved[index] }
   }

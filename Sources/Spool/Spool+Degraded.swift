@@ -42,10 +42,17 @@ extension Spool where Storage: ~Copyable {
 
   /// Makes room for a record of this class, by committing, else by dropping what is less urgent.
   mutating func makeMemory(_ bytes: Int, for logClass: Int) -> Bool {
-    guard tailBytes + bytes > limits.tailBytesMax else { return true }
-    for index in logs.indices where !disk.isDegraded { commitClass(index, syncOnly: false) }
-    while tailBytes + bytes > limits.tailBytesMax {
-      guard dropFromMemory(for: logClass, bytes: bytes) else { return false }
+    if tailBytes + bytes > limits.tailBytesMax {
+      for index in logs.indices where !disk.isDegraded { commitClass(index, syncOnly: false) }
+      while tailBytes + bytes > limits.tailBytesMax {
+        guard dropFromMemory(for: logClass, bytes: bytes) else { return false }
+      }
+    }
+    // What one class has needed must not be missing when another needs as much.
+    var held = bytes + 2 * RecordTail.pieceBytes
+    for index in logs.indices { held += logs[index].tail.memory }
+    if held > 2 * limits.tailBytesMax {
+      for index in logs.indices { logs[index].tail.shrink() }
     }
     return true
   }

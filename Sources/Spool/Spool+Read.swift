@@ -3,7 +3,7 @@ import Primitives
 extension Spool where Storage: ~Copyable {
   /// The next record that the reader has not been given and that is not settled. A `sync` stream's
   /// must be on disk; a `spill` stream's may still be in memory. What has expired is dropped with a
-  /// report. Of a stream that sends live records first this is the backlog.
+  /// report. Of a stream that sends live records first this is the backlog. See `roomBytes` of a record.
   public mutating func next(
     stream: Int, into record: inout SpooledRecord, clocks: Clocks
   ) -> Bool {
@@ -107,6 +107,11 @@ extension Spool where Storage: ~Copyable {
       if isExpired(stream, time: entry.time, quality: entry.quality) {
         dropFromTail(logClass, place - 1, reason: .expired)
         continue
+      }
+      if record.refuses(entry.bytes) {
+        streams[stream].reader.tailPlace = place - 1
+        record.isBacklog = false
+        return true
       }
       logs[logClass].tail.copy(place - 1, into: &record)
       advance(stream, to: entry.sequence)
@@ -255,7 +260,9 @@ extension Spool where Storage: ~Copyable {
     guard let index = tableIndex(stream, slot), let header = slots[slot].header else {
       return false
     }
+    var start = place
     while let view = slots[slot].record(at: &place) {
+      defer { start = place }
       guard view.tableIndex == index else { continue }
       let sequence = slots[slot].sequence(view)
       guard sequence > streams[stream].reader.through,
@@ -263,8 +270,14 @@ extension Spool where Storage: ~Copyable {
         !streams[stream].settled.contains(sequence)
       else { continue }
       let time = slots[slot].time(view)
+      let isExpired = self.isExpired(stream, time: time, quality: view.quality)
+      if !isExpired, record.refuses(view.source.count + view.subject.count + view.payload.count) {
+        place = start
+        record.isBacklog = false
+        return true
+      }
       advance(stream, to: sequence)
-      if isExpired(stream, time: time, quality: view.quality) {
+      if isExpired {
         drop(stream, sequence, time: time, reason: .expired)
         continue
       }

@@ -136,6 +136,7 @@ extension Spool where Storage: ~Copyable {
       }
     }
     guard let newest else { return found }
+    newestWall = max(newestWall, WallTime(nanoseconds: newest.wall))
     found.epoch = newest.epoch
     cursor.generation = newest.generation
     for entry in newest.entries { apply(entry) }
@@ -271,6 +272,7 @@ extension Spool where Storage: ~Copyable {
           * (1 + tableEntryFixedBytes + SpoolLimits.streamNameBytesMax),
       case .seal(let slot) = try probe(file, header, at: offset, end: size)
     else { return nil }
+    noteTime(of: slot)
     var segment = Segment(header: header, state: .closed, bytes: size)
     for totals in slots[slot].table where totals.stream >= 0 { segment.add(totals) }
     return segment

@@ -54,6 +54,7 @@ extension Spool where Storage: ~Copyable {
         extend(&lastSeen)
         reportDamage(&damage, pending, header, &lastSeen)
         pending = []
+        noteTime(of: slot)
         for totals in slots[slot].table where totals.stream >= 0 {
           observe(totals, header, &lastSeen)
           segment.add(totals)
@@ -63,6 +64,12 @@ extension Spool where Storage: ~Copyable {
         offset = next
       }
     }
+  }
+
+  /// A frame was committed at a time that its clock vouched for.
+  mutating func noteTime(of slot: Int) {
+    guard let header = slots[slot].header, header.quality == .synced else { return }
+    newestWall = max(newestWall, WallTime(nanoseconds: header.wall))
   }
 
   func extend(_ lastSeen: inout [UInt64]) {

@@ -31,6 +31,9 @@ extension Spool where Storage: ~Copyable {
     streams[stream].live = nil
   }
 
+  /// Whether readers can go back without the loss of anything that only they have.
+  public func mayRewind(stream: Int) -> Bool { streams[stream].lentRecords == 0 }
+
   /// Whether the record was given out and is neither delivered nor dropped.
   func isOpen(_ stream: Int, _ sequence: UInt64) -> Bool {
     sequence > 0 && sequence <= streams[stream].assigned

@@ -6,11 +6,14 @@ import Primitives
 /// bounded memory. `Spool.docc` describes the format and the guarantees.
 public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   var storage: Storage
-  public let limits: SpoolLimits
+  public internal(set) var limits: SpoolLimits
   /// Part of the identity of records taken from now on. Drawn when the spool is created, and again
   /// only when numbers might otherwise be used twice: the cursor is lost or damaged, the end of a
   /// log is damaged, or a disk that takes no writes has used up its reservation. Numbers count on.
   public internal(set) var epoch: UInt64
+
+  /// The latest time that was found at the start, of the cursor and of commits whose clock was right.
+  public internal(set) var newestWall = WallTime(nanoseconds: 0)
 
   var random: SplitMix64
   /// The configured streams in their order, then those that are only on disk.
@@ -138,19 +141,24 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     return (records, bytes)
   }
 
+  /// Sets how much memory records may take that are not on disk. What is there stays until it is.
+  public mutating func limitTail(to bytes: Int) { limits.tailBytesMax = bytes }
+
+  /// The last number that a stream has given out.
+  public func lastNumber(stream: Int) -> UInt64 { streams[stream].assigned }
+
   /// All streams, those that are not configured any more behind the others.
   public var streamCount: Int { streams.count }
   /// The name of the stream at an index below `streamCount`.
   public func streamName(_ stream: Int) -> ByteString { streams[stream].stream.name }
 
-  /// The last number that a stream gave out, and the last one of earlier runs.
-  package func lastNumber(stream: Int) -> UInt64 { streams[stream].assigned }
+  /// The last number of earlier runs.
   package func recoveredNumber(stream: Int) -> UInt64 { streams[stream].recovered }
 
   /// The memory that records and frames take now.
   public var memoryBytes: Int {
     var sum = output.capacity + input.capacity + builder.records.capacity
-    for log in logs { sum += log.tail.heldBytes }
+    for log in logs { sum += log.tail.memory }
     for slot in slots { sum += slot.bytes.capacity }
     return sum
   }
@@ -185,6 +193,10 @@ struct CursorState {
   var generation: UInt64 = 0
   /// The epoch that it held at the start.
   var epoch: UInt64 = 0
+  /// The latest time in this run that the clock vouched for.
+  var wall = WallTime(nanoseconds: 0)
+  /// When it is written for the clock's sake alone.
+  var clockDue: Instant?
   /// A sync of it failed: the file is replaced.
   var isPoisoned = false
   var fileExists = false

@@ -60,6 +60,10 @@ let frameBytesMax = 4 << 20
 /// How long a cursor that only saves duplicates waits to be written.
 let cursorInterval = Interval.seconds(5)
 
+/// How long a clock that is right goes on without being written down, when nothing else is. A page of
+/// the cursor's each hour wears no flash.
+let clockInterval = Interval.seconds(3_600)
+
 /// How long a disk that failed is left alone.
 let retryInterval = Interval.seconds(60)
 

@@ -47,18 +47,57 @@ public struct SpooledRecord: Sendable {
   public var isBacklog = false
   /// Since when it waits to be delivered; the clock's origin when that was in an earlier run.
   public var waitingSince = Instant(nanoseconds: 0)
+  /// A reader has no room for more. Of a longer record it gets nothing but that `isTooLong`, and when it
+  /// asks again, the same one.
+  public var roomBytes = Int.max
+  public private(set) var isTooLong = false
 
   public init() {}
 
-  /// Takes the parts of a record over; the buffers keep their memory.
+  /// Whether so many bytes are too many.
+  package mutating func refuses(_ bytes: Int) -> Bool {
+    isTooLong = bytes > roomBytes
+    return isTooLong
+  }
+
+  /// Empties the buffers and leaves room in each. They keep their memory, but together no more than the
+  /// largest record has: one with a long subject may come behind one with a long payload.
+  package mutating func makeRoom(source: Int, subject: Int, payload: Int) {
+    self.source.removeAll(keepingCapacity: true)
+    self.subject.removeAll(keepingCapacity: true)
+    self.payload.removeAll(keepingCapacity: true)
+    let held =
+      max(self.source.capacity, source) + max(self.subject.capacity, subject)
+      + max(self.payload.capacity, payload)
+    if held > SpooledRecord.heldMax { releaseMemory() }
+    // Exactly: an array that grows by appending doubles.
+    if source > self.source.capacity { self.source.reserveCapacity(source) }
+    if subject > self.subject.capacity { self.subject.reserveCapacity(subject) }
+    if payload > self.payload.capacity { self.payload.reserveCapacity(payload) }
+  }
+
+  /// Gives its memory back.
+  package mutating func releaseMemory() {
+    source = []
+    subject = []
+    payload = []
+  }
+
+  private static let heldMax = 65_536
+
+  /// Bytes of all three.
+  package var byteCount: Int { source.count + subject.count + payload.count }
+
+  /// The memory that it holds, in bytes.
+  package var memoryBytes: Int { source.capacity + subject.capacity + payload.capacity }
+
+  /// Takes the parts of a record over.
   mutating func fill(
     _ bytes: Span<UInt8>, source: Range<Int>, subject: Range<Int>, payload: Range<Int>
   ) {
-    self.source.removeAll(keepingCapacity: true)
+    makeRoom(source: source.count, subject: subject.count, payload: payload.count)
     self.source.append(contentsOf: bytes.extracting(source))
-    self.subject.removeAll(keepingCapacity: true)
     self.subject.append(contentsOf: bytes.extracting(subject))
-    self.payload.removeAll(keepingCapacity: true)
     self.payload.append(contentsOf: bytes.extracting(payload))
   }
 

@@ -38,6 +38,13 @@ struct AdminServer {
       AdminClient(number: clientsOpened, socket: socket, registration: registration, now: now))
   }
 
+  /// Bytes held, for the memory ledger.
+  var memory: Int {
+    var sum = 0
+    for client in clients { sum += client.connection.memory }
+    return sum
+  }
+
   var nextDeadline: Instant? {
     var earliest: Instant?
     for client in clients {
@@ -99,9 +106,11 @@ extension Driver {
   private func receive(_ client: AdminClient, _ bytes: Span<UInt8>) {
     var offset = 0
     while let request = client.connection.receive(bytes, from: &offset, now: clocks.now) {
-      let page = gateway.answer(request, clocks: clocks) {
+      let room = gateway.memoryLimit(.admin) - admin.memory
+      let page = gateway.answer(request, room: room, clocks: clocks) {
         self.contexts.described() + self.policyTLS.described()
       }
+      standardError.threshold = gateway.logLevel.severity
       client.connection.respond(page, now: clocks.now)
     }
   }

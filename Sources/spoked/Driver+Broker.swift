@@ -5,20 +5,36 @@ import Primitives
 
 /// The MQTT broker: read, made safe, and only then acknowledged.
 extension Driver {
-  /// `former`: filters that the broker's session may hold besides those of the configuration.
-  func openBroker(former: [ByteString] = []) throws(StartError) {
-    guard let mqtt = configuration.mqtt else { return }
+  /// Reads the files that the connection needs; nil: there is no broker.
+  static func planBroker(_ configuration: Configuration) throws(StartError) -> BrokerPlan? {
+    guard let mqtt = configuration.mqtt else { return nil }
     var settings = MosquittoSettings(
       clientID: mqtt.clientID,
       filters: mqtt.subscriptions.map { MQTTFilter(topic: $0.filter, qos: $0.qos) })
-    settings.formerFilters = former
     settings.username = mqtt.username
-    settings.password = try Driver.password(mqtt)
-    settings.payloadBytesMax = GatewayLimits.recordBytesMax
-    let tls = try brokerTLS(mqtt)
+    settings.password = try password(mqtt)
+    settings.messageBytesMax = GatewayLimits.recordBytesMax
+    guard mqtt.isTLS else { return BrokerPlan(configuration: mqtt, settings: settings) }
+    // libmosquitto makes its sessions itself: the client has a context of its own, with the broker's
+    // name fixed in it.
+    let context = try TLSContexts.make(mqtt.tls.map { configuration.tls[$0] })
+    do throws(TLSError) {
+      let tls = try MosquittoTLS(context, serverName: mqtt.host)
+      return BrokerPlan(configuration: mqtt, settings: settings, context: context, tls: tls)
+    } catch {
+      throw StartError("mqtt: \(error.description)")
+    }
+  }
+
+  /// `former`: filters that the broker's session may hold besides those of the configuration.
+  func openBroker(_ plan: BrokerPlan?, former: [ByteString] = []) throws(StartError) {
+    guard let plan else { return }
+    var settings = plan.settings
+    settings.formerFilters = former
+    remember(plan.configuration, former)
     do throws(SystemError) {
-      let client = try MosquittoClient(settings, tls: tls, seed: RandomSeed.next())
-      broker = BrokerLink(mqtt, client: client, tls: tls, formerFilters: former)
+      let client = try MosquittoClient(settings, tls: plan.tls, seed: RandomSeed.next())
+      broker = BrokerLink(plan, client: client, formerFilters: former)
     } catch {
       throw StartError("mqtt: \(error.description)")
     }
@@ -36,24 +52,18 @@ extension Driver {
     }
   }
 
-  /// libmosquitto makes its sessions itself: the client has a context of its own, with the broker's
-  /// name fixed in it.
-  private func brokerTLS(_ mqtt: MQTTConfiguration) throws(StartError) -> MosquittoTLS? {
-    guard mqtt.isTLS else { return nil }
-    let context = try TLSContexts.make(mqtt.tls.map { configuration.tls[$0] })
-    do throws(TLSError) {
-      return try MosquittoTLS(context, serverName: mqtt.host)
-    } catch {
-      throw StartError("mqtt: \(error.description)")
-    }
+  /// The files of its `[tls.NAME]` table were read again: its next connection uses them.
+  func refreshBrokerTLS(_ plan: BrokerPlan?) {
+    guard let fresh = plan?.context, let tls = broker?.tls else { return }
+    do throws(TLSError) { try tls.adopt(fresh) } catch { log(.error, "mqtt: \(error.description)") }
   }
 
-  /// The files of its `[tls.NAME]` table were read again: its next connection uses them.
-  func refreshBrokerTLS() throws(StartError) {
-    guard let mqtt = configuration.mqtt, let tls = broker?.tls else { return }
-    let fresh = try TLSContexts.make(mqtt.tls.map { configuration.tls[$0] })
-    do throws(TLSError) { try tls.adopt(fresh) } catch {
-      throw StartError("mqtt: \(error.description)")
+  /// Before a subscription is asked for it is written down, and one that is ended afterwards.
+  private func remember(_ mqtt: MQTTConfiguration, _ former: [ByteString]) {
+    do throws(FileError) {
+      try subscriptions.write(mqtt.subscriptions.map { $0.filter } + former, mqtt)
+    } catch {
+      log(.warning, "mqtt: the subscriptions cannot be written down: \(error.description)")
     }
   }
 
@@ -130,7 +140,16 @@ extension Driver {
     if status.isConnected, broker.announced == nil {
       broker.announced = status.connections
       broker.announcedFailure = ByteString()
+      broker.announcedRefusals = 0
       gateway.mqttConnected(sessionPresent: status.sessionPresent, clocks: clocks)
+    }
+    for filter in status.refusedFilters.dropFirst(broker.announcedRefusals) {
+      gateway.mqttSubscriptionRefused(filter, clocks: clocks)
+    }
+    broker.announcedRefusals = status.refusedFilters.count
+    if status.isConnected, status.formerFilters == 0, !broker.formerFilters.isEmpty {
+      broker.formerFilters = []
+      remember(broker.configuration, [])
     }
     let failure = ByteString(status.lastFailure)
     if !status.isConnected, !failure.isEmpty, failure != broker.announcedFailure {

@@ -17,7 +17,7 @@ extension Driver {
 
   /// Nil when the new configuration is in force, else the reason.
   private func tryReload() -> String? {
-    let new: Configuration
+    var new: Configuration
     do throws(FileError) {
       switch ConfigurationLoader.load(files: try ConfigurationFiles.read(options.file)) {
       case .valid(let configuration, _): new = configuration
@@ -28,60 +28,75 @@ extension Driver {
     } catch {
       return error.description
     }
+    let waiting = new.keepWhatNeedsRestart(of: configuration)
+    guard new.memoryNeeds.sum <= new.memory.budget else {
+      return "[memory] budget does not hold the [spool] that is in force until a restart"
+    }
+    // Both the old and the new certificates are there for a while.
+    let limit = new.memoryLimit(.tls)
+    TLSMemory.limit(to: max(limit, gateway.memoryLimit(.tls)))
+    defer { TLSMemory.limit(to: gateway.memoryLimit(.tls)) }
     var fresh = TLSContexts()
-    do throws(StartError) { try fresh.load(new) } catch { return error.description }
+    let plan: BrokerPlan?
+    do throws(StartError) {
+      try fresh.load(new)
+      plan = try Driver.planBroker(new)
+    } catch {
+      return error.description
+    }
     let old = configuration
     let policy = Driver.readPolicy(new, withCache: false)
     for line in policy.complaints { log(.error, line) }
     guard gateway.reload(new, files: policy.files, clocks: clocks) else {
       return "the spool cannot be written"
     }
+    if !waiting.isEmpty { gateway.restartNeeded(for: waiting, clocks: clocks) }
     // Certificates and keys are read again every time; connections that are up keep theirs.
     contexts = fresh
     for line in contexts.complaints(at: clocks.wall) { log(.warning, line) }
     configuration = new
-    return adopt(new, instead: old)
-  }
-
-  /// What belongs to the operating system follows.
-  private func adopt(_ new: Configuration, instead old: Configuration) -> String? {
-    standardError.threshold = new.log.severity
-    if new.serial != old.serial {
-      closePorts()
-      openPorts()
-    }
-    if new.spool != old.spool || new.admin != old.admin || new.memory != old.memory {
-      log(.warning, "changes of [spool], [admin] and [memory] take effect at the next start")
-    }
-    // A broker that refused may have done so for what stands in a file: the password, a certificate.
-    do throws(StartError) {
-      if new.mqtt != old.mqtt || new.brokerTLS != old.brokerTLS
-        || broker?.client.status.isConnected == false
-      {
-        let former = formerFilters(new.mqtt)
-        closeBroker()
-        try openBroker(former: former)
-      } else {
-        try refreshBrokerTLS()
-      }
-    } catch {
-      return error.description
-    }
-    log(.info, "configuration read again" + (new == old ? ", nothing has changed" : ""))
+    adopt(new, plan, instead: old)
     return nil
   }
 
-  /// What the session at the broker is subscribed to, as far as this run knows, and the new
+  /// What belongs to the operating system follows.
+  private func adopt(_ new: Configuration, _ plan: BrokerPlan?, instead old: Configuration) {
+    standardError.threshold = new.log.severity
+    if new.serial != old.serial { changePorts() }
+    // A broker that refused may have done so for what stands in a file: the password, a certificate.
+    do throws(StartError) {
+      if new.hasSameBroker(as: old), broker?.password == plan?.settings.password,
+        broker?.client.status.isConnected != false
+      {
+        refreshBrokerTLS(plan)
+      } else {
+        let former = formerFilters(of: new.mqtt)
+        closeBroker()
+        try openBroker(plan, former: former)
+      }
+    } catch {
+      log(.error, error.description)
+    }
+    log(.info, "configuration read again" + (new == old ? ", nothing has changed" : ""))
+  }
+
+  /// What the session at the broker may be subscribed to, in this run or from an earlier one, and the new
   /// configuration does not want any more.
-  private func formerFilters(_ new: MQTTConfiguration?) -> [ByteString] {
-    guard let broker, let new, broker.configuration.clientID == new.clientID else { return [] }
-    let known = broker.configuration.subscriptions.map { $0.filter } + broker.formerFilters
+  func formerFilters(of new: MQTTConfiguration?) -> [ByteString] {
+    guard let new else { return [] }
+    let known = subscriptions.read(new)
     let former = known.filter { filter in !new.subscriptions.contains { $0.filter == filter } }
     return Array(former.prefix(BrokerLink.formerFiltersMax))
   }
 }
 
 extension Configuration {
+  /// Nothing has changed that a connection to the broker was made of.
+  fileprivate func hasSameBroker(as other: Configuration) -> Bool {
+    guard let mqtt, let before = other.mqtt else { return mqtt == other.mqtt }
+    return mqtt.isSameSession(as: before) && brokerTLS == other.brokerTLS
+  }
+
   /// The table that the broker's connection uses.
   fileprivate var brokerTLS: TLSConfiguration? {
     mqtt.flatMap { $0.tls }.map { tls[$0] }

@@ -13,6 +13,41 @@ extension Driver {
     }
   }
 
+  /// The configuration was read again: a port that is as it was stays open, and so does the frame that
+  /// it is in the middle of.
+  func changePorts() {
+    let before = ports
+    ports = []
+    for (index, configuration) in configuration.serial.enumerated() {
+      devices.watch(configuration.device)
+      if let link = before.first(where: { $0.configuration.isSamePort(as: configuration) }) {
+        keep(link, as: index, configuration)
+        ports.append(link)
+      } else {
+        ports.append(PortLink(index: index, configuration: configuration, now: clocks.now))
+      }
+    }
+    for link in before where !ports.contains(where: { $0 === link }) { release(link) }
+  }
+
+  /// Events of a port carry its index.
+  private func keep(_ link: PortLink, as index: Int, _ configuration: SerialConfiguration) {
+    let isMoved = link.index != index
+    link.index = index
+    link.configuration = configuration
+    guard isMoved, let port = link.port, let registration = link.registration else { return }
+    loop.deregister(registration)
+    do throws(SystemError) {
+      link.registration = try loop.register(
+        port.descriptor, token: Token.serial(UInt32(index)).packed,
+        interest: link.waitsToWrite ? [.readable, .writable] : .readable)
+    } catch {
+      link.registration = nil
+      release(link)
+      fail(link, error.description)
+    }
+  }
+
   func closePorts() {
     for link in ports { release(link) }
     ports = []

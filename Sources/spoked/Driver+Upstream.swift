@@ -77,8 +77,13 @@ extension Driver {
   private func tls(_ security: Policy.Security) throws(TLSError) -> Transport.Security? {
     // A board without a battery starts in 1970: a certificate is judged by the floor until the
     // clock has been set, so that the connection that may set it can come about.
-    let floor = GatewayLimits.clockFloor
-    let seconds = clocks.wall < floor ? floor.nanoseconds / 1_000_000_000 : nil
+    let isWrong = gateway.isBeforeFloor(clocks)
+    let seconds = isWrong ? gateway.clockFloor.nanoseconds / 1_000_000_000 : nil
+    if case .plain = security { return nil }
+    // Rather a connection less than one that fails in the middle of something.
+    guard TLSMemory.used + MemoryNeeds.tlsSessionBytes <= gateway.memoryLimit(.tls) else {
+      throw TLSError("[memory] budget has no room for another TLS connection")
+    }
     switch security {
     case .plain: return nil
     case .tls(let context, let serverName):

@@ -28,6 +28,7 @@ final class Driver {
   let devices: DeviceWatcher
   var random: SplitMix64
   var broker: BrokerLink?
+  var subscriptions: SubscriptionFile
   var admin: AdminServer
   var readBuffer: [UInt8]
 
@@ -41,6 +42,7 @@ final class Driver {
     time = SystemClocks(floor: GatewayLimits.clockFloor)
     clocks = time.read()
     readBuffer = Array(repeating: 0, count: DriverLimits.readBytesMax)
+    TLSMemory.limit(to: configuration.memoryLimit(.tls))
     contexts = TLSContexts()
     try contexts.load(configuration)
     let storage = try Driver.openStorage(configuration)
@@ -60,6 +62,7 @@ final class Driver {
       throw StartError(error.description)
     }
     random = SplitMix64(seed: seed)
+    subscriptions = SubscriptionFile(configuration.spool.directory)
     let policy = Driver.readPolicy(configuration, withCache: true)
     gateway = Gateway(
       configuration: configuration, storage: storage, files: policy.files, seed: random.next(),
@@ -67,7 +70,8 @@ final class Driver {
     for line in policy.complaints { log(.error, line) }
     for line in contexts.complaints(at: clocks.wall) { log(.warning, line) }
     openPorts()
-    try openBroker()
+    let plan = try Driver.planBroker(configuration)
+    try openBroker(plan, former: formerFilters(of: plan?.configuration))
   }
 
   private static func openStorage(
@@ -119,6 +123,7 @@ final class Driver {
     reopenPorts()
     countSerialErrors()
     serveBroker()
+    noteMemory()
     gateway.finishTurn(clocks: clocks)
     carryOutActions()
     endLingering()
@@ -126,6 +131,13 @@ final class Driver {
     releaseBroker()
     serveAdmin()
     service.turned({ self.gateway.statusLine() }, now: clocks.now)
+  }
+
+  /// The lines of the ledger that are kept here.
+  private func noteMemory() {
+    gateway.noteMemory(.tls, used: TLSMemory.used, high: TLSMemory.high)
+    gateway.noteMemory(.mqtt, used: broker?.memory ?? 0)
+    gateway.noteMemory(.admin, used: admin.memory)
   }
 
   private func carryOutActions() {

@@ -42,6 +42,7 @@ struct Main {
   private static func serve(_ options: Options) -> Int32 {
     guard let configuration = load(options) else { return ExitCode.configuration }
     MemoryUsage.tune()
+    TLSMemory.begin()
     let driver: Driver
     do throws(StartError) {
       driver = try Driver(configuration: configuration, options: options)

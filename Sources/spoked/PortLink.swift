@@ -11,8 +11,8 @@ final class PortLink {
   static let pauseMax = Interval.seconds(5)
 
   /// The index of the port in the configuration and in the gateway.
-  let index: Int
-  let configuration: SerialConfiguration
+  var index: Int
+  var configuration: SerialConfiguration
   var port: SerialPort?
   var registration: Registration?
   /// When its driver is asked for the errors it has counted; nil: it does not count.

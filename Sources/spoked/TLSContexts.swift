@@ -22,13 +22,16 @@ struct TLSContexts {
   /// Nil: the system's roots, no client certificate.
   static func make(_ table: TLSConfiguration?) throws(StartError) -> TLSContext {
     let name = table?.name ?? "of the system's roots"
+    let refusals = TLSMemory.refusals
     do throws(TLSError) {
       return try TLSContext(
         authorities: table?.ca ?? "", certificate: table?.certificate ?? "",
         key: table?.key ?? "", minimum: table?.minimum == .tls13 ? .tls13 : .tls12)
     } catch {
+      let isFull = TLSMemory.refusals != refusals
+      let reason = isFull ? "[memory] budget has no room for its certificates" : error.description
       throw StartError(
-        "tls \(name.description): \(error.description)", exitCode: ExitCode.configuration)
+        "tls \(name.description): \(reason)", exitCode: ExitCode.configuration)
     }
   }
 

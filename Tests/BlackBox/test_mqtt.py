@@ -1,6 +1,8 @@
 """MQTT against a real mosquitto: acknowledged after it is safe, through every kind of interruption."""
 
+import re
 import subprocess
+from pathlib import Path
 
 import paho.mqtt.publish as publish
 import pytest
@@ -78,6 +80,35 @@ def test_a_subscription_that_a_reload_takes_away_is_unsubscribed(
     upstream.wait_for_body(b"wanted")
     assert [r.body for r in upstream.whole()] == [b"wanted"]
     assert spoke.stat("spoke.mqtt.unmatched") == 0
+
+
+def test_a_subscription_that_a_restart_takes_away_is_unsubscribed(
+    folder, spoke, make_upstream, make_broker, make_publisher
+):
+    broker, upstream = make_broker(), make_upstream()
+    target = stream("s", upstream.url, path="/", durability="sync")
+    spoke.start(configuration(folder, target, mqtt(broker.url, ("kept", "s"), ("gone/#", "s"))))
+    connected(spoke)
+    spoke.kill()
+    # The session at the broker has both. A start that does not reach the broker forgets nothing.
+    broker.kill()
+    spoke.start(configuration(folder, target, mqtt(broker.url, ("kept", "s"))))
+    spoke.kill()
+    broker.start()
+    spoke.start()
+    connected(spoke)
+    broker.wait_for_log("Received UNSUBSCRIBE")
+    publisher = make_publisher(broker)
+    publisher.publish("gone/1", b"nobody wants this")
+    publisher.publish("kept", b"wanted")
+    upstream.wait_for_body(b"wanted")
+    assert [r.body for r in upstream.whole()] == [b"wanted"]
+    assert spoke.stat("spoke.mqtt.unmatched") == 0
+    wait_until(lambda: b"gone" not in (folder / "spool/subscriptions").read_bytes(), "it is written down")
+    spoke.terminate()
+    spoke.start()
+    connected(spoke)
+    assert broker.log.read_text().count("Received UNSUBSCRIBE") == 1, "once is enough"
 
 
 def test_a_broker_that_comes_late_is_found(folder, spoke, make_upstream, make_broker, make_publisher):
@@ -218,3 +249,39 @@ def test_a_password_comes_from_a_file_and_a_refusal_is_said(folder, spoke, make_
                    auth={"username": "spoke", "password": "secret"})
     upstream.wait_for_body(b"known")
     assert "secret\n" not in spoke.log and "wrong" not in spoke.log
+
+
+def peak(process) -> int:
+    status = (Path("/proc") / str(process.pid) / "status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1))
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_message_without_measure_costs_no_memory_and_is_dropped_with_a_report(make_upstream, make_line, qos):
+    upstream = make_upstream()
+    line = make_line(upstream, reports=True)
+    line.publisher.publish("in/state", b"x" * (64 << 20), qos=qos)
+    line.publish(b"small")
+    upstream.wait_for_body(b"small", 60)
+    gap = b'"reason":"rejected"'
+    wait_until(lambda: any(gap in r.body for r in upstream.whole()), "the report", 20)
+    assert line.spoke.stat("spoke.stream.state.dropped") == 1
+    assert line.spoke.stat("spoke.mqtt.connections") == 1
+    assert peak(line.spoke.process) <= 14 * 1024
+
+
+def test_a_message_that_is_too_large_for_a_record_does_not_come_again(make_upstream, make_line):
+    upstream = make_upstream()
+    line = make_line(upstream, reports=True)
+    line.publish(b"x" * 70_000, b"small", b"y" * (700 << 10), b"last")
+    upstream.wait_for_body(b"last", 60)
+    assert line.spoke.stat("spoke.stream.state.dropped") == 2
+    assert line.spoke.stat("spoke.mqtt.connections") == 1
+    wait_until(lambda: line.spoke.stat("spoke.mqtt.unacknowledged") == 0, "the acknowledgements", 20)
+    line.spoke.terminate()
+    line.spoke.start(line.text)
+    connected(line.spoke)
+    line.publish(b"new")
+    upstream.wait_for_body(b"new", 60)
+    assert line.spoke.stat("spoke.stream.state.records_in") == 1
+

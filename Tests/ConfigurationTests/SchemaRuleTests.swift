@@ -171,18 +171,18 @@ struct SchemaRuleTests {
   @Test("more tables than the limit are refused once")
   func limits() {
     func tables(_ count: Int, _ text: (Int) -> String) -> String {
-      minimal + (0..<count).map(text).joined()
+      minimal + "[memory]\nbudget='64MiB'\n" + (0..<count).map(text).joined()
     }
     let stream = { (index: Int) in "[[stream]]\nname='t\(index)'\ntarget='http://h'\npath='/'\n" }
     #expect(problems(tables(31, stream)) == [])
-    #expect(problems(tables(40, stream)) == ["132:1: more than 32 [[stream]] tables"])
+    #expect(problems(tables(40, stream)) == ["134:1: more than 32 [[stream]] tables"])
     let port = { (index: Int) in
       "[[serial]]\nname='t\(index)'\ndevice='/d\(index)'\nbaud=1\nframing='nmea'\nstream='s'\n"
     }
     #expect(problems(tables(16, port)) == [])
-    #expect(problems(tables(17, port)) == ["104:1: more than 16 [[serial]] tables"])
+    #expect(problems(tables(17, port)) == ["106:1: more than 16 [[serial]] tables"])
     #expect(problems(tables(16) { "[tls.t\($0)]\n" }) == [])
-    #expect(problems(tables(17) { "[tls.t\($0)]\n" }) == ["24:1: more than 16 [tls.NAME] tables"])
+    #expect(problems(tables(17) { "[tls.t\($0)]\n" }) == ["26:1: more than 16 [tls.NAME] tables"])
     let mqtt = minimal + "[mqtt]\nbroker='mqtt://h'\n"
     let filters = { (count: Int) in
       (0..<count).map { "[[mqtt.subscribe]]\nfilter='f\($0)'\nstream='s'\n" }.joined()

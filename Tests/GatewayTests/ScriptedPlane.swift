@@ -20,6 +20,7 @@ final class ScriptedPlane {
   /// Its load reports.
   let loads = ScriptedLoads()
   private var versions = 0
+  private var unsent: [UInt8] = []
   private var deframer = MessageDeframer(limit: 1 << 20)
   private var current: (peer: World.Peer, stream: UInt32)?
   private var subscribed: [ResourceType: [String]] = [:]
@@ -46,6 +47,7 @@ final class ScriptedPlane {
     if current == nil || current?.stream != stream || current?.peer !== peer {
       current = (peer, stream)
       subscribed = [:]
+      unsent = []
       deframer = MessageDeframer(limit: 1 << 20)
       streams += 1
       peer.answerCall(on: stream, now: now)
@@ -77,7 +79,7 @@ final class ScriptedPlane {
   }
 
   private func send(_ type: ResourceType, now: Instant) {
-    guard let current, let names = subscribed[type] else { return }
+    guard current != nil, let names = subscribed[type] else { return }
     versions += 1
     var writer = WireWriter()
     Self.text(&writer, 1, "\(versions)")
@@ -94,8 +96,18 @@ final class ScriptedPlane {
     var framed: [UInt8] = []
     MessageFraming.appendPrefix(length: writer.bytes.count, to: &framed)
     framed += writer.bytes
-    _ = try? current.peer.machine.submitData(
-      framed.span, on: current.stream, endStream: false, now: now)
+    unsent += framed
+    pump(now: now)
+  }
+
+  /// Sends on as far as the windows let it. True: something went out.
+  @discardableResult
+  func pump(now: Instant) -> Bool {
+    guard let current, !unsent.isEmpty else { return false }
+    let count = try? current.peer.machine.submitData(
+      unsent.span, on: current.stream, endStream: false, now: now)
+    unsent.removeFirst(count ?? 0)
+    return count ?? 0 > 0
   }
 
   // MARK: Resources

@@ -123,6 +123,7 @@ final class World {
       }
       giveAnswers()
       for peer in peers { moved = exchange(peer) || moved }
+      moved = plane?.pump(now: clocks.now) == true || moved
       if !moved { return }
     }
     Issue.record("the gateway and its upstream never come to rest")

@@ -96,7 +96,7 @@ final class MQTTSession {
       clientID: ByteString(id),
       filters: filters.map { MQTTFilter(topic: ByteString($0.0), qos: $0.1) })
     settings.messagesMax = queue
-    settings.payloadBytesMax = payloadMax
+    settings.messageBytesMax = payloadMax
     if let login {
       settings.username = ByteString(login.0)
       settings.password = Array(login.1.utf8)

@@ -99,13 +99,80 @@ import Testing
   @Test("a payload over the limit is reported without its bytes")
   func oversize() throws {
     let broker = try Broker()
-    let session = try MQTTSession(broker, id: "a", filters: [("t", 1)], payloadMax: 1_000)
+    let session = try MQTTSession(broker, id: "a", filters: [("t", 1)], payloadMax: 1_001)
     try session.connect()
     try broker.publish("t", String(repeating: "x", count: 1_001))
     try broker.publish("t", String(repeating: "y", count: 1_000))
     try session.collect(2)
     #expect(session.messages.map(\.oversizeBytes) == [1_001, 0])
     #expect(session.messages.map(\.payload.count) == [0, 1_000])
+  }
+
+  @Test(
+    "a message that is too long is passed over, acknowledged and reported, and the next ones come",
+    arguments: [false, true])
+  func tooLong(isTLS: Bool) throws {
+    let files = try Certificates.shared
+    let broker = try Broker(certificate: isTLS ? "good" : nil)
+    func session() throws -> MQTTSession {
+      var tls: MosquittoTLS?
+      if isTLS {
+        let context = try TLSContext(
+          authorities: files.file("ca.pem"), certificate: "", key: "", minimum: .tls12)
+        tls = try MosquittoTLS(context, serverName: "localhost")
+      }
+      return try MQTTSession(
+        broker, id: "long", filters: [("t/#", 1)], isSafe: false, payloadMax: 65_536, tls: tls)
+    }
+    let options = isTLS ? ["--cafile", files.path("ca.pem"), "--insecure"] : []
+    let file = TemporaryDirectory()
+    let large = file.file("large").description
+    try Data(repeating: 0x78, count: 5_000_000).write(to: URL(fileURLWithPath: large))
+    try session().establish()
+    func publishLarge(_ topic: String, qos: Int) throws {
+      try run(
+        "/usr/bin/mosquitto_pub",
+        ["-h", "127.0.0.1", "-p", "\(broker.port)", "-q", "\(qos)", "-t", topic, "-f", large]
+          + options)
+    }
+    let deep = "t" + String(repeating: "/t", count: 50)
+    for topic in ["t/one", deep] {
+      try publishLarge(topic, qos: 1)
+      try broker.publish("t/small", topic, options: options)
+    }
+    // It is not acknowledged before what came with it is safe, and comes again as any other.
+    for _ in 0..<2 {
+      let killed = try session()
+      try killed.connect()
+      try killed.collect(1)
+      #expect(killed.texts.first == "t/one=")
+      #expect(killed.messages[0].oversizeBytes == 5_000_000)
+      #expect(killed.client.status.unacknowledged > 0)
+      #expect(killed.client.memory <= 4 * 65_536)
+    }
+    let next = try session()
+    try next.connect()
+    try next.turn(until: { _ in
+      next.acknowledge()
+      return next.messages.count >= 4
+    })
+    #expect(next.texts == ["t/one=", "t/small=t/one", deep + "=", "t/small=" + deep])
+    try publishLarge("t/zero", qos: 0)
+    try broker.publish("t/small", "behind", options: options)
+    try next.turn(until: { _ in
+      next.acknowledge()
+      return next.messages.count >= 6
+    })
+    #expect(next.texts.suffix(2) == ["t/zero=", "t/small=behind"])
+    #expect(next.messages[4].qos == 0)
+    #expect(next.client.status.connections == 1)
+    #expect(next.client.memory <= 4 * 65_536)
+    next.acknowledge()
+    let last = try session()
+    try last.connect()
+    try broker.publish("t/small", "new", options: options)
+    try last.collect(1)
+    #expect(last.texts == ["t/small=new"])
   }
 
   @Test("a broker that restarts is found again with growing, jittered pauses, and resubscribed")

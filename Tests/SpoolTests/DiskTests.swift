@@ -245,4 +245,34 @@ struct DiskTests {
     #expect(rig.statistics.bytesWritten < payload * 12 / 10)
     #expect(rig.statistics.commits <= 22)
   }
+
+  @Test("the memory of records is bounded, whichever classes have needed it before")
+  func memoryOfAllClasses() {
+    let streams = (UInt8(0)..<4).map {
+      SpoolStream(name: ByteString("s\($0)"), logClass: $0, durability: .spill)
+    }
+    let limits = SpoolLimits()
+    let rig = Rig(streams: streams, limits: limits)
+    let frame = max(limits.commitBytes, limits.recordBytesMax) + 8_192
+    let most = 2 * limits.tailBytesMax + (limits.frameSlots + 4) * frame + 32_768
+    var high = 0
+    for round in 0..<3 {
+      for stream in 0..<4 {
+        rig.disk.failing = [.write: .failed(5), .create: .failed(5)]
+        for number in 0..<4_000 {
+          rig.append(stream, [UInt8](repeating: 1, count: number % 7 == 0 ? 2_000 : 20))
+          if number % 50 == 0 { rig.spool.commitIfDue(clocks: rig.clocks) }
+          high = max(high, rig.spool.memoryBytes)
+        }
+        // Then the disk takes it all.
+        rig.disk.failing = [:]
+        rig.wait(.seconds(61))
+        rig.spool.commitIfDue(clocks: rig.clocks)
+        rig.spool.commit(clocks: rig.clocks)
+        high = max(high, rig.spool.memoryBytes)
+      }
+      #expect(high <= most, "round \(round): \(high) of \(most)")
+    }
+    #expect(high > limits.tailBytesMax, "it was full")
+  }
 }

@@ -13,6 +13,7 @@
 #include "CLinuxSockets.h"
 #include "unix_client.h"
 #include <errno.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -52,6 +52,10 @@ int spoke_shutdown_write(int descriptor);
 int spoke_shutdown_both(int descriptor);
 // Bytes that can be read without waiting.
 int spoke_waiting_bytes(int descriptor);
+int spoke_limit_receiving(int descriptor, int bytes); // what the kernel holds of it unread
+// Without waiting; 0: the connection ended. `keep`: the next read brings the same.
+int spoke_receive_now(int descriptor, void *bytes, int count, int keep);
+int spoke_send_now(int descriptor, const void *bytes, int count);
 // One datagram to a Unix socket; a path that starts with '@' is abstract.
 int spoke_unix_send(const char *path, const void *bytes, size_t count);
 

@@ -50,6 +50,8 @@ extension SchemaReader {
 
   mutating func readSpool(_ root: SchemaTable, budget: Int) -> SpoolConfiguration {
     var spool = SpoolConfiguration()
+    // Small commits wear the flash more, but a small budget comes before that.
+    if budget < 4 << 20 { spool.commitBytes = budget / 128 }
     let memoryTable = tree.child(of: root.node, "memory")
     guard let table = table(root, "spool", label: "[spool]") else {
       checkCommitBytes(spool, at: memoryTable, budget: budget)

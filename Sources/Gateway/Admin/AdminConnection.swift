@@ -106,6 +106,9 @@ public struct AdminConnection: Sendable {
     phase = .closing
   }
 
+  /// Bytes held, for the memory ledger.
+  public var memory: Int { input.capacity + outputHead.capacity + outputBody.capacity }
+
   // MARK: Output
 
   public var hasOutput: Bool { written < outputHead.count + outputBody.count }

@@ -1,16 +1,39 @@
+import Configuration
 import Primitives
 import Spool
 
 /// Which page answers which request.
 extension Gateway where Storage: ~Copyable {
-  /// Answers one request of the admin endpoint.
+  /// The longest page: a second one can be made while it is written.
+  var pageBytesMax: Int { min(ledger[.admin].limit / 2, AdminLimits.pageMax) }
+
+  /// Answers one request of the admin endpoint. `room`: what the pages that are being written leave.
   public mutating func answer(
-    _ request: AdminRequest, clocks: Clocks, certificates: () -> [TLSCertificates] = { [] }
+    _ request: AdminRequest, room: Int = .max, clocks: Clocks,
+    certificates: () -> [TLSCertificates] = { [] }
+  ) -> AdminPage {
+    let page = self.page(request, clocks: clocks, certificates: certificates)
+    if page.body.count > pageBytesMax {
+      return AdminPage(
+        status: 500,
+        line:
+          "the page is longer than \(pageBytesMax) bytes, a part of [memory] budget: use ?filter=")
+    }
+    if page.body.count > room {
+      return AdminPage(
+        status: 503, line: "other pages are being read, and there is no room for more")
+    }
+    return page
+  }
+
+  private mutating func page(
+    _ request: AdminRequest, clocks: Clocks, certificates: () -> [TLSCertificates]
   ) -> AdminPage {
     let path = request.path
     if path == "/ready" { return readyPage() }
     if path == "/clusters" { return clustersPage(request) }
     if path == "/route" { return routePage(request) }
+    if path == "/logging" { return loggingPage(request) }
     if path == "/spool/drain" { return drainSpool(request, clocks: clocks) }
     if path == "/stats" || path == "/stats/prometheus" { return statisticsPage(request) }
     if path == "/certs" {

@@ -130,7 +130,7 @@ public enum StatisticsPage {
 
   /// `{"stats":[{"name":…,"value":…}]}`
   private static func json(_ statistics: borrowing Statistics) -> AdminPage {
-    var json = JSONWriter()
+    var json = JSONWriter(limit: AdminLimits.pageMax)
     json.beginObject()
     json.key("stats")
     json.beginArray()

@@ -65,7 +65,7 @@ final class ControlPlane {
 
   init(
     _ configuration: XDSConfiguration, node: NodeConfiguration, settings: AssemblerSettings,
-    servers: [(listener: ByteString, authority: ByteString)], seed: UInt64,
+    servers: [(listener: ByteString, authority: ByteString)], storeBytes: Int, seed: UInt64,
     tlsFault: @escaping PolicyAssembler.TLSFault
   ) {
     var discovery = DiscoverySettings()
@@ -78,7 +78,8 @@ final class ControlPlane {
     let identity = NodeIdentity(node)
     channel = ControlPlaneChannel(load: LoadReporter(node: identity, seed: random.next()))
     assembler = PolicyAssembler(
-      client: DiscoveryClient(discovery, node: identity, seed: random.next()),
+      client: DiscoveryClient(
+        discovery, node: identity, seed: random.next(), storeBytesMax: storeBytes),
       settings: settings, hasServers: !configuration.servers.isEmpty, tlsFault: tlsFault)
     self.servers = servers
     failures = servers.map { _ in 0 }

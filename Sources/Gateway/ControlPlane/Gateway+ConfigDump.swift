@@ -9,7 +9,7 @@ import XDS
 /// versions, never a value.
 extension Gateway where Storage: ~Copyable {
   func configDumpPage() -> [UInt8] {
-    var json = JSONWriter()
+    var json = JSONWriter(limit: pageBytesMax)
     json.beginObject()
     json.key("resources")
     json.beginArray()

@@ -15,7 +15,8 @@ extension Gateway where Storage: ~Copyable {
     guard let xds = configuration.xds else { return nil }
     let plane = ControlPlane(
       xds, node: configuration.node, settings: configuration.assemblerSettings,
-      servers: configuration.managementServers, seed: random.next(), tlsFault: files.tlsFault)
+      servers: configuration.managementServers, storeBytes: ledger[.resources].limit,
+      seed: random.next(), tlsFault: files.tlsFault)
     for (name, bytes) in files.resources {
       load(name, bytes, into: plane, clocks: clocks)
     }

@@ -15,7 +15,7 @@ public enum PolicyFilesCheck {
     for (name, bytes) in files.resources {
       let plane = ControlPlane(
         xds, node: configuration.node, settings: configuration.assemblerSettings, servers: [],
-        seed: 0, tlsFault: files.tlsFault)
+        storeBytes: configuration.memoryLimit(.resources), seed: 0, tlsFault: files.tlsFault)
       let file = name.description
       do throws(WireError) {
         let refused = try plane.assembler.client.loadStatic(bytes, wall: WallTime(nanoseconds: 0))

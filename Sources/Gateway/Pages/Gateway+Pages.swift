@@ -141,6 +141,7 @@ extension Gateway where Storage: ~Copyable {
         json.beginObject()
         json.member("filter", subscription.filter)
         json.member("qos", UInt64(subscription.qos))
+        json.member("refused", mqtt.refused.contains(subscription.filter))
         json.member("stream", configuration.streams[subscription.stream].name)
         json.endObject()
       }

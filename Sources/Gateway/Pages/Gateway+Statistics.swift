@@ -75,6 +75,7 @@ extension Gateway where Storage: ~Copyable {
     statistics.add("spoke.mqtt.unacknowledged", .gauge, UInt64(acknowledgements.withheld))
     statistics.add("spoke.mqtt.duplicates", .counter, mqtt.duplicates)
     statistics.add("spoke.mqtt.unmatched", .counter, mqtt.unmatched)
+    statistics.add("spoke.mqtt.refused_subscriptions", .counter, mqtt.refusals)
     statistics.add("spoke.mqtt.connections", .counter, mqtt.connections)
   }
 

@@ -53,10 +53,10 @@ extension StorageFile {
 }
 
 extension JSONWriter {
-  /// An RFC 3339 time, or null when it is not known.
+  /// An RFC 3339 time, or null when it is not known: that of a clock before its floor, too.
   package mutating func time(_ name: ByteString, _ time: WallTime?) {
     key(name)
-    guard let time, time.nanoseconds > 0 else { return null() }
+    guard let time, time >= GatewayLimits.clockFloor else { return null() }
     string(TimestampText.of(time))
   }
 }

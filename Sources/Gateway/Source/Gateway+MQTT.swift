@@ -12,6 +12,11 @@ struct MQTTInput {
   var unmatched: UInt64 = 0
   var duplicates: UInt64 = 0
   var connections: UInt64 = 0
+  /// Filters that the broker refused on this connection.
+  var refused: [ByteString] = []
+  /// Filters whose refusal was reported already, on this connection or an earlier one.
+  var reportedRefusals: [ByteString] = []
+  var refusals: UInt64 = 0
   /// The tokens of the newest messages, to know those again that the broker sends a second time.
   var recent = RecentMessages()
 }
@@ -100,6 +105,7 @@ extension Gateway where Storage: ~Copyable {
   public mutating func mqttConnected(sessionPresent: Bool, clocks: Clocks) {
     mqtt.isConnected = true
     mqtt.connections += 1
+    mqtt.refused = []
     mqtt.detail = sessionPresent ? "session resumed" : "new session"
     acknowledgements.reset()
     if sessionPresent {
@@ -108,6 +114,21 @@ extension Gateway where Storage: ~Copyable {
       mqtt.recent.sessionStarted()
     }
     log(.info, "mqtt: connected, \(mqtt.detail)")
+  }
+
+  /// The broker does not let us subscribe: nothing comes of this filter. It is asked again with every
+  /// connection, and reported once.
+  public mutating func mqttSubscriptionRefused(_ filter: ByteString, clocks: Clocks) {
+    guard !mqtt.refused.contains(filter) else { return }
+    mqtt.refused.append(filter)
+    mqtt.refusals += 1
+    log(.error, "mqtt: the broker refused the subscription to '\(filter.description)'")
+    guard !mqtt.reportedRefusals.contains(filter) else { return }
+    if mqtt.reportedRefusals.count == ConfigurationLimits.subscriptionsMax {
+      mqtt.reportedRefusals.removeFirst()
+    }
+    mqtt.reportedRefusals.append(filter)
+    report("subscription_refused", clocks: clocks) { $0.member("filter", filter) }
   }
 
   /// The connection is gone or could not be made. Repeats with the same words are not logged.
@@ -138,7 +159,8 @@ extension Gateway where Storage: ~Copyable {
     let stream = configured.subscriptions[subscription].stream
     if oversize > 0 {
       mqtt.messages += 1
-      refuse(stream: stream, bytes: oversize, clocks: clocks)
+      let bytes = oversize + topic.count + MQTTSource.name.count
+      refuse(stream: stream, bytes: bytes, clocks: clocks)
       if qos > 0 { acknowledgements.addSafe() }
       return true
     }

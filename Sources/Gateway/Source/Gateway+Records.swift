@@ -17,19 +17,21 @@ extension Gateway where Storage: ~Copyable {
     stream: Int, source: Span<UInt8>, subject: Span<UInt8>, token: UInt64, payload: Span<UInt8>,
     clocks: Clocks
   ) -> TakeOutcome {
+    noteClock(clocks)
     if uplinks[stream].memory != nil {
       return keep(
         stream: stream, source: source, subject: subject, payload: payload, clocks: clocks)
     }
     let outcome = spool.append(
-      stream: stream, time: recordTime(clocks), quality: clocks.quality, source: source,
+      stream: stream, time: clocks.wall, quality: quality(clocks), source: source,
       subject: subject, token: token, payload: payload, now: clocks.now)
     switch outcome {
     case .taken(let sequence):
       uplinks[stream].counters.recordsIn += 1
       return .taken(sequence: sequence)
     case .refused(.tooLarge):
-      refuse(stream: stream, bytes: payload.count, clocks: clocks)
+      let bytes = source.count + subject.count + payload.count
+      refuse(stream: stream, bytes: bytes, clocks: clocks)
       return .dropped
     case .refused:
       return .noRoom
@@ -42,7 +44,7 @@ extension Gateway where Storage: ~Copyable {
   ) -> TakeOutcome {
     let bytes = source.count + subject.count + payload.count
     guard bytes <= GatewayLimits.recordBytesMax else {
-      refuse(stream: stream, bytes: payload.count, clocks: clocks)
+      refuse(stream: stream, bytes: bytes, clocks: clocks)
       return .dropped
     }
     uplinks[stream].counters.recordsIn += 1
@@ -54,20 +56,20 @@ extension Gateway where Storage: ~Copyable {
         stream: stream, reason: .memory, epoch: epoch,
         sequence: dropped.sequence, time: dropped.time, clocks: clocks)
     }
-    let time = recordTime(clocks)
+    let quality = quality(clocks)
     let sequence = uplinks[stream].memory?.append(
-      time: time, quality: clocks.quality, source: source, subject: subject,
+      time: clocks.wall, quality: quality, source: source, subject: subject,
       payload: payload, now: clocks.now)
     return .taken(sequence: sequence ?? 0)
   }
 
-  /// A payload is larger than any record may be.
+  /// A record is larger than any may be; `bytes` are those of its payload, subject and source.
   mutating func refuse(stream: Int, bytes: Int, clocks: Clocks) {
     uplinks[stream].counters.recordsIn += 1
     uplinks[stream].counters.dropped += 1
     log(
       .warning,
-      "stream \(name(stream)): a record of \(bytes) bytes is larger than "
+      "stream \(name(stream)): a record of \(bytes) bytes, topic and source included, is larger than "
         + "\(GatewayLimits.recordBytesMax); dropped")
     reportRefused(stream: stream, reason: .rejected, clocks: clocks)
   }
@@ -79,8 +81,8 @@ extension Gateway where Storage: ~Copyable {
     reportRefused(stream: stream, reason: .shed, clocks: clocks)
   }
 
-  /// Before the floor the wall clock says nothing about when the record was made; zero is "unknown".
-  private func recordTime(_ clocks: Clocks) -> WallTime {
-    clocks.wall >= GatewayLimits.clockFloor ? clocks.wall : WallTime(nanoseconds: 0)
+  /// Before the floor the wall clock says nothing yet about when the record was made.
+  private func quality(_ clocks: Clocks) -> ClockQuality {
+    isBeforeFloor(clocks) ? .unsynced : clocks.quality
   }
 }

@@ -154,8 +154,7 @@ extension Gateway where Storage: ~Copyable {
         clocks: clocks)
       // A serial line cannot be told to wait.
       if outcome == .noRoom { shed(stream: stream, clocks: clocks) }
-    case .bad:
-      ports[port].badFrames += 1
+    case .bad: break
     }
   }
 }

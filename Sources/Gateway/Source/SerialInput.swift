@@ -74,7 +74,7 @@ struct TransmitCounters {
 
 /// One serial port as the gateway sees it: bytes in, frames out, and what has become of it.
 struct SerialInput {
-  let configuration: SerialConfiguration
+  var configuration: SerialConfiguration
   var framer: Framer
   var isOpen = false
   /// Whether this outage has been reported: it is one `port_down`, however its reason changes.
@@ -85,7 +85,6 @@ struct SerialInput {
   var opening = SerialOpening()
   var bytes: UInt64 = 0
   var frames: UInt64 = 0
-  var badFrames: UInt64 = 0
   var reopens: UInt64 = 0
   var lastFrame: WallTime?
 
@@ -128,7 +127,6 @@ struct SerialInput {
   mutating func continueCounting(from old: SerialInput) {
     bytes = old.bytes
     frames = old.frames
-    badFrames = old.badFrames
     reopens = old.reopens
     lastFrame = old.lastFrame
     opening = old.opening
@@ -136,7 +134,8 @@ struct SerialInput {
     breaks = old.breaks
     errors = old.errors
     errors.last = nil
-    garbage.alarms = old.garbage.alarms
+    framer.continueCounting(from: old.framer)
+    garbage = old.garbage
     transmitted = old.transmitted
     // The port is opened anew; whoever waits for an answer gets it.
     transmit = old.transmit

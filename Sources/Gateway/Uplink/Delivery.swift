@@ -33,7 +33,7 @@ struct Delivery {
 
   let lane: Lane
   var phase = Phase.empty
-  private(set) var batch = RecordBatch()
+  var batch = RecordBatch()
   /// Its records were never in the spool.
   private(set) var isFromMemory = false
   /// A record of it lay on disk for a while: it yields to live ones.
@@ -63,8 +63,16 @@ struct Delivery {
   }
 
   /// The memory that it holds, in bytes.
-  var memoryBytes: Int {
-    batch.bytes.capacity + batch.entries.capacity * MemoryLayout<RecordBatch.Entry>.stride
+  var memoryBytes: Int { batch.memoryBytes }
+
+  /// An empty one gives its memory back.
+  mutating func releaseMemory() {
+    if phase == .empty { batch = RecordBatch() }
+  }
+
+  /// Makes room for one more record, of what there is; false: there is not enough.
+  mutating func reserve(_ count: Int, upTo limit: Int, _ records: Int, room: inout Int) -> Bool {
+    batch.reserve(count, upTo: limit, records, room: &room)
   }
 
   /// One more record, which adds `bytes` to the body at most.
@@ -125,6 +133,8 @@ struct Delivery {
 /// The next record of a lane, read but in no delivery yet: it did not fit the last one.
 struct DeliveryHead {
   var record = SpooledRecord()
+  /// There is a next one, but no room for it.
+  var isTooLong = false
   var isLoaded = false
   var isFromMemory = false
 }

@@ -156,10 +156,11 @@ extension Gateway where Storage: ~Copyable {
   private func isExpired(_ index: Int, _ slot: Int, _ record: Int, _ clocks: Clocks) -> Bool {
     let entry = uplinks[index].slots[slot].batch.entries[record]
     let ttl = configuration.streams[index].ttl
-    let isComparable = (entry.quality == .unsynced) == (clocks.quality == .unsynced)
-    guard isComparable, entry.time.nanoseconds > 0, clocks.wall >= GatewayLimits.clockFloor
+    let stamp = stamp(index, entry, clocks: clocks)
+    let isComparable = (stamp.quality == .unsynced) == (clocks.quality == .unsynced)
+    guard isComparable, stamp.time.nanoseconds > 0, !isBeforeFloor(clocks)
     else { return false }
-    return entry.time.nanoseconds + ttl.nanoseconds < clocks.wall.nanoseconds
+    return stamp.time.nanoseconds + ttl.nanoseconds < clocks.wall.nanoseconds
   }
 
   private mutating func dropFirst(_ index: Int, _ slot: Int, clocks: Clocks) {

@@ -12,6 +12,7 @@ extension Gateway where Storage: ~Copyable {
   /// nobody answers does not stop the rest.
   mutating func pumpAll(clocks: Clocks) {
     for index in uplinks.indices { uplinks[index].wake(now: clocks.now) }
+    passRoomTurn(now: clocks.now)
     for index in alarms {
       sendAll(index, .live, clocks: clocks)
       sendAll(index, .ordered, clocks: clocks)
@@ -36,7 +37,7 @@ extension Gateway where Storage: ~Copyable {
   /// Sends whatever a lane may send.
   private mutating func sendAll(_ index: Int, _ lane: Lane, clocks: Clocks) {
     while let slot = prepare(index, lane, clocks: clocks) {
-      guard submit(index, slot, now: clocks.now) else { return }
+      guard submit(index, slot, clocks: clocks) else { return }
     }
   }
 
@@ -66,7 +67,7 @@ extension Gateway where Storage: ~Copyable {
   private mutating func sendLive(_ share: Int, _ index: Int, _ lane: Lane, clocks: Clocks) {
     while let slot = prepare(index, lane, clocks: clocks), !uplinks[index].slots[slot].isBacklog {
       let bytes = uplinks[index].slots[slot].bodyBytes
-      guard submit(index, slot, now: clocks.now) else { return }
+      guard submit(index, slot, clocks: clocks) else { return }
       shares[share].sentLive(bytes: bytes)
     }
   }
@@ -106,7 +107,7 @@ extension Gateway where Storage: ~Copyable {
       let bytes = uplinks[index].slots[slot].bodyBytes
       if isLiveWaiting, !shares[share].hasCredit(for: bytes) { return }
       guard shares[share].mayServe(bytes: bytes) else { continue }
-      guard submit(index, slot, now: clocks.now) else { return }
+      guard submit(index, slot, clocks: clocks) else { return }
       shares[share].served(bytes: bytes)
       if isLiveWaiting { shares[share].sentBesideLive(bytes: bytes) }
       onTheWay += bytes
@@ -155,13 +156,22 @@ extension Gateway where Storage: ~Copyable {
 
   private mutating func fill(_ index: Int, _ slot: Int, clocks: Clocks) {
     let lane = uplinks[index].slots[slot].lane
+    var room = room(index, lane)
     while uplinks[index].slots[slot].batch.count < uplinks[index].recordsMax {
-      guard load(index, lane, clocks: clocks) else { break }
-      guard uplinks[index].takeHead(of: lane, into: slot) else {
+      guard load(index, lane, room: &room, clocks: clocks) else { break }
+      let isWaiting = uplinks[index].heads[lane.rawValue].isTooLong
+      if isWaiting || !uplinks[index].takeHead(of: lane, into: slot, room: &room) {
+        // It goes into the next one, or waits.
+        if uplinks[index].slots[slot].batch.isEmpty { return }
         return uplinks[index].slots[slot].close()
       }
+      if roomTurn == index { roomTurn = nil }
     }
-    guard !uplinks[index].slots[slot].batch.isEmpty else { return }
+    guard !uplinks[index].slots[slot].batch.isEmpty else {
+      // What it waited for has expired, or was dropped.
+      if roomTurn == index, !uplinks[index].heads[lane.rawValue].isTooLong { roomTurn = nil }
+      return
+    }
     let isFull = uplinks[index].slots[slot].batch.count >= uplinks[index].recordsMax
     if isFull || draining || uplinks[index].isDue(slot, now: clocks.now) {
       uplinks[index].slots[slot].close()
@@ -170,37 +180,64 @@ extension Gateway where Storage: ~Copyable {
     }
   }
 
-  /// Reads the next record of a lane, unless it is there already. While draining only what would be
-  /// lost is read.
-  private mutating func load(_ index: Int, _ lane: Lane, clocks: Clocks) -> Bool {
+  /// Reads the next record of a lane, unless it is there already; one that is too long for the room that
+  /// there is, and that can be made, stays where it is.
+  private mutating func load(
+    _ index: Int, _ lane: Lane, room: inout Int, clocks: Clocks
+  ) -> Bool {
     let head = lane.rawValue
     if uplinks[index].heads[head].isLoaded { return !draining || uplinks[index].memory != nil }
+    while true {
+      // It is there twice for a moment: as the next one, and in its delivery.
+      uplinks[index].heads[head].record.roomBytes = max(room - MemoryNeeds.slack, 0) / 2
+      let before = uplinks[index].heads[head].record.memoryBytes
+      guard read(index, lane, clocks: clocks) else { return false }
+      if !uplinks[index].heads[head].isTooLong {
+        uplinks[index].heads[head].isLoaded = true
+        room -= uplinks[index].heads[head].record.memoryBytes - before
+        return true
+      }
+      guard makeRoom(index, lane, beyond: room) else { return true }
+      room = self.room(index, lane)
+    }
+  }
+
+  /// While draining only what would be lost is read.
+  private mutating func read(_ index: Int, _ lane: Lane, clocks: Clocks) -> Bool {
+    let head = lane.rawValue
     uplinks[index].heads[head].isFromMemory = false
+    uplinks[index].heads[head].isTooLong = false
+    var isFound = false
     if !draining {
       switch lane {
       case .ordered:
-        uplinks[index].heads[head].isLoaded = spool.next(
+        isFound = spool.next(
           stream: index, into: &uplinks[index].heads[head].record, clocks: clocks)
       case .live:
         let isIdle = uplinks[index].isIdle(.live)
-        uplinks[index].heads[head].isLoaded = spool.nextLive(
+        isFound = spool.nextLive(
           stream: index, into: &uplinks[index].heads[head].record, isIdle: isIdle, clocks: clocks)
       }
     }
-    guard lane == .ordered, !uplinks[index].heads[head].isLoaded else {
-      return uplinks[index].heads[head].isLoaded
+    if isFound {
+      uplinks[index].heads[head].isTooLong = uplinks[index].heads[head].record.isTooLong
+      return true
     }
-    return uplinks[index].loadFromMemory()
+    return lane == .ordered && uplinks[index].loadFromMemory()
   }
 
   /// False: the core is at its limit; the delivery stays ready and is tried in a later turn.
-  private mutating func submit(_ index: Int, _ slot: Int, now: Instant) -> Bool {
+  private mutating func submit(_ index: Int, _ slot: Int, clocks: Clocks) -> Bool {
+    let now = clocks.now
+    restamp(index, slot, clocks: clocks)
     uplinks[index].encode(slot, headers: &headers, body: &body)
     let stream = configuration.streams[index]
     let request = UpstreamRequest(
       listener: listeners[index], path: stream.path, authority: stream.authority,
       headers: headers, body: body, timeout: nil, token: UInt64(index))
-    guard let id = core.submit(request, now: now) else { return false }
+    let taken = core.submit(request, now: now)
+    keepScratch()
+    guard let id = taken else { return false }
     uplinks[index].slots[slot].phase = .requesting(id)
     uplinks[index].sentAt = now
     return true

@@ -1,3 +1,4 @@
+import Configuration
 import Primitives
 import Spool
 
@@ -21,8 +22,8 @@ struct MemoryRing {
   }
 
   /// Bytes of sources, subjects and payloads: two of the largest records.
-  static let bytesMax = 2 * GatewayLimits.recordBytesMax
-  static let recordsMax = 1_024
+  static let bytesMax = MemoryNeeds.ringBytes
+  static let recordsMax = MemoryNeeds.ringRecords
   /// What a ring takes, in bytes.
   static let memoryBytes = bytesMax + recordsMax * MemoryLayout<Entry?>.stride
 
@@ -70,6 +71,9 @@ struct MemoryRing {
     return entry
   }
 
+  /// The length of the oldest record.
+  var firstBytes: Int? { entries.first?.bytes }
+
   /// Takes the oldest record out.
   mutating func next(into record: inout SpooledRecord) -> Bool {
     guard let entry = dropOldest() else { return false }
@@ -80,6 +84,8 @@ struct MemoryRing {
     record.waitingSince = entry.taken
     record.token = 0
     record.isBacklog = false
+    record.makeRoom(
+      source: entry.sourceBytes, subject: entry.subjectBytes, payload: entry.payloadBytes)
     var place = entry.offset
     read(entry.sourceBytes, at: &place, into: &record.source)
     read(entry.subjectBytes, at: &place, into: &record.subject)
@@ -95,7 +101,6 @@ struct MemoryRing {
   }
 
   private func read(_ count: Int, at place: inout Int, into part: inout [UInt8]) {
-    part.removeAll(keepingCapacity: true)
     let whole = min(count, Self.bytesMax - place)
     let span = bytes.span
     part.append(contentsOf: span.extracting(place..<(place + whole)))

@@ -13,8 +13,11 @@ package struct RecordBatch: Sendable {
   /// One record; the ranges are positions in `bytes`.
   struct Entry: Sendable {
     var sequence: UInt64
+    /// As the clock showed it when the record was taken, and as the request says it.
     var time: WallTime
+    var stampedTime: WallTime
     var quality: ClockQuality
+    var stampedQuality: ClockQuality
     /// As in `SpooledRecord`.
     var isBacklog: Bool
     var source: Range<Int>
@@ -46,10 +49,42 @@ package struct RecordBatch: Sendable {
     bytes.append(contentsOf: record.payload.span)
     entries.append(
       Entry(
-        sequence: record.sequence, time: record.time, quality: record.quality,
+        sequence: record.sequence, time: record.time, stampedTime: record.time,
+        quality: record.quality, stampedQuality: record.quality,
         isBacklog: record.isBacklog, source: start..<subject, subject: subject..<payload,
         payload: payload..<bytes.count))
   }
+
+  /// What the request says of a record's time.
+  mutating func stamp(_ record: Int, _ time: WallTime, _ quality: ClockQuality) {
+    entries[record].stampedTime = time
+    entries[record].stampedQuality = quality
+  }
+
+  /// Makes room for one more record of so many bytes, in a batch of `limit` bytes and `records` records
+  /// at most, with `room` bytes of memory more at most; false: that is too little. Arrays double, as far
+  /// as that goes.
+  mutating func reserve(
+    _ count: Int, upTo limit: Int, _ records: Int, room: inout Int
+  ) -> Bool {
+    let stride = MemoryLayout<Entry>.stride
+    let before = memoryBytes
+    let least = max(bytes.count + count, bytes.capacity)
+    let leastEntries = max(entries.count + 1, entries.capacity)
+    guard least + leastEntries * stride - before <= room else { return false }
+    let doubled = max(least, min(2 * bytes.capacity, limit))
+    let doubledEntries = max(leastEntries, min(max(2 * entries.capacity, 4), records))
+    let fits = doubled + doubledEntries * stride - before <= room
+    if least > bytes.capacity { bytes.reserveCapacity(fits ? doubled : least) }
+    if leastEntries > entries.capacity {
+      entries.reserveCapacity(fits ? doubledEntries : leastEntries)
+    }
+    room -= memoryBytes - before
+    return true
+  }
+
+  /// The memory that it holds, in bytes.
+  var memoryBytes: Int { bytes.capacity + entries.capacity * MemoryLayout<Entry>.stride }
 
   package mutating func removeAll(keepingCapacity: Bool = true) {
     bytes.removeAll(keepingCapacity: keepingCapacity)

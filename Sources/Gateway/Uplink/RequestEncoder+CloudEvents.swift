@@ -29,12 +29,12 @@ extension RequestEncoder {
       HeaderText.append(batch.bytes.span.extracting(entry.subject), to: &scratch)
       headers.append(name: "ce-subject", value: scratch.span)
     }
-    if entry.time.nanoseconds > 0 {
+    if entry.stampedTime.nanoseconds > 0 {
       scratch.removeAll(keepingCapacity: true)
-      TimestampText.append(entry.time, to: &scratch)
+      TimestampText.append(entry.stampedTime, to: &scratch)
       headers.append(name: "ce-time", value: scratch.span, indexing: .no)
     }
-    switch entry.quality {
+    switch entry.stampedQuality {
     case .synced: break
     case .unsynced: headers.append(name: "ce-clock", text: "unsynced")
     case .restamped: headers.append(name: "ce-clock", text: "restamped")

@@ -85,11 +85,11 @@ extension RequestEncoder {
       body.append(text: "\",\"subject\":\"")
       JSONText.append(batch.bytes.span.extracting(entry.subject), to: &body)
     }
-    if entry.time.nanoseconds > 0 {
+    if entry.stampedTime.nanoseconds > 0 {
       body.append(text: "\",\"time\":\"")
-      TimestampText.append(entry.time, to: &body)
+      TimestampText.append(entry.stampedTime, to: &body)
     }
-    switch entry.quality {
+    switch entry.stampedQuality {
     case .synced: break
     case .unsynced: body.append(text: "\",\"clock\":\"unsynced")
     case .restamped: body.append(text: "\",\"clock\":\"restamped")

@@ -45,12 +45,12 @@ extension RequestEncoder {
     // A reader refuses the whole batch for one string that is not UTF-8.
     scratch.removeAll(keepingCapacity: true)
     UTF8Sequence.append(batch.bytes.span.extracting(subject), to: &scratch)
-    let time = RecordTime(entry.time)
+    let time = RecordTime(entry.stampedTime)
 
     var size = WireSize.varintField(entry.sequence)
     if !source.isEmpty { size += WireSize.bytesField(source.count) }
     if let time { size += WireSize.bytesField(time.size) }
-    if entry.quality != .synced { size += WireSize.varintField(1) }
+    if entry.stampedQuality != .synced { size += WireSize.varintField(1) }
     if !entry.payload.isEmpty { size += WireSize.bytesField(entry.payload.count) }
     if !scratch.isEmpty { size += WireSize.bytesField(scratch.count) }
 
@@ -59,7 +59,7 @@ extension RequestEncoder {
     writer.varint(1, entry.sequence)
     if !source.isEmpty { writer.bytes(2, batch.bytes.span.extracting(source)) }
     if let time { time.append(to: &writer) }
-    if entry.quality != .synced { writer.varint(4, UInt64(entry.quality.rawValue)) }
+    if entry.stampedQuality != .synced { writer.varint(4, UInt64(entry.stampedQuality.rawValue)) }
     if !entry.payload.isEmpty { writer.bytes(5, batch.bytes.span.extracting(entry.payload)) }
     if !scratch.isEmpty { writer.bytes(6, scratch.span) }
     precondition(writer.bytes.count - start == size, "RequestEncoder: a record of another size")

@@ -27,6 +27,8 @@ struct Uplink {
   /// The records of a stream that are never on disk.
   var memory: MemoryRing?
   var hold: Hold?
+  /// What waited for its upstream was given back to the spool: until then nothing is read again.
+  var pausedUntil: Instant?
   /// Its listener is not in force: nothing is sent until a control plane has said where to.
   var awaitsPolicy = false
   /// When the newest request set out.
@@ -49,7 +51,7 @@ struct Uplink {
 
   /// A held stream sends nothing until its probe is due, and then one delivery at a time.
   func maySend(now: Instant) -> Bool {
-    guard !awaitsPolicy else { return false }
+    guard !awaitsPolicy, pausedUntil == nil else { return false }
     guard let hold else { return requests < configuration.inFlight }
     return now >= hold.probeAt && !hasRequest
   }
@@ -122,17 +124,22 @@ struct Uplink {
   }
 
   /// Puts the head of a lane into a delivery. False: it does not fit; the delivery is full.
-  mutating func takeHead(of lane: Lane, into slot: Int) -> Bool {
+  mutating func takeHead(of lane: Lane, into slot: Int, room: inout Int) -> Bool {
     let head = lane.rawValue
+    let size = heads[head].record.byteCount
+    let limit = MemoryNeeds.bodyMax(configuration)
     var bytes = encoder.bodyBytesMax(of: heads[head].record)
     if slots[slot].batch.isEmpty {
       bytes += encoder.bodyBytesOverhead
     } else {
+      // A body may leave out what a record has, a topic of 60 KiB say, and memory does not.
       guard slots[slot].bodyBytes + bytes <= configuration.batch.bytes,
+        slots[slot].batch.byteCount + size <= limit,
         slots[slot].isFromMemory == heads[head].isFromMemory,
         encoder.mayJoin(heads[head].record, slots[slot].batch)
       else { return false }
     }
+    guard slots[slot].reserve(size, upTo: limit, recordsMax, room: &room) else { return false }
     slots[slot].append(heads[head], bytes: bytes)
     heads[head].isLoaded = false
     return true
@@ -141,10 +148,12 @@ struct Uplink {
   /// Reads the next record of the stream that is in memory only.
   mutating func loadFromMemory() -> Bool {
     let head = Lane.ordered.rawValue
-    let isFound = memory?.next(into: &heads[head].record) == true
-    heads[head].isLoaded = isFound
-    heads[head].isFromMemory = isFound
-    return isFound
+    guard let bytes = memory?.firstBytes else { return false }
+    heads[head].isTooLong = heads[head].record.refuses(bytes)
+    if !heads[head].isTooLong {
+      heads[head].isFromMemory = memory?.next(into: &heads[head].record) == true
+    }
+    return true
   }
 
   /// Writes down the part of a delivery that is sent next.
@@ -172,7 +181,7 @@ struct Uplink {
   var memoryBytes: Int {
     var sum = 0
     for index in slots.indices { sum += slots[index].memoryBytes }
-    for index in heads.indices { sum += heads[index].record.payload.capacity }
+    for index in heads.indices { sum += heads[index].record.memoryBytes }
     return sum
   }
 
@@ -190,7 +199,7 @@ struct Uplink {
   /// The next moment at which something here changes by itself.
   func nextDeadline() -> Instant? {
     if let hold { return hasRequest ? nil : hold.probeAt }
-    var earliest: Instant?
+    var earliest = pausedUntil
     for index in slots.indices {
       let deadline: Instant
       switch slots[index].phase {
@@ -212,6 +221,7 @@ struct Uplink {
 
   /// The upstream is there again: pauses of records that could not reach it are over.
   mutating func endOutage() {
+    pausedUntil = nil
     for index in slots.indices where slots[index].isUnreachable {
       slots[index].isUnreachable = false
       if case .backingOff = slots[index].phase { slots[index].phase = .ready }
@@ -227,6 +237,7 @@ struct Uplink {
   /// A new policy, a new secret or an operator's SIGHUP: try again now.
   mutating func endWaiting(now: Instant) {
     if hold != nil { hold?.probeAt = now }
+    pausedUntil = nil
     for index in slots.indices {
       if case .backingOff = slots[index].phase { slots[index].phase = .ready }
     }
@@ -234,6 +245,7 @@ struct Uplink {
 
   /// Pauses that are over end, and what has lingered long enough is complete.
   mutating func wake(now: Instant) {
+    if let end = pausedUntil, end <= now, !isMutated(.forgetRetryTimer) { pausedUntil = nil }
     for index in slots.indices {
       switch slots[index].phase {
       case .backingOff(let until) where until <= now && !isMutated(.forgetRetryTimer):

@@ -112,6 +112,10 @@ extension HTTP2Connection {
       return try receiveContent(bytes, from: &offset)
     case .fragment:
       let range = reader.takeBody(bytes, from: &offset)
+      // Exactly: doubled, a long block would take as much as two.
+      if block.count + range.count > HTTP2Limits.headerBytesKept / 2 {
+        block.reserveCapacity(Int(configuration.maxHeaderBlockSize))
+      }
       block.append(contentsOf: bytes.extracting(range))
     case .ignored, .control:
       reader.ignoreRest()

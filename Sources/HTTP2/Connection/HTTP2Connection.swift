@@ -160,6 +160,15 @@ extension HTTP2Connection {
       + receivedHeaders.fields.capacity * MemoryLayout<HeaderList.Field>.stride + streams.memory
   }
 
+  /// Gives back what unusually many header fields have left, once they were looked at.
+  public mutating func trim() {
+    guard block.capacity + receivedHeaders.bytes.capacity > HTTP2Limits.headerBytesKept else {
+      return
+    }
+    receivedHeaders = HeaderList()
+    if blockStream == nil { block = [] }
+  }
+
   /// How much content `submitData` would take on `stream` now, were there enough of it.
   public mutating func sendCapacity(of stream: UInt32) -> Int {
     guard ending == nil, let index = streams.index(of: stream) else { return 0 }

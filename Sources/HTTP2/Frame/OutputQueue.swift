@@ -158,11 +158,18 @@ struct OutputQueue: Sendable {
     }
   }
 
-  /// Moves what waits to the front when the array would otherwise grow.
+  /// Moves what waits to the front when the array would otherwise grow. Where doubling it would pass what
+  /// it can ever hold, it grows to that.
   private mutating func makeRoom(for extra: Int) {
-    guard head > 0, storage.count + extra > storage.capacity else { return }
-    storage.removeSubrange(0..<head)
-    head = 0
+    guard storage.count + extra > storage.capacity else { return }
+    if head > 0 {
+      storage.removeSubrange(0..<head)
+      head = 0
+    }
+    let most = limit + HTTP2Limits.controlBytesMax + HTTP2Limits.goAwayBytesMax
+    if storage.count + extra > storage.capacity, 2 * storage.capacity > most {
+      storage.reserveCapacity(most)
+    }
   }
 }
 

@@ -58,6 +58,9 @@ public struct DiscoveryClient: Sendable {
     random = SplitMix64(seed: seed)
   }
 
+  /// Sets what all resources together may take. Those that are there stay, whatever it is.
+  public mutating func limitStore(to bytes: Int) { store.bytesMax = bytes }
+
   /// The owner may pass the next message.
   public var isReady: Bool { processing == nil }
 

@@ -105,7 +105,7 @@ public struct ResourceEntry: Equatable, Sendable {
 /// All resources, by type and name, bounded in number and in bytes.
 public struct ResourceStore: Sendable {
   /// Of all entries together.
-  public let bytesMax: Int
+  public var bytesMax: Int
   /// What they take now.
   public private(set) var bytes = 0
   /// Counts the changes of what is in force, for the cache on flash.

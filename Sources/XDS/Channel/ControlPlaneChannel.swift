@@ -22,7 +22,7 @@ public struct ControlPlaneChannel: Sendable {
     let stream: ChannelStream
     let server: Int
     let path: ByteString
-    var deframer = MessageDeframer(limit: DiscoveryLimits.messageBytesMax)
+    var deframer: MessageDeframer
     /// The framed message that is not written yet, from `written` on.
     var output: [UInt8] = []
     var written = 0
@@ -36,6 +36,8 @@ public struct ControlPlaneChannel: Sendable {
   }
 
   var calls: [Call] = []
+  /// What is held of messages at most, in bytes: the longest that is taken, while there is no other.
+  public var messageBytesMax = DiscoveryLimits.messageBytesMax
   /// By server.
   private var ends: [ChannelEnd?] = []
   /// Why the last stream of load reports ended.
@@ -69,7 +71,9 @@ public struct ControlPlaneChannel: Sendable {
   /// `DiscoveryAction.open`.
   public mutating func open(_ stream: UInt32, server: Int, _ transport: DiscoveryTransport) {
     calls.append(
-      Call(stream: .discovery(stream), server: server, path: ByteString(transport.path)))
+      Call(
+        stream: .discovery(stream), server: server, path: ByteString(transport.path),
+        deframer: MessageDeframer(limit: messageBytesMax)))
   }
 
   /// `DiscoveryAction.send`.
@@ -157,6 +161,7 @@ public struct ControlPlaneChannel: Sendable {
       // Nobody wants the rest; as long as it waits, the stream's end does too.
       if isOver(place, discovery) { return bytes.count }
       guard mayReceive(place, discovery) else { break }
+      calls[place].deframer.limit = messageBytesMax - held(besides: place)
       do throws(MessageError) {
         guard try calls[place].deframer.receive(bytes, from: &offset) else { break }
       } catch {
@@ -187,6 +192,13 @@ public struct ControlPlaneChannel: Sendable {
     case .discovery(let number): discovery.messageRefused(number, now: now)
     case .load(let number): load.messageRefused(number, now: now)
     }
+  }
+
+  /// Of the messages of other streams.
+  private func held(besides place: Int) -> Int {
+    var sum = 0
+    for other in calls.indices where other != place { sum += calls[other].deframer.memory }
+    return sum
   }
 
   private func mayReceive(_ place: Int, _ discovery: borrowing DiscoveryClient) -> Bool {
@@ -314,7 +326,9 @@ extension ControlPlaneChannel {
       if case .load = calls[place].stream { calls[place].wantsClose = true }
     }
     calls.append(
-      Call(stream: .load(stream), server: server, path: ByteString(LoadReporter.path)))
+      Call(
+        stream: .load(stream), server: server, path: ByteString(LoadReporter.path),
+        deframer: MessageDeframer(limit: messageBytesMax)))
   }
 
   /// After its last report the stream ends as a call does; otherwise it is reset.
