@@ -57,7 +57,7 @@ public enum MemoryPool: Int, Sendable {
 
 /// What the pools of the daemon hold under a configuration, in bytes. The sum of their limits is
 /// `[memory] budget` or less.
-public struct MemoryNeeds: Equatable, Sendable {
+public struct MemoryNeeds: Sendable {
   /// By pool: with less a configuration does not work.
   private var least = [Int](repeating: 0, count: MemoryPool.count)
   /// By pool: what it can use beyond that.
@@ -79,6 +79,7 @@ public struct MemoryNeeds: Equatable, Sendable {
   /// By pool, the limit under a budget: what it needs, and of what is left the same share as the others
   /// of what they can use beyond that. A control plane's resources come before, as far as seven eighths
   /// of it go, and `in_flight`, as far as half of the rest does.
+  @inline(never)
   public func limits(of budget: Int) -> [Int] {
     var limits = least
     var more = more
@@ -234,6 +235,10 @@ extension Configuration {
   }
 
   public var memoryNeeds: MemoryNeeds {
+    @inline(never) get { readNeeds() }
+  }
+
+  private func readNeeds() -> MemoryNeeds {
     var needs = MemoryNeeds()
     needs.add(
       .spool, spool.frameNeed + 2 * spool.tailLeast, more: 2 * (spool.tailMost - spool.tailLeast))
@@ -302,10 +307,15 @@ extension Configuration {
     guard contexts > 0 || xds != nil else {
       return needs.add(.tls, MemoryNeeds.tlsIdleBytes)
     }
+    // One to each kind of peer, and one that takes the place of another.
+    var sessions = 1
+    if mqtt?.isTLS == true { sessions += 1 }
+    if servers.contains(where: { $0.isTLS }) { sessions += 1 }
+    if xds != nil || streams.contains(where: { $0.isTLS }) { sessions += 1 }
     needs.add(
       .tls,
       MemoryNeeds.tlsBytes + contexts * MemoryNeeds.tlsContextBytes
-        + roots * MemoryNeeds.tlsRootsBytes + 2 * MemoryNeeds.tlsSessionBytes,
+        + roots * MemoryNeeds.tlsRootsBytes + sessions * MemoryNeeds.tlsSessionBytes,
       more: MemoryNeeds.connectionsMost * MemoryNeeds.tlsSessionBytes)
     // Those of a control plane's clusters.
     if xds != nil {
