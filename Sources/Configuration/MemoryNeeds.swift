@@ -77,7 +77,7 @@ public struct MemoryNeeds: Sendable {
   }
 
   /// By pool, the limit under a budget: what it needs, and of what is left the same share as the others
-  /// of what they can use beyond that. A control plane's resources come before, as far as seven eighths
+  /// of what they can use beyond that. A control plane's resources come before, as far as 15/16
   /// of it go, and `in_flight`, as far as half of the rest does.
   @inline(never)
   public func limits(of budget: Int) -> [Int] {
@@ -85,7 +85,7 @@ public struct MemoryNeeds: Sendable {
     var more = more
     var rest = max(budget - sum, 0)
     let resources = [MemoryPool.resources, .discovery]
-    Self.share(rest / 8 * 7, among: resources, &more, &limits, &rest)
+    Self.share(rest / 16 * 15, among: resources, &more, &limits, &rest)
     Self.share(rest / 2, among: [.uplinks], &more, &limits, &rest)
     Self.share(rest, among: MemoryPool.all, &more, &limits, &rest)
     return limits
@@ -170,7 +170,10 @@ public struct MemoryNeeds: Sendable {
   /// Messages that wait for the gateway, four records at most; two that it is about to take; and one that
   /// libmosquitto reads, and copies before it hands it over.
   static let mqttBytes = 8 * (ConfigurationLimits.recordBytesMax + slack)
+  /// A page of statistics, and with a control plane's clusters: 64 of them are 310 KiB.
   static let adminBytes = 128 << 10
+  static let adminClusterBytes = 224 << 10
+  public static let adminRequestBytes = 24 << 10
   static let adminMost = 512 << 10
   static let resourcesLeast = 256 << 10
   /// Of `discovery`: for what is sent.
@@ -262,6 +265,7 @@ extension Configuration {
       needs.add(.mqtt, MemoryNeeds.mqttBytes)
     }
     guard xds != nil else { return needs }
+    needs.add(.admin, MemoryNeeds.adminClusterBytes)
     needs.add(.streams, ConfigurationLimits.streamBytesMax)
     let resources = ConfigurationLimits.resourceBytesMax - MemoryNeeds.resourcesLeast
     needs.add(.resources, MemoryNeeds.resourcesLeast, more: resources)
