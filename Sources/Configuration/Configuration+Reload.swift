@@ -5,6 +5,7 @@ import Primitives
 extension SerialConfiguration {
   /// The same port, line and framing. The stream that its frames go to may be another one: that is
   /// an index, and changes when streams are added before it.
+  @inline(never)
   public func isSamePort(as other: SerialConfiguration) -> Bool {
     var other = other
     other.stream = stream
@@ -14,6 +15,7 @@ extension SerialConfiguration {
 
 extension MQTTConfiguration {
   /// The same broker, client and filters. Streams and the `[tls.NAME]` table are indices.
+  @inline(never)
   public func isSameSession(as other: MQTTConfiguration) -> Bool {
     guard subscriptions.count == other.subscriptions.count else { return false }
     var other = other
@@ -28,6 +30,7 @@ extension MQTTConfiguration {
 extension Configuration {
   /// Takes over from the running daemon what is settled when it starts. The names of the tables
   /// whose changes wait for the next start.
+  @inline(never)
   public mutating func keepWhatNeedsRestart(of running: Configuration) -> [ByteString] {
     var tables: [ByteString] = []
     if spool != running.spool { tables.append("[spool]") }

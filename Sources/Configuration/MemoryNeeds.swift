@@ -57,7 +57,7 @@ public enum MemoryPool: Int, Sendable {
 
 /// What the pools of the daemon hold under a configuration, in bytes. The sum of their limits is
 /// `[memory] budget` or less.
-public struct MemoryNeeds: Equatable, Sendable {
+public struct MemoryNeeds: Sendable {
   /// By pool: with less a configuration does not work.
   private var least = [Int](repeating: 0, count: MemoryPool.count)
   /// By pool: what it can use beyond that.
@@ -77,14 +77,15 @@ public struct MemoryNeeds: Equatable, Sendable {
   }
 
   /// By pool, the limit under a budget: what it needs, and of what is left the same share as the others
-  /// of what they can use beyond that. A control plane's resources come before, as far as seven eighths
+  /// of what they can use beyond that. A control plane's resources come before, as far as 15/16
   /// of it go, and `in_flight`, as far as half of the rest does.
+  @inline(never)
   public func limits(of budget: Int) -> [Int] {
     var limits = least
     var more = more
     var rest = max(budget - sum, 0)
     let resources = [MemoryPool.resources, .discovery]
-    Self.share(rest / 8 * 7, among: resources, &more, &limits, &rest)
+    Self.share(rest / 16 * 15, among: resources, &more, &limits, &rest)
     Self.share(rest / 2, among: [.uplinks], &more, &limits, &rest)
     Self.share(rest, among: MemoryPool.all, &more, &limits, &rest)
     return limits
@@ -169,7 +170,10 @@ public struct MemoryNeeds: Equatable, Sendable {
   /// Messages that wait for the gateway, four records at most; two that it is about to take; and one that
   /// libmosquitto reads, and copies before it hands it over.
   static let mqttBytes = 8 * (ConfigurationLimits.recordBytesMax + slack)
+  /// A page of statistics, and with a control plane's clusters: 64 of them are 310 KiB.
   static let adminBytes = 128 << 10
+  static let adminClusterBytes = 224 << 10
+  public static let adminRequestBytes = 24 << 10
   static let adminMost = 512 << 10
   static let resourcesLeast = 256 << 10
   /// Of `discovery`: for what is sent.
@@ -234,6 +238,10 @@ extension Configuration {
   }
 
   public var memoryNeeds: MemoryNeeds {
+    @inline(never) get { readNeeds() }
+  }
+
+  private func readNeeds() -> MemoryNeeds {
     var needs = MemoryNeeds()
     needs.add(
       .spool, spool.frameNeed + 2 * spool.tailLeast, more: 2 * (spool.tailMost - spool.tailLeast))
@@ -257,6 +265,7 @@ extension Configuration {
       needs.add(.mqtt, MemoryNeeds.mqttBytes)
     }
     guard xds != nil else { return needs }
+    needs.add(.admin, MemoryNeeds.adminClusterBytes)
     needs.add(.streams, ConfigurationLimits.streamBytesMax)
     let resources = ConfigurationLimits.resourceBytesMax - MemoryNeeds.resourcesLeast
     needs.add(.resources, MemoryNeeds.resourcesLeast, more: resources)
@@ -302,10 +311,15 @@ extension Configuration {
     guard contexts > 0 || xds != nil else {
       return needs.add(.tls, MemoryNeeds.tlsIdleBytes)
     }
+    // One to each kind of peer, and one that takes the place of another.
+    var sessions = 1
+    if mqtt?.isTLS == true { sessions += 1 }
+    if servers.contains(where: { $0.isTLS }) { sessions += 1 }
+    if xds != nil || streams.contains(where: { $0.isTLS }) { sessions += 1 }
     needs.add(
       .tls,
       MemoryNeeds.tlsBytes + contexts * MemoryNeeds.tlsContextBytes
-        + roots * MemoryNeeds.tlsRootsBytes + 2 * MemoryNeeds.tlsSessionBytes,
+        + roots * MemoryNeeds.tlsRootsBytes + sessions * MemoryNeeds.tlsSessionBytes,
       more: MemoryNeeds.connectionsMost * MemoryNeeds.tlsSessionBytes)
     // Those of a control plane's clusters.
     if xds != nil {

@@ -47,17 +47,17 @@ public struct SpooledRecord: Sendable {
   public var isBacklog = false
   /// Since when it waits to be delivered; the clock's origin when that was in an earlier run.
   public var waitingSince = Instant(nanoseconds: 0)
-  /// A reader has no room for more. Of a longer record it gets nothing but that `isTooLong`, and when it
-  /// asks again, the same one.
+  /// A reader has no room for more. Of a longer record it gets nothing but its length, and when it asks
+  /// again, the same one.
   public var roomBytes = Int.max
-  public private(set) var isTooLong = false
+  public private(set) var tooLongBytes = 0
 
   public init() {}
 
   /// Whether so many bytes are too many.
   package mutating func refuses(_ bytes: Int) -> Bool {
-    isTooLong = bytes > roomBytes
-    return isTooLong
+    tooLongBytes = bytes > roomBytes ? bytes : 0
+    return tooLongBytes > 0
   }
 
   /// Empties the buffers and leaves room in each. They keep their memory, but together no more than the

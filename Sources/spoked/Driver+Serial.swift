@@ -16,25 +16,33 @@ extension Driver {
   /// The configuration was read again: a port that is as it was stays open, and so does the frame that
   /// it is in the middle of.
   func changePorts() {
-    let before = ports
+    var before = ports
     ports = []
-    for (index, configuration) in configuration.serial.enumerated() {
-      devices.watch(configuration.device)
-      if let link = before.first(where: { $0.configuration.isSamePort(as: configuration) }) {
-        keep(link, as: index, configuration)
+    for index in configuration.serial.indices {
+      devices.watch(configuration.serial[index].device)
+      var link: PortLink?
+      for other in before.indices {
+        if before[other].configuration.isSamePort(as: configuration.serial[index]) {
+          link = before.remove(at: other)
+          break
+        }
+      }
+      if let link {
+        keep(link, as: index)
         ports.append(link)
       } else {
-        ports.append(PortLink(index: index, configuration: configuration, now: clocks.now))
+        ports.append(
+          PortLink(index: index, configuration: configuration.serial[index], now: clocks.now))
       }
     }
-    for link in before where !ports.contains(where: { $0 === link }) { release(link) }
+    for link in before { release(link) }
   }
 
   /// Events of a port carry its index.
-  private func keep(_ link: PortLink, as index: Int, _ configuration: SerialConfiguration) {
+  private func keep(_ link: PortLink, as index: Int) {
     let isMoved = link.index != index
     link.index = index
-    link.configuration = configuration
+    link.configuration = configuration.serial[index]
     guard isMoved, let port = link.port, let registration = link.registration else { return }
     loop.deregister(registration)
     do throws(SystemError) {

@@ -203,7 +203,7 @@ struct PoolTests {
     let refused = world.answer("/stats", room: 100)
     #expect(refused.status == 503)
     #expect(String(decoding: refused.body, as: UTF8.self).contains("no room"))
-    #expect(world.pageBytesMax * 2 <= world.pool("admin")?.limit ?? 0)
+    #expect(world.pageBytesMax < world.pool("admin")?.limit ?? 0)
   }
 
   @Test(

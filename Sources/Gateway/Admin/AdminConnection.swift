@@ -95,6 +95,13 @@ public struct AdminConnection: Sendable {
       page = AdminPage(
         status: 500, line: "the page is longer than \(AdminLimits.pageMax) bytes: use ?filter=")
     }
+    if page.body.capacity > page.body.count + AdminLimits.bodyMax {
+      // It doubled while it was made.
+      var body: [UInt8] = []
+      body.reserveCapacity(page.body.count)
+      body.append(contentsOf: page.body)
+      page.body = body
+    }
     write(page, keepsAlive: current.keepsAlive, isHead: current.request.method == .head)
     phase = current.keepsAlive ? .head : .closing
     deadline = now + AdminLimits.outputTimeout

@@ -4,8 +4,10 @@ import Spool
 
 /// Which page answers which request.
 extension Gateway where Storage: ~Copyable {
-  /// The longest page: a second one can be made while it is written.
-  var pageBytesMax: Int { min(ledger[.admin].limit / 2, AdminLimits.pageMax) }
+  /// The longest page, while there is no other. The rest is for requests.
+  var pageBytesMax: Int {
+    min(ledger[.admin].limit - MemoryNeeds.adminRequestBytes, AdminLimits.pageMax)
+  }
 
   /// Answers one request of the admin endpoint. `room`: what the pages that are being written leave.
   public mutating func answer(

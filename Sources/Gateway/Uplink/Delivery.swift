@@ -133,8 +133,8 @@ struct Delivery {
 /// The next record of a lane, read but in no delivery yet: it did not fit the last one.
 struct DeliveryHead {
   var record = SpooledRecord()
-  /// There is a next one, but no room for it.
-  var isTooLong = false
+  /// There is a next one of this length, but no room for it; 0: there is not.
+  var tooLongBytes = 0
   var isLoaded = false
   var isFromMemory = false
 }

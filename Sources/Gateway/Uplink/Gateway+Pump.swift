@@ -159,17 +159,23 @@ extension Gateway where Storage: ~Copyable {
     var room = room(index, lane)
     while uplinks[index].slots[slot].batch.count < uplinks[index].recordsMax {
       guard load(index, lane, room: &room, clocks: clocks) else { break }
-      let isWaiting = uplinks[index].heads[lane.rawValue].isTooLong
+      let isWaiting = uplinks[index].heads[lane.rawValue].tooLongBytes > 0
       if isWaiting || !uplinks[index].takeHead(of: lane, into: slot, room: &room) {
         // It goes into the next one, or waits.
         if uplinks[index].slots[slot].batch.isEmpty { return }
         return uplinks[index].slots[slot].close()
       }
       if roomTurn == index { roomTurn = nil }
+      if uplinks[index].pausedFailures > 0 {
+        uplinks[index].slots[slot].failures = uplinks[index].pausedFailures
+        uplinks[index].pausedFailures = 0
+      }
     }
     guard !uplinks[index].slots[slot].batch.isEmpty else {
       // What it waited for has expired, or was dropped.
-      if roomTurn == index, !uplinks[index].heads[lane.rawValue].isTooLong { roomTurn = nil }
+      if roomTurn == index, uplinks[index].heads[lane.rawValue].tooLongBytes == 0 {
+        roomTurn = nil
+      }
       return
     }
     let isFull = uplinks[index].slots[slot].batch.count >= uplinks[index].recordsMax
@@ -189,13 +195,17 @@ extension Gateway where Storage: ~Copyable {
     if uplinks[index].heads[head].isLoaded { return !draining || uplinks[index].memory != nil }
     while true {
       // It is there twice for a moment: as the next one, and in its delivery.
-      uplinks[index].heads[head].record.roomBytes = max(room - MemoryNeeds.slack, 0) / 2
-      let before = uplinks[index].heads[head].record.memoryBytes
-      guard read(index, lane, clocks: clocks) else { return false }
-      if !uplinks[index].heads[head].isTooLong {
-        uplinks[index].heads[head].isLoaded = true
-        room -= uplinks[index].heads[head].record.memoryBytes - before
-        return true
+      let most = max(room - MemoryNeeds.slack, 0) / 2
+      // The spool would read and check a whole frame each time that it is asked.
+      if uplinks[index].heads[head].tooLongBytes <= most {
+        uplinks[index].heads[head].record.roomBytes = most
+        let before = uplinks[index].heads[head].record.memoryBytes
+        guard read(index, lane, clocks: clocks) else { return false }
+        if uplinks[index].heads[head].tooLongBytes == 0 {
+          uplinks[index].heads[head].isLoaded = true
+          room -= uplinks[index].heads[head].record.memoryBytes - before
+          return true
+        }
       }
       guard makeRoom(index, lane, beyond: room) else { return true }
       room = self.room(index, lane)
@@ -206,7 +216,7 @@ extension Gateway where Storage: ~Copyable {
   private mutating func read(_ index: Int, _ lane: Lane, clocks: Clocks) -> Bool {
     let head = lane.rawValue
     uplinks[index].heads[head].isFromMemory = false
-    uplinks[index].heads[head].isTooLong = false
+    uplinks[index].heads[head].tooLongBytes = 0
     var isFound = false
     if !draining {
       switch lane {
@@ -220,7 +230,7 @@ extension Gateway where Storage: ~Copyable {
       }
     }
     if isFound {
-      uplinks[index].heads[head].isTooLong = uplinks[index].heads[head].record.isTooLong
+      uplinks[index].heads[head].tooLongBytes = uplinks[index].heads[head].record.tooLongBytes
       return true
     }
     return lane == .ordered && uplinks[index].loadFromMemory()

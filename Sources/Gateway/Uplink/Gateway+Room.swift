@@ -90,6 +90,7 @@ extension Uplink {
       case .backingOff(let until):
         guard slots[index].isUnreachable else { return false }
         end = max(end ?? until, until)
+        pausedFailures = slots[index].failures
       case .empty, .filling, .ready: break
       }
     }

@@ -29,6 +29,8 @@ struct Uplink {
   var hold: Hold?
   /// What waited for its upstream was given back to the spool: until then nothing is read again.
   var pausedUntil: Instant?
+  /// How often it had failed then.
+  var pausedFailures: UInt32 = 0
   /// Its listener is not in force: nothing is sent until a control plane has said where to.
   var awaitsPolicy = false
   /// When the newest request set out.
@@ -149,8 +151,8 @@ struct Uplink {
   mutating func loadFromMemory() -> Bool {
     let head = Lane.ordered.rawValue
     guard let bytes = memory?.firstBytes else { return false }
-    heads[head].isTooLong = heads[head].record.refuses(bytes)
-    if !heads[head].isTooLong {
+    heads[head].tooLongBytes = heads[head].record.refuses(bytes) ? bytes : 0
+    if heads[head].tooLongBytes == 0 {
       heads[head].isFromMemory = memory?.next(into: &heads[head].record) == true
     }
     return true
