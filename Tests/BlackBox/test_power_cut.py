@@ -25,7 +25,7 @@ from spoke import BINARIES, Spoke, configuration, program, serial, stream
 from waiting import wait_until
 
 LONG = bool(os.environ.get("SPOKE_LONG"))
-SECONDS = 120 if LONG else 15
+SECONDS = 60 if LONG else 15
 STATES = None if LONG else 60  # None: every flush
 STREAMS = ("state", "event", "lines")
 GUEST = Path(__file__).with_name("power_cut_guest.py")
