@@ -119,7 +119,7 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   public var statistics: SpoolStatistics {
     var result = counters
     result.bytes = accountedBytes
-    result.isDegraded = disk.isDegraded
+    result.failure = disk.failure
     for log in logs {
       result.segments += log.segments.count
       for segment in log.segments { result.records += segment.remaining }

@@ -169,10 +169,14 @@ public struct SpoolStatistics: Equatable, Sendable {
   public var commits: UInt64 = 0
   public var bytesWritten: UInt64 = 0
   public var cursorWrites: UInt64 = 0
-  public var isDegraded = false
+  /// Why the disk is not used at present; nil when it is.
+  public var failure: StorageError?
   public var quarantined: UInt64 = 0
   /// Removals and moves of files that failed: the files stay, to be dealt with at the next start.
   public var filesLeft: UInt64 = 0
   public var damagedCursors: UInt64 = 0
   public var parked: UInt64 = 0
+
+  /// The disk takes nothing: `spill` records stay in memory, `sync` ones are refused.
+  public var isDegraded: Bool { failure != nil }
 }

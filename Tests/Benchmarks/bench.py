@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "Tests/BlackBox"))
 
+import flash_wear  # noqa: E402
 import framings  # noqa: E402
 import hpack_speed  # noqa: E402
 import policy_speed  # noqa: E402
@@ -350,28 +351,6 @@ def measure_start(table, folder, authority):
         broker.stop()
 
 
-def measure_flash(table, folder):
-    """2 kB/s of 200-byte records, upstream down, defaults: bytes written for each byte of record."""
-    seconds = 35 if QUICK else 125
-    terminal, spoke = Terminal(folder / "tty"), Spoke(folder)
-    try:
-        spoke.start(configuration(
-            folder, stream("state", f"http://localhost:{free_port()}", path="/"),
-            serial("ecu", terminal.path, "state"), spool="", log="warning",
-        ))
-        terminal.wait_until_open()
-        end, count = time.monotonic() + seconds, 0
-        while time.monotonic() < end:
-            terminal.write(b"y" * 200 + b"\n")
-            count += 1
-            time.sleep(0.1)
-        written = spoke.stat("spoke.spool.bytes_written")
-        table.row(f"bytes written per byte of record, {seconds} s at 2 kB/s", written / (count * 200), None, "", 1.6)
-    finally:
-        spoke.cleanup()
-        terminal.close()
-
-
 def main() -> int:
     work = Path(tempfile.mkdtemp(prefix="spoke-bench-"))
     try:
@@ -390,7 +369,7 @@ def main() -> int:
             lambda folder: measure_daemon(table, folder, identity, authority),
             lambda folder: measure_batches(table, folder, identity, authority),
             lambda folder: measure_start(table, folder, authority),
-            lambda folder: measure_flash(table, folder),
+            lambda folder: flash_wear.measure(table, folder, QUICK),
         )):
             folder = work / str(number)
             folder.mkdir()

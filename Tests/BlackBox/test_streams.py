@@ -1,10 +1,9 @@
 """Time to live, priorities, requests in flight, fairness between streams, room on the disk."""
 
 import json
-import os
-import subprocess
 
 import pytest
+from smalldisk import SmallDisk
 from spoke import configuration, mqtt, stream
 from upstream import Answer
 from waiting import holds_for, wait_until
@@ -121,12 +120,9 @@ def test_a_full_spool_drops_the_oldest_and_says_exactly_what(make_upstream, make
 @pytest.fixture
 def small_disk(folder):
     """A file system of one megabyte, where the spool's folder will be."""
-    disk = folder / "spool"
-    disk.mkdir()
-    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    subprocess.run([*root, "mount", "-t", "tmpfs", "-o", "size=1m,mode=0777", "tmpfs", disk], check=True)
-    yield disk
-    subprocess.run([*root, "umount", "-l", disk], check=True)
+    disk = SmallDisk(folder / "spool", 1024, "tmpfs")
+    yield disk.place
+    disk.close()
 
 
 def test_a_disk_that_another_program_fills_stops_nothing_and_is_said(make_upstream, make_line, small_disk):

@@ -56,9 +56,14 @@ extension Gateway where Storage: ~Copyable {
     return AdminPage(status: 200, line: "OK")
   }
 
-  /// Configuration, spool and sources are up when the gateway exists; an upstream is not waited for.
+  /// Configuration, spool and sources are up when the gateway exists; an upstream is not waited for. Without
+  /// its disk it works on and must not be restarted, which would lose what is in memory: 200, and the reason.
   private func readyPage() -> AdminPage {
-    draining ? AdminPage(status: 503, line: "DRAINING") : AdminPage(status: 200, line: "LIVE")
+    if draining { return AdminPage(status: 503, line: "DRAINING") }
+    guard let failure = spool.statistics.failure else {
+      return AdminPage(status: 200, line: "LIVE")
+    }
+    return AdminPage(status: 200, line: "LIVE, spool degraded: \(failure.text)")
   }
 
   private func statisticsPage(_ request: AdminRequest) -> AdminPage {

@@ -165,6 +165,7 @@ extension Gateway where Storage: ~Copyable {
     json.member("commits", statistics.commits)
     json.member("bytes_written", statistics.bytesWritten)
     json.member("degraded", statistics.isDegraded)
+    if let failure = statistics.failure { json.member("reason", ByteString(failure.text)) }
     json.endObject()
     return json.bytes
   }
