@@ -92,7 +92,8 @@ def test_a_broker_that_is_killed_again_and_again_under_load_loses_nothing_of_our
     lost = count - len({r.body for r in records[:-1]})
     print(f"{count} published, given {given} times, {len(records)} records, {acknowledged} acknowledgements, {lost} lost by the "
           "broker")
-    assert given >= len(records) >= acknowledged, "each acknowledgement stands for a record that is upstream"
+    # What a broker gives again that had not saved our acknowledgement is acknowledged again, and is one record.
+    assert given >= max(len(records), acknowledged) > 0
     assert lost <= BROKER_KILLS * 250, "the broker loses what it had not saved, and no more is missing"
 
 
