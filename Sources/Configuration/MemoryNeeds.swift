@@ -162,6 +162,8 @@ public struct MemoryNeeds: Sendable {
   /// OpenSSL as it is when it has been used once, and what libmosquitto starts of it in any case.
   static let tlsBytes = 384 << 10
   static let tlsIdleBytes = 96 << 10
+  /// What its decoders of keys take when they are first used, and four contexts.
+  static let tlsKeysBytes = 256 << 10
   /// One context with its certificates; what the system's roots or others of that number take; and one
   /// connection with a server's chain.
   static let tlsContextBytes = 24 << 10
@@ -321,9 +323,11 @@ extension Configuration {
       MemoryNeeds.tlsBytes + contexts * MemoryNeeds.tlsContextBytes
         + roots * MemoryNeeds.tlsRootsBytes + sessions * MemoryNeeds.tlsSessionBytes,
       more: MemoryNeeds.connectionsMost * MemoryNeeds.tlsSessionBytes)
-    // Those of a control plane's clusters.
+    // Those of a control plane's clusters, with keys of any kind.
     if xds != nil {
-      needs.add(.tls, 0, more: MemoryNeeds.tlsRootsBytes + 4 * MemoryNeeds.tlsContextBytes)
+      needs.add(
+        .tls, MemoryNeeds.tlsKeysBytes,
+        more: MemoryNeeds.tlsRootsBytes + 4 * MemoryNeeds.tlsContextBytes)
     }
   }
 }

@@ -128,6 +128,8 @@ def test_items_59_to_61_envoy_and_spoke_make_the_same_attempts(make_clients):
     parts = [
         stream(f"s{n}", "xds:///ingest.example.com", path=case.path, durability="memory") for n, case in enumerate(CASES)
     ]
+    # Each stream in memory has a ring of its own.
+    parts.append('[memory]\nbudget = "16MiB"\n')
     filters = [("in/state", "state"), *((f"in/s{n}", f"s{n}") for n in range(len(CASES)))]
     clients = make_clients(
         route_configuration("routes", host(CASES)), with_grpcio=False, rule=script, parts=parts, filters=filters

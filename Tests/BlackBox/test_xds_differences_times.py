@@ -91,6 +91,8 @@ class Script:
 def start(make_clients, cases, *more):
     script = Script(cases)
     parts = [stream(f"s{n}", f"xds:///{NAME}", path=case.path, durability="memory") for n, case in enumerate(cases)]
+    # Each stream in memory has a ring of its own.
+    parts.append('[memory]\nbudget = "16MiB"\n')
     filters = [("in/state", "state"), *((f"in/s{n}", f"s{n}") for n in range(len(cases)))]
     routes = [
         route(name(n), match(path=case.path), **{"timeout": 10, **case.action}) for n, case in enumerate(cases, 1)
