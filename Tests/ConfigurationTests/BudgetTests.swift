@@ -43,8 +43,8 @@ struct BudgetTests {
     let one = try configuration(
       minimal.replacing("https://", with: "http://") + "[xds]\nservers = [\"http://x\"]\n"
         + "[mqtt]\nbroker = \"mqtts://b\"\ntls = \"t\"\n[tls.t]\nca = \"/ca\"\n")
-    #expect(one.memoryLimit(.resources) == 1 << 20)
-    #expect(one.memoryLimit(.discovery) - MemoryNeeds.sentMessageBytes == 1 << 20)
+    #expect(one.memoryLimit(.resources) >= 960 << 10)
+    #expect(one.memoryLimit(.discovery) - MemoryNeeds.sentMessageBytes >= 960 << 10)
     let shares = try #require(read.laneShares)
     #expect(shares.certain >= 8 << 10)
     #expect(shares.common >= 2 * ConfigurationLimits.recordBytesMax)
