@@ -189,6 +189,7 @@ struct EncodingTests {
       let encoder = encoder(encoding)
       #expect(encoder.mayJoin(record, batch))
       batch.append(record)
+      record.sequence += 1
       #expect(encoder.mayJoin(record, batch) == (encoding != .cloudEvents))
       record.epoch = 6
       #expect(!encoder.mayJoin(record, batch))

@@ -8,7 +8,7 @@ import random
 import socket
 import subprocess
 from concurrent import futures
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
 import grpc
@@ -400,7 +400,7 @@ def test_grpcio_takes_a_record_as_a_unary_call(grpc_server):
 
 def test_grpcio_takes_a_batch_as_a_client_streaming_call(grpc_server):
     port, taken = grpc_server
-    records = list(random_records(7, 100))
+    records = [replace(record, sequence=number) for number, record in enumerate(random_records(7, 100), 5)]
     (request,) = encode(records, "grpc")
     assert request["te"] == "trailers" and request["content-type"] == "application/grpc"
     answer = call(port, request, "/spoke.test.Ingest/Stream")

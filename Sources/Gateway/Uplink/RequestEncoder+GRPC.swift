@@ -3,7 +3,8 @@ import HPACK
 import Primitives
 
 /// A gRPC call whose messages are the payloads as they are: one record is a unary call, several a
-/// client-streaming one that ends with the last record. On the wire the two are the same.
+/// client-streaming one that ends with the last record. On the wire the two are the same. `spoke-id` is
+/// the first record's id, and those behind it have the numbers that follow: `mayJoin` sees to that.
 extension RequestEncoder {
   mutating func encodeCall(
     _ batch: borrowing RecordBatch, _ range: Range<Int>, _ headers: inout HeaderList,

@@ -57,8 +57,11 @@ package struct RequestEncoder {
     switch encoding {
     case .cloudEvents: return false
     case .cloudEventsBatch: return true
-    // The daemon's own reports have another content type, and a batch has one.
-    case .grpc: return isReport == self.isReport(batch, batch.count - 1)
+    // Only the first one's id is said, and those of the others must follow from it. The daemon's own
+    // reports have another content type, and a batch has one.
+    case .grpc:
+      return record.sequence == last.sequence + 1
+        && isReport == self.isReport(batch, batch.count - 1)
     case .protobuf:
       // An empty field means "as in the record before": a record cannot say that it has none when
       // that one has.

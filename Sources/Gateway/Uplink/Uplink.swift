@@ -45,6 +45,7 @@ struct Uplink {
     self.configuration = configuration
     slots = []
     for _ in 0..<configuration.inFlight { slots.append(Delivery(lane: .ordered)) }
+    if isMutated(.overtake) { slots.append(Delivery(lane: .ordered)) }
     if configuration.order == .liveFirst, configuration.durability != .memory {
       for _ in 0..<configuration.inFlight { slots.append(Delivery(lane: .live)) }
     }
@@ -96,24 +97,33 @@ struct Uplink {
     return nil
   }
 
-  /// The delivery that waits to be sent with the oldest record of a lane.
+  /// The delivery that waits to be sent with the oldest record of a lane. Where order holds, what a
+  /// configuration with more deliveries has left does not overtake either.
   func readySlot(_ lane: Lane) -> Int? {
     var oldest: Int?
-    for index in slots.indices where slots[index].lane == lane && slots[index].phase == .ready {
+    for index in slots.indices
+    where slots[index].lane == lane && slots[index].phase != .empty
+      && (slots[index].phase == .ready || configuration.inFlight == 1)
+    {
       if let other = oldest, slots[other].first < slots[index].first { continue }
       oldest = index
     }
+    guard let oldest, slots[oldest].phase == .ready else { return nil }
     return oldest
   }
 
-  /// The delivery that takes the next record of a lane.
+  /// The delivery that takes the next record of a lane, as far as the configuration has more of them.
   func fillingSlot(_ lane: Lane) -> Int? {
     var empty: Int?
+    var busy = 0
     for index in slots.indices where slots[index].lane == lane {
-      if slots[index].phase == .filling { return index }
-      if slots[index].phase == .empty, empty == nil { empty = index }
+      switch slots[index].phase {
+      case .filling: return index
+      case .empty: if empty == nil { empty = index }
+      case .ready, .requesting, .backingOff: busy += 1
+      }
     }
-    return empty
+    return busy < configuration.inFlight || isMutated(.overtake) ? empty : nil
   }
 
   /// No record of the lane is on its way or was read.

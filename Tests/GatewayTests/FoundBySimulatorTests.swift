@@ -1,0 +1,90 @@
+import Primitives
+import TestSupport
+import Testing
+
+@testable import Gateway
+
+/// What the simulator found in the whole daemon, each as small as it goes.
+@Suite("Found by the simulator")
+struct FoundBySimulatorTests {
+  @Test("fewer deliveries at once after a reload: order holds in what is in memory only")
+  func orderAfterReload() {
+    func text(_ inFlight: Int) -> String {
+      batching("durability = \"memory\"\nin_flight = \(inFlight)")
+    }
+    let world = World(text(2))
+    world.answer = { _ in .status(503) }
+    for id in UInt16(1)...2 { world.publish("state/a", "\(id)", id: id) }
+    let isTaken = world.reload(text(1))
+    #expect(isTaken)
+    // Each is refused once, and the next one must wait for it.
+    var refused: Set<String> = []
+    var taken: [String] = []
+    world.answer = { request in
+      guard request.path == "/v1/state" else { return .status(200) }
+      guard refused.contains(request.id) else {
+        refused.insert(request.id)
+        return .status(503)
+      }
+      taken.append(request.text)
+      return .status(200)
+    }
+    for id in UInt16(3)...8 { world.publish("state/a", "\(id)", id: id) }
+    world.advance(.seconds(600))
+    #expect(taken == (1...8).map { "\($0)" })
+  }
+
+  @Test("a call's records have numbers that follow each other, so that their ids are known")
+  func callsWithoutHoles() {
+    let world = World(
+      batching(
+        "encoding = \"grpc\"\nbatch = { records = 10 }\ndurability = \"sync\""), isUp: false)
+    for id in UInt16(1)...6 { world.publish("state/a", "\(id)", id: id) }
+    world.advance(.seconds(1))
+    // The fourth one has left, as a record does that was refused in an earlier run.
+    world.gateway.spool.rewind(stream: 0)
+    world.gateway.uplinks[0].giveBack()
+    world.gateway.spool.acknowledge(stream: 0, sequence: 4, now: world.clocks.now)
+    world.isUp = true
+    world.answer = { request in
+      request.path == "/v1/state" ? .trailers([("grpc-status", "0")]) : .status(200)
+    }
+    world.advance(.seconds(400))
+    let calls = world.delivered("/v1/state")
+    #expect(calls.map { $0["spoke-count"] } == ["3", "2"])
+    #expect(calls.map { $0["spoke-id"]?.hasSuffix("-1") } == [true, false])
+    #expect(calls.last?["spoke-id"]?.hasSuffix("-5") == true)
+  }
+
+  @Test("a spool that cannot be joined with its directory starts over, without a restart")
+  func stranded() {
+    let disk = CrashingDisk()
+    let text = batching("durability = \"spill\"")
+    var delivered: [String] = []
+    for run in 0..<2 {
+      disk.kill()
+      disk.failing = [.list: .failed(5)]
+      // The clock is the same each time: the numbers of both runs begin with the same one.
+      let world = World(text, disk: disk, isUp: false)
+      world.publish("state/a", "\(run)", id: UInt16(run + 1))
+      world.advance(.seconds(30))
+      disk.failing = [:]
+      world.advance(.seconds(61))
+      let isDegraded = world.gateway.isDegraded
+      #expect(!isDegraded)
+      guard run == 1 else { continue }
+      world.isUp = true
+      world.retryNow()
+      world.advance(.seconds(400))
+      delivered = world.delivered("/v1/state").map { $0.text }
+      let gaps = world.delivered("/v1/health").filter {
+        $0.text.contains("\"stream\":\"state\"") && $0.text.contains("\"reason\":\"memory\"")
+          && !$0.text.contains("upper_bound")
+      }
+      #expect(gaps.count == 1)
+      let left = world.wholeBacklog(0)
+      #expect(left == 0)
+    }
+    #expect(delivered == ["0"])
+  }
+}
