@@ -85,10 +85,7 @@ extension SchemaReader {
     let root = SchemaTable(node: node, label: "")
     checkKeys(
       root,
-      [
-        "node", "memory", "spool", "tls", "xds", "serial", "mqtt", "stream", "reports", "admin",
-        "log",
-      ], later: ["downlink"])
+      "node memory spool tls xds serial mqtt stream reports admin log", later: "downlink")
     var configuration = Configuration(node: readNode(root))
     configuration.memory = readMemory(root)
     configuration.spool = readSpool(root, budget: configuration.memory.budget)
@@ -107,7 +104,7 @@ extension SchemaReader {
     }
     for index in tlsNames.indices where !usedTLS[index] {
       guard let tls = tree.child(of: node, "tls"),
-        let table = tree.child(of: tls, tlsNames[index])
+        let table = tree.child(of: tls, named: tlsNames[index])
       else { continue }
       warn(table, "nothing uses [tls." + tlsNames[index].description + "]")
     }

@@ -7,12 +7,18 @@ public struct ByteString: Hashable, Sendable, ExpressibleByStringLiteral {
   public init(_ bytes: [UInt8]) { self.bytes = bytes }
   @inline(never)
   public init(_ text: String) { bytes = Array(text.utf8) }
-  @inline(never)
-  public init(stringLiteral value: String) { bytes = Array(value.utf8) }
+  /// A constant. Where it stands, its address and its length are all there is.
+  @inline(__always)
+  public init(stringLiteral text: StaticString) { self.init(text) }
   /// The bytes of a constant.
+  @inline(__always)
   public init(_ text: StaticString) {
-    bytes = []
-    text.withUTF8Buffer { unsafe bytes.append(contentsOf: $0) }
+    unsafe self.init(constant: text.utf8Start, count: text.utf8CodeUnitCount)
+  }
+  @inline(never)
+  private init(constant: UnsafePointer<UInt8>, count: Int) {
+    let buffer = unsafe UnsafeBufferPointer(start: constant, count: count)
+    unsafe self.init(copying: buffer.span)
   }
   public init(copying span: Span<UInt8>) {
     bytes = []
@@ -31,6 +37,14 @@ public struct ByteString: Hashable, Sendable, ExpressibleByStringLiteral {
   @inline(never)
   public static func == (left: ByteString, right: ByteString) -> Bool {
     equal(left.bytes.span, right.bytes.span)
+  }
+
+  /// A constant as a pattern of a `switch`: compared where it lies.
+  @inline(never)
+  public static func ~= (pattern: StaticString, text: ByteString) -> Bool {
+    let buffer = unsafe UnsafeBufferPointer(
+      start: pattern.utf8Start, count: pattern.utf8CodeUnitCount)
+    return equal(text.bytes.span, unsafe buffer.span)
   }
 
   /// The bytes of `left`, then those of `right`.

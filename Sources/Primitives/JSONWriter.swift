@@ -62,9 +62,13 @@ public struct JSONWriter: Sendable {
   @inline(never)
   public mutating func endArray() { close(UInt8(ascii: "]"), isObject: false) }
 
+  /// The name of the next value, a constant.
+  @inline(never)
+  public mutating func key(_ name: StaticString) { key(named: ByteString(name)) }
+
   /// The name of the next value.
   @inline(never)
-  public mutating func key(_ name: ByteString) {
+  public mutating func key(named name: ByteString) {
     precondition(isInObject && !hasKey, "JSONWriter: a key outside of an object")
     if needsComma { bytes.append(UInt8(ascii: ",")) }
     quote(name.bytes.span)
@@ -121,21 +125,21 @@ public struct JSONWriter: Sendable {
 
   /// A key and a string.
   @inline(never)
-  public mutating func member(_ name: ByteString, _ value: ByteString) {
+  public mutating func member(_ name: StaticString, _ value: ByteString) {
     key(name)
     string(value)
   }
 
   /// A key and a number.
   @inline(never)
-  public mutating func member(_ name: ByteString, _ value: UInt64) {
+  public mutating func member(_ name: StaticString, _ value: UInt64) {
     key(name)
     number(value)
   }
 
   /// A key and a truth.
   @inline(never)
-  public mutating func member(_ name: ByteString, _ value: Bool) {
+  public mutating func member(_ name: StaticString, _ value: Bool) {
     key(name)
     bool(value)
   }

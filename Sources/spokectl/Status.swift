@@ -12,7 +12,7 @@ enum Status {
       var writer = JSONWriter()
       writer.beginObject()
       for (name, page) in [
-        ("server_info" as ByteString, server), ("streams", streams), ("serial", serial),
+        ("server_info" as StaticString, server), ("streams", streams), ("serial", serial),
         ("mqtt", broker), ("spool", spool),
       ] {
         writer.key(name)

@@ -67,7 +67,7 @@ struct AdminStatisticsTests {
     case .refused(let page): return page
     case .accepted(let asked):
       var statistics = asked.statistics()
-      for (name, kind, value) in values { statistics.add(name, kind, value) }
+      for (name, kind, value) in values { statistics.add(named: name, kind, value) }
       return asked.page(of: statistics)
     }
   }

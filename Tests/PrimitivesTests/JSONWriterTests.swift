@@ -93,7 +93,7 @@ struct JSONWriterTests {
       }
       let result = text { json in
         json.beginObject()
-        json.key(ByteString(bytes))
+        json.key(named: ByteString(bytes))
         json.string(bytes.span)
         json.endObject()
       }

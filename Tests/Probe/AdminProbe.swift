@@ -49,7 +49,7 @@ struct AdminProbe {
     case .refused(let page): return page
     case .accepted(let asked):
       var collected = asked.statistics()
-      for entry in statistics { collected.add(entry.name, entry.kind, entry.value) }
+      for entry in statistics { collected.add(named: entry.name, entry.kind, entry.value) }
       return asked.page(of: collected)
     }
   }

@@ -34,7 +34,7 @@ enum ClusterProbe {
   }
 
   private static func describe(
-    _ breakers: CircuitBreakers, _ key: ByteString, _ json: inout JSONWriter
+    _ breakers: CircuitBreakers, _ key: StaticString, _ json: inout JSONWriter
   ) {
     json.key(key)
     json.beginArray()

@@ -41,27 +41,27 @@ enum ResourceProbe {
 }
 
 extension JSONWriter {
-  mutating func text(_ key: ByteString, _ value: ByteString) {
+  mutating func text(_ key: StaticString, _ value: ByteString) {
     self.key(key)
     string(value)
   }
 
-  mutating func integer(_ key: ByteString, _ value: Int64) {
+  mutating func integer(_ key: StaticString, _ value: Int64) {
     self.key(key)
     number(value)
   }
 
-  mutating func integer(_ key: ByteString, _ value: UInt32?) {
+  mutating func integer(_ key: StaticString, _ value: UInt32?) {
     self.key(key)
     if let value { number(UInt64(value)) } else { null() }
   }
 
-  mutating func flag(_ key: ByteString, _ value: Bool) {
+  mutating func flag(_ key: StaticString, _ value: Bool) {
     self.key(key)
     bool(value)
   }
 
-  mutating func texts(_ key: ByteString, _ values: [ByteString]) {
+  mutating func texts(_ key: StaticString, _ values: [ByteString]) {
     self.key(key)
     beginArray()
     for value in values { string(value) }

@@ -24,6 +24,11 @@ func hexByte(_ byte: UInt8) -> String {
   return ByteString([digits[Int(byte >> 4)], digits[Int(byte & 15)]]).description
 }
 
+/// The words of a constant, with a space between them.
+func words(_ text: StaticString) -> [ByteString] {
+  ByteString(text).bytes.split(separator: UInt8(ascii: " ")).map { ByteString(Array($0)) }
+}
+
 /// `'a', 'b' or 'c'`.
 func alternatives(_ names: [ByteString]) -> String {
   var text = ""

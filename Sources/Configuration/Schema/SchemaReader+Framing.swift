@@ -12,11 +12,11 @@ extension SchemaReader {
       return framing(type, node, keys: port, isTable: false)
     case .table:
       let table = SchemaTable(node: node, label: "[[serial]] framing")
-      for key: ByteString in ["delimiter", "deliver"] {
+      for key: StaticString in ["delimiter", "deliver"] {
         guard let misplaced = tree.child(of: port.node, key) else { continue }
         reportKey(
           misplaced,
-          "\(quoted(key)) in [[serial]] belongs into the table 'framing', which this port has")
+          "\(subject(misplaced, port)) belongs into the table 'framing', which this port has")
       }
       guard let (type, typeNode) = string(table, "type", isRequired: true) else { return nil }
       return framing(type, typeNode, keys: table, isTable: true)
@@ -31,12 +31,13 @@ extension SchemaReader {
   private mutating func framing(
     _ type: ByteString, _ node: Int, keys table: SchemaTable, isTable: Bool
   ) -> FramingSpecification? {
-    guard SchemaReader.framings.contains(type) else {
+    let framings = SchemaReader.framings
+    guard framings.contains(type) else {
+      let hint = suggestion(type, among: framings)
       report(
         node,
-        "unknown framing \(quoted(type)) in [[serial]]"
-          + suggestion(type, among: SchemaReader.framings)
-          + "; available are \(alternatives(SchemaReader.framings))")
+        "unknown framing \(quoted(type)) in [[serial]]\(hint); available are "
+          + alternatives(framings))
       return nil
     }
     let isLength = SchemaReader.lengthFramings.contains(type)
@@ -44,7 +45,7 @@ extension SchemaReader {
     if !isLength { refuse(table, "deliver", "framings with a payload field", type) }
     if isTable {
       // The two that are refused above with the reason are no unknown keys.
-      checkKeys(table, ["type", "delimiter", "deliver"] + SchemaReader.keys(of: type))
+      checkKeys(table, words("type delimiter deliver") + words(SchemaReader.keys(of: type)))
     } else if type == "length" {
       report(
         node,
@@ -63,7 +64,7 @@ extension SchemaReader {
     case "line": return .line(delimiter: delimiter(table))
     case "json-lines": return .jsonLines
     case "nmea":
-      let checksum = isPlain ? 0 : choice(table, "checksum", ["required", "optional"])
+      let checksum = isPlain ? 0 : choice(table, "checksum", "required optional")
       return .sentences(allowsMissingChecksum: checksum == 1)
     case "slip": return .slip(maximum: isPlain ? escapedDefault : escapedMaximum(table))
     case "cobs": return .cobs(maximum: isPlain ? escapedDefault : escapedMaximum(table))
@@ -80,7 +81,7 @@ extension SchemaReader {
     _ type: ByteString, _ table: SchemaTable, isTable: Bool
   ) -> FramingSpecification? {
     var deliver: FramingSpecification.Deliver = type == "vesc" ? .payload : .frame
-    if let choice = choice(table, "deliver", ["frame", "payload"]) {
+    if let choice = choice(table, "deliver", "frame payload") {
       deliver = choice == 0 ? .frame : .payload
     }
     switch type {
@@ -101,11 +102,11 @@ extension SchemaReader {
   }
 
   private mutating func refuse(
-    _ table: SchemaTable, _ key: ByteString, _ owner: String, _ type: ByteString
+    _ table: SchemaTable, _ key: StaticString, _ owner: String, _ type: ByteString
   ) {
     guard let node = tree.child(of: table.node, key) else { return }
     reportKey(
-      node, "\(quoted(key)) in \(table.label) belongs to \(owner), but framing is \(quoted(type))")
+      node, "\(subject(node, table)) belongs to \(owner), but framing is \(quoted(type))")
   }
 
   private mutating func delimiter(_ table: SchemaTable) -> UInt8 {
@@ -129,10 +130,10 @@ extension SchemaReader {
 
   private mutating func stxEtx(_ table: SchemaTable) -> STXETXFraming {
     var framing = STXETXFraming(maximum: escapedMaximum(table))
-    if let choice = choice(table, "check", ["none"] + SchemaReader.algorithmNames) {
+    if let choice = choice(table, "check", ["none"] + words(SchemaReader.algorithmNames)) {
       framing.check = choice == 0 ? nil : SchemaReader.algorithms[choice - 1]
     }
-    framing.isStuffed = choice(table, "stuffing", ["none", "dle"]) == 1
+    framing.isStuffed = choice(table, "stuffing", "none dle") == 1
     return framing
   }
 
@@ -145,7 +146,7 @@ extension SchemaReader {
     for child in tree.children(of: extra.node) {
       let key = tree[child].key
       guard let id = parseMessageID(key) else {
-        reportKey(child, "\(quoted(key)) in \(extra.label) is no message id from 0 to 16777215")
+        reportKey(child, "\(subject(child, extra)) is no message id from 0 to 16777215")
         continue
       }
       guard messages.count < ConfigurationLimits.mavlinkMessagesMax else {
@@ -153,7 +154,7 @@ extension SchemaReader {
           child, "more than \(ConfigurationLimits.mavlinkMessagesMax) keys in \(extra.label)")
         break
       }
-      guard let seed = integer(extra, key, 0...255) else { continue }
+      guard let seed = integer(extra, at: child, 0...255) else { continue }
       messages.append(MAVLinkMessage(id: id, crcExtra: UInt8(seed)))
     }
     return messages
@@ -170,27 +171,23 @@ extension SchemaReader {
   }
 
   private static var framings: [ByteString] {
-    [
-      "line", "json-lines", "nmea", "slip", "cobs", "hdlc", "stx-etx", "modbus-rtu",
-      "modbus-ascii",
-    ] + lengthFramings
+    words("line json-lines nmea slip cobs hdlc stx-etx modbus-rtu modbus-ascii") + lengthFramings
   }
 
   private static var lengthFramings: [ByteString] {
-    ["vesc", "xiaomi", "ninebot", "daly", "jbd", "ubx", "rtcm3", "mavlink", "length"]
+    words("vesc xiaomi ninebot daly jbd ubx rtcm3 mavlink length")
   }
 
   /// The keys of a framing's table besides `type`, `delimiter` and `deliver`.
-  private static func keys(of type: ByteString) -> [ByteString] {
+  private static func keys(of type: ByteString) -> StaticString {
     switch type {
-    case "nmea": ["checksum"]
-    case "slip", "cobs", "hdlc": ["max"]
-    case "stx-etx": ["check", "stuffing", "max"]
-    case "modbus-rtu": ["latency"]
-    case "mavlink": ["crc_extra"]
-    case "length":
-      ["sync", "length", "size", "header_check", "check", "trailer", "payload", "max"]
-    default: []
+    case "nmea": "checksum"
+    case "slip", "cobs", "hdlc": "max"
+    case "stx-etx": "check stuffing max"
+    case "modbus-rtu": "latency"
+    case "mavlink": "crc_extra"
+    case "length": "sync length size header_check check trailer payload max"
+    default: ""
     }
   }
 }

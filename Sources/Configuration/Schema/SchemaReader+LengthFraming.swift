@@ -4,12 +4,12 @@ import Primitives
 /// `framing = { type = "length", … }`. Places in a frame are counted from its first byte, or, when
 /// they are negative, back from behind its last one.
 extension SchemaReader {
-  static var algorithmNames: [ByteString] {
-    [
-      "xor", "sum8", "sum8-negated", "sum16", "sum16-inverted", "sum16-negated", "fletcher8",
-      "crc8", "crc8-maxim", "crc16-xmodem", "crc16-ccitt-false", "crc16-kermit", "crc16-x25",
-      "crc16-mcrf4xx", "crc16-modbus", "crc16-arc", "crc24q", "crc32",
-    ]
+  static var algorithmNames: StaticString {
+    """
+    xor sum8 sum8-negated sum16 sum16-inverted sum16-negated fletcher8 crc8 crc8-maxim \
+    crc16-xmodem crc16-ccitt-false crc16-kermit crc16-x25 crc16-mcrf4xx crc16-modbus crc16-arc \
+    crc24q crc32
+    """
   }
 
   /// In the order of their names.
@@ -38,9 +38,9 @@ extension SchemaReader {
     if let size = integer(table, "size", 2...Int64(FramingLimits.lengthFrameMax)) {
       format.size = .fixed(Int(size))
       format.maximum = Int(size)
-      for key: ByteString in ["length", "max"] {
+      for key: StaticString in ["length", "max"] {
         guard let node = tree.child(of: table.node, key) else { continue }
-        reportKey(node, "\(quoted(key)) and 'size' in \(table.label) exclude each other")
+        reportKey(node, "\(quoted(tree[node].key)) and 'size' in \(table.label) exclude each other")
       }
     } else if let field {
       format.maximum = maximum.map { Int($0) } ?? FramingLimits.escapedFrameDefault
@@ -60,7 +60,7 @@ extension SchemaReader {
     guard let length = self.table(table, "length", label: "[[serial]] framing.length") else {
       return nil
     }
-    checkKeys(length, ["offset", "width", "endian", "bias", "mask"])
+    checkKeys(length, "offset width endian bias mask")
     let offset = integer(length, "offset", 1...255, isRequired: true) ?? 1
     let width = integer(length, "width", 1...4) ?? 1
     let bias = integer(length, "bias", -65_536...65_536) ?? 0
@@ -96,19 +96,19 @@ extension SchemaReader {
   }
 
   private mutating func readCheck(
-    _ table: SchemaTable, _ key: ByteString, sync: Int, trailer: Int, isHeader: Bool
+    _ table: SchemaTable, _ key: StaticString, sync: Int, trailer: Int, isHeader: Bool
   ) -> LengthFraming.Check? {
-    let label = "[[serial]] framing." + key.description
+    let label = "[[serial]] framing." + ByteString(key).description
     guard let check = self.table(table, key, label: label) else { return nil }
-    checkKeys(check, ["algorithm", "from", "to", "at", "endian"])
+    checkKeys(check, "algorithm from to at endian")
     if tree.child(of: check.node, "algorithm") == nil && isComplete {
-      report(check.node, "missing key 'algorithm' in \(label)")
+      reportMissing(check, "algorithm")
     }
     let index = choice(check, "algorithm", SchemaReader.algorithmNames) ?? 0
     let algorithm = SchemaReader.algorithms[index]
     // In a header the places are counted from the start; a frame's check stands before its trailer.
     if isHeader && tree.child(of: check.node, "at") == nil && isComplete {
-      report(check.node, "missing key 'at' in \(label)")
+      reportMissing(check, "at")
     }
     let at = place(check, "at", isHeader) ?? .end(algorithm.width + trailer)
     let from = integer(check, "from", 0...65_536) ?? Int64(sync)
@@ -122,13 +122,13 @@ extension SchemaReader {
     guard let payload = self.table(table, "payload", label: "[[serial]] framing.payload") else {
       return
     }
-    checkKeys(payload, ["from", "to"])
+    checkKeys(payload, "from to")
     if let from = integer(payload, "from", 0...65_536) { format.payloadStart = Int(from) }
     if let to = place(payload, "to", false) { format.payloadEnd = to }
   }
 
   private mutating func place(
-    _ table: SchemaTable, _ key: ByteString, _ isHeader: Bool
+    _ table: SchemaTable, _ key: StaticString, _ isHeader: Bool
   ) -> LengthFraming.Place? {
     let lowest: Int64 = isHeader ? 1 : -65_536
     guard let value = integer(table, key, lowest...65_536) else { return nil }
@@ -136,11 +136,11 @@ extension SchemaReader {
   }
 
   private mutating func order(_ table: SchemaTable) -> LengthFraming.ByteOrder {
-    choice(table, "endian", ["big", "little"]) == 1 ? .little : .big
+    choice(table, "endian", "big little") == 1 ? .little : .big
   }
 
   private mutating func hexadecimal(
-    _ table: SchemaTable, _ key: ByteString, _ count: ClosedRange<Int>, isRequired: Bool = false
+    _ table: SchemaTable, _ key: StaticString, _ count: ClosedRange<Int>, isRequired: Bool = false
   ) -> [UInt8]? {
     guard let (text, node) = string(table, key, isRequired: isRequired) else { return nil }
     var digits: [UInt8] = []
@@ -156,7 +156,7 @@ extension SchemaReader {
     guard isValid && digits.count % 2 == 0 && count.contains(digits.count / 2) else {
       report(
         node,
-        "\(quoted(key)) in \(table.label) must be \(count.lowerBound) to \(count.upperBound) bytes "
+        "\(subject(node, table)) must be \(count.lowerBound) to \(count.upperBound) bytes "
           + "in hexadecimal such as \"55 AA\", found \(quoted(text))")
       return nil
     }

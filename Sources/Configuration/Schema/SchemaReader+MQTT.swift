@@ -5,7 +5,7 @@ extension SchemaReader {
   mutating func readMQTT(_ root: SchemaTable, node: NodeConfiguration) -> MQTTConfiguration? {
     guard let table = table(root, "mqtt", label: "[mqtt]") else { return nil }
     checkKeys(
-      table, ["broker", "tls", "client_id", "username", "password_file", "subscribe"])
+      table, "broker tls client_id username password_file subscribe")
     var mqtt = MQTTConfiguration(
       host: ByteString(), port: 1883, clientID: "spoke-" + node.id)
     if let (text, node) = string(table, "broker", isRequired: true) {
@@ -61,7 +61,7 @@ extension SchemaReader {
       mqtt, "subscribe", label: "[[mqtt.subscribe]]",
       limit: ConfigurationLimits.subscriptionsMax)
     for table in tables {
-      checkKeys(table, ["filter", "qos", "stream"])
+      checkKeys(table, "filter qos stream")
       var subscription = MQTTSubscription(
         filter: readFilter(table) ?? ByteString(), stream: streamReference(table) ?? 0)
       if let node = find(table, "qos"), case .integer(2) = tree[node].value {

@@ -11,11 +11,11 @@ extension SchemaReader {
       }
       return node
     }
-    checkKeys(table, ["id", "cluster", "locality", "metadata"])
+    checkKeys(table, "id cluster locality metadata")
     if let id = name(table, "id") { node.id = id }
     if let cluster = string(table, "cluster") { node.cluster = cluster.text }
     if let locality = self.table(table, "locality", label: "[node] locality") {
-      checkKeys(locality, ["region", "zone", "sub_zone"])
+      checkKeys(locality, "region zone sub_zone")
       if let region = string(locality, "region") { node.region = region.text }
       if let zone = string(locality, "zone") { node.zone = zone.text }
       if let subZone = string(locality, "sub_zone") { node.subZone = subZone.text }
@@ -35,7 +35,8 @@ extension SchemaReader {
         reportKey(child, "more than \(limit) keys in \(table.label)")
         break
       }
-      if let value = string(table, key) { labels.append(Label(name: key, value: value.text)) }
+      if case .invalid = tree[child].value { continue }
+      if let value = string(table, at: child) { labels.append(Label(name: key, value: value)) }
     }
     return labels
   }
@@ -43,7 +44,7 @@ extension SchemaReader {
   mutating func readMemory(_ root: SchemaTable) -> MemoryConfiguration {
     var memory = MemoryConfiguration()
     guard let table = table(root, "memory", label: "[memory]") else { return memory }
-    checkKeys(table, ["budget"])
+    checkKeys(table, "budget")
     if let budget = size(table, "budget", (2 << 20)...(1 << 30)) { memory.budget = Int(budget) }
     return memory
   }
@@ -57,7 +58,7 @@ extension SchemaReader {
       checkCommitBytes(spool, at: memoryTable, budget: budget)
       return spool
     }
-    checkKeys(table, ["directory", "size", "segment", "free_floor", "commit"])
+    checkKeys(table, "directory size segment free_floor commit")
     if let directory = path(table, "directory") { spool.directory = directory }
     if let size = size(table, "size", (256 << 10)...(1 << 40)) { spool.size = size }
     if let segment = size(table, "segment", (64 << 10)...(4 << 20)) {
@@ -87,7 +88,7 @@ extension SchemaReader {
   }
 
   private mutating func readCommit(_ table: SchemaTable, into spool: inout SpoolConfiguration) {
-    checkKeys(table, ["bytes", "interval", "sync_interval"])
+    checkKeys(table, "bytes interval sync_interval")
     if let bytes = size(table, "bytes", (1 << 10)...(4 << 20)) { spool.commitBytes = Int(bytes) }
     if let interval = duration(table, "interval", .milliseconds(1)...(.seconds(3600))) {
       spool.commitInterval = interval
@@ -140,35 +141,32 @@ extension SchemaReader {
 
   private mutating func readTLS(_ table: SchemaTable, name: ByteString) -> TLSConfiguration {
     var tls = TLSConfiguration(name: name)
-    checkKeys(table, ["ca", "certificate", "key", "minimum"])
+    checkKeys(table, "ca certificate key minimum")
     if let ca = path(table, "ca") { tls.ca = ca }
     if let certificate = path(table, "certificate") { tls.certificate = certificate }
     if let key = path(table, "key") { tls.key = key }
-    if let minimum = choice(table, "minimum", ["1.2", "1.3"]) {
+    if let minimum = choice(table, "minimum", "1.2 1.3") {
       tls.minimum = minimum == 0 ? .tls12 : .tls13
     }
     let hasCertificate = tree.child(of: table.node, "certificate") != nil
     let hasKey = tree.child(of: table.node, "key") != nil
     if hasCertificate != hasKey && isComplete {
-      let missing: ByteString = hasKey ? "certificate" : "key"
-      let present: ByteString = hasKey ? "key" : "certificate"
-      report(
-        table.node, "missing key \(quoted(missing)) in \(table.label), as it has \(quoted(present))"
-      )
+      let keys = hasKey ? ("'certificate'", "'key'") : ("'key'", "'certificate'")
+      report(table.node, "missing key \(keys.0) in \(table.label), as it has \(keys.1)")
     }
     return tls
   }
 
   mutating func readReports(_ root: SchemaTable) -> Int? {
     guard let table = table(root, "reports", label: "[reports]") else { return nil }
-    checkKeys(table, ["stream"])
+    checkKeys(table, "stream")
     return streamReference(table)
   }
 
   mutating func readAdmin(_ root: SchemaTable) -> AdminConfiguration {
     var admin = AdminConfiguration()
     guard let table = table(root, "admin", label: "[admin]") else { return admin }
-    checkKeys(table, ["socket", "listen", "allow_remote"])
+    checkKeys(table, "socket listen allow_remote")
     let limit = ConfigurationLimits.socketPathBytesMax
     if let socket = path(table, "socket", limit: limit) { admin.socket = socket }
     let allowsRemote = boolean(table, "allow_remote") ?? false
@@ -208,8 +206,8 @@ extension SchemaReader {
 
   mutating func readLog(_ root: SchemaTable) -> LogLevel {
     guard let table = table(root, "log", label: "[log]") else { return .info }
-    checkKeys(table, ["level"])
-    let level = choice(table, "level", ["error", "warning", "info", "debug"])
+    checkKeys(table, "level")
+    let level = choice(table, "level", "error warning info debug")
     return level.flatMap { LogLevel(rawValue: UInt8($0)) } ?? .info
   }
 }

@@ -8,17 +8,17 @@ extension SchemaReader {
     guard let table = table(port, "rs485", label: "[[serial]] rs485") else { return nil }
     checkKeys(
       table,
-      [
-        "rts_on_send", "rts_after_send", "delay_before_send", "delay_after_send", "rx_during_tx",
-        "terminate_bus", "fallback",
-      ])
+      """
+      rts_on_send rts_after_send delay_before_send delay_after_send rx_during_tx terminate_bus \
+      fallback
+      """)
     var bus = RS485Configuration()
     readRTS(table, &bus)
     bus.delayBeforeSend = delay(table, "delay_before_send")
     bus.delayAfterSend = delay(table, "delay_after_send")
     bus.rxDuringTx = boolean(table, "rx_during_tx") ?? false
     bus.terminateBus = boolean(table, "terminate_bus") ?? false
-    if choice(table, "fallback", ["error", "auto-direction"]) == 1 {
+    if choice(table, "fallback", "error auto-direction") == 1 {
       bus.fallback = .autoDirection
     }
     if flow == .rtsCts {
@@ -44,12 +44,11 @@ extension SchemaReader {
 
   /// The kernel counts these delays in milliseconds, and 100 of them are its limit
   /// (Documentation/driver-api/serial/serial-rs485.rst).
-  private mutating func delay(_ table: SchemaTable, _ key: ByteString) -> Interval {
+  private mutating func delay(_ table: SchemaTable, _ key: StaticString) -> Interval {
     guard let delay = duration(table, key, .zero ... .milliseconds(100)) else { return .zero }
     guard delay.nanoseconds % 1_000_000 == 0 else {
-      report(
-        tree.child(of: table.node, key) ?? table.node,
-        "\(quoted(key)) in \(table.label) must be whole milliseconds")
+      let node = tree.child(of: table.node, key) ?? table.node
+      report(node, "\(subject(node, table)) must be whole milliseconds")
       return .zero
     }
     return delay

@@ -25,10 +25,10 @@ extension SchemaReader {
   private mutating func readPort(_ table: SchemaTable) -> SerialConfiguration {
     checkKeys(
       table,
-      [
-        "name", "device", "baud", "data_bits", "parity", "stop_bits", "flow", "framing",
-        "delimiter", "deliver", "stream", "rs485", "low_latency",
-      ], later: ["suppress_echo"])
+      """
+      name device baud data_bits parity stop_bits flow framing delimiter deliver stream rs485 \
+      low_latency
+      """, later: "suppress_echo")
     var port = SerialConfiguration(
       name: name(table, "name") ?? ByteString(),
       device: path(table, "device", isRequired: true) ?? ByteString(),
@@ -37,10 +37,10 @@ extension SchemaReader {
       stream: streamReference(table) ?? 0)
     if let bits = integer(table, "data_bits", 5...8) { port.dataBits = UInt8(bits) }
     if let bits = integer(table, "stop_bits", 1...2) { port.stopBits = UInt8(bits) }
-    if let parity = choice(table, "parity", ["none", "even", "odd", "mark", "space"]) {
+    if let parity = choice(table, "parity", "none even odd mark space") {
       port.parity = [.none, .even, .odd, .mark, .space][parity]
     }
-    if let flow = choice(table, "flow", ["none", "rts-cts", "xon-xoff"]) {
+    if let flow = choice(table, "flow", "none rts-cts xon-xoff") {
       port.flow = [.none, .rtsCts, .xonXoff][flow]
     }
     port.rs485 = readRS485(table, flow: port.flow)

@@ -14,10 +14,10 @@ extension SchemaReader {
   mutating func readStream(_ table: SchemaTable) -> StreamConfiguration {
     checkKeys(
       table,
-      [
-        "name", "target", "path", "content_type", "type", "encoding", "priority", "durability",
-        "ttl", "batch", "in_flight", "order", "tls", "headers", "authority",
-      ])
+      """
+      name target path content_type type encoding priority durability ttl batch in_flight order \
+      tls headers authority
+      """)
     var stream = StreamConfiguration(
       name: name(table, "name") ?? ByteString(), target: readTarget(table),
       path: readPath(table) ?? ByteString())
@@ -52,8 +52,7 @@ extension SchemaReader {
       stream.contentType = text
     }
     if let type = visible(table, "type", limit: 128) { stream.type = type.text }
-    let words: [ByteString] = ["cloudevents", "cloudevents-batch", "protobuf", "grpc"]
-    switch choice(table, "encoding", words) {
+    switch choice(table, "encoding", "cloudevents cloudevents-batch protobuf grpc") {
     case 1: stream.encoding = .cloudEventsBatch
     case 2: stream.encoding = .protobuf
     case 3:
@@ -66,15 +65,15 @@ extension SchemaReader {
   private mutating func readDelivery(
     _ table: SchemaTable, into stream: inout StreamConfiguration
   ) {
-    if let priority = choice(table, "priority", ["alarm", "event", "telemetry", "bulk"]) {
+    if let priority = choice(table, "priority", "alarm event telemetry bulk") {
       stream.priority = Priority(rawValue: UInt8(priority)) ?? .telemetry
     }
-    if let durability = choice(table, "durability", ["sync", "spill", "memory"]) {
+    if let durability = choice(table, "durability", "sync spill memory") {
       stream.durability = [Durability.sync, .spill, .memory][durability]
     }
     if let ttl = duration(table, "ttl", .zero...(.seconds(3650 * 86_400))) { stream.ttl = ttl }
     if let count = integer(table, "in_flight", 1...32) { stream.inFlight = Int(count) }
-    if let order = choice(table, "order", ["strict", "live-first"]) {
+    if let order = choice(table, "order", "strict live-first") {
       stream.order = order == 0 ? .strict : .liveFirst
     }
   }
@@ -83,7 +82,7 @@ extension SchemaReader {
     _ table: SchemaTable, into stream: inout StreamConfiguration
   ) {
     guard let batch = self.table(table, "batch", label: "[[stream]] batch") else { return }
-    checkKeys(batch, ["records", "bytes", "linger"])
+    checkKeys(batch, "records bytes linger")
     if let records = integer(batch, "records", 1...ConfigurationLimits.batchRecordsMax) {
       stream.batch.records = Int(records)
     }
@@ -138,7 +137,7 @@ extension SchemaReader {
   private mutating func readHeaders(_ table: SchemaTable) -> [Label] {
     let headers = labels(table, limit: ConfigurationLimits.headersMax)
     for header in headers {
-      guard let node = tree.child(of: table.node, header.name) else { continue }
+      guard let node = tree.child(of: table.node, named: header.name) else { continue }
       if let problem = headerProblem(header.name) {
         reportKey(node, "header \(quoted(header.name)) in [[stream]] \(problem)")
       }
@@ -158,9 +157,7 @@ extension SchemaReader {
     let lower = ByteString(name.bytes.map { ASCII.lowercase($0) })
     if lower != name { return "must be in lower case: \(quoted(lower))" }
     guard isToken(name.bytes) else { return "is not a header name" }
-    let connection: [ByteString] = [
-      "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te",
-    ]
+    let connection = words("connection keep-alive proxy-connection transfer-encoding upgrade te")
     if connection.contains(name) { return "belongs to a connection, which HTTP/2 does not allow" }
     if name == "host" { return "is set with the key 'authority'" }
     if name == "content-type" { return "is set with the key 'content_type'" }

@@ -118,13 +118,10 @@ extension SchemaReader {
     guard let table = table(root, "xds", label: "[xds]") else { return nil }
     checkKeys(
       table,
-      [
-        "servers", "transport", "tls", "cache", "fetch_timeout", "runtime", "resources",
-        "keep_deleted",
-      ])
+      "servers transport tls cache fetch_timeout runtime resources keep_deleted")
     var xds = XDSConfiguration()
     xds.servers = readServers(table)
-    if choice(table, "transport", ["sotw", "delta"]) == 1 { xds.transport = .incremental }
+    if choice(table, "transport", "sotw delta") == 1 { xds.transport = .incremental }
     if let (text, node) = string(table, "cache") {
       xds.cache = text
       if text.bytes.contains(0) || text.count > ConfigurationLimits.pathBytesMax {
@@ -173,7 +170,7 @@ extension SchemaReader {
 
   /// An array of strings; nil: there is none.
   private mutating func names(
-    _ table: SchemaTable, _ key: ByteString, limit: Int
+    _ table: SchemaTable, _ key: StaticString, limit: Int
   ) -> [(text: ByteString, node: Int)]? {
     guard let node = find(table, key) else { return nil }
     guard case .array = tree[node].value else {
@@ -189,7 +186,7 @@ extension SchemaReader {
         continue
       }
       guard found.count < limit else {
-        report(element, "more than \(limit) in \(quoted(key)) of \(table.label)")
+        report(element, "more than \(limit) in \(quoted(tree[node].key)) of \(table.label)")
         break
       }
       found.append((text: text, node: element))

@@ -3,9 +3,9 @@ import Primitives
 /// Strings with a form of their own.
 extension SchemaReader {
   /// 1 to 64 characters of `A-Z a-z 0-9 . _ -`: goes into header values and statistics names.
-  mutating func name(_ table: SchemaTable, _ key: ByteString) -> ByteString? {
+  mutating func name(_ table: SchemaTable, _ key: StaticString) -> ByteString? {
     guard let (text, node) = string(table, key, isRequired: true) else { return nil }
-    return isName(text, node, "\(quoted(key)) in \(table.label)") ? text : nil
+    return isName(text, node, subject(node, table)) ? text : nil
   }
 
   /// Reports at `node` when `text` cannot be a name.
@@ -24,13 +24,13 @@ extension SchemaReader {
 
   /// A file name: not empty, no NUL, not longer than the system takes.
   mutating func path(
-    _ table: SchemaTable, _ key: ByteString, isRequired: Bool = false,
+    _ table: SchemaTable, _ key: StaticString, isRequired: Bool = false,
     limit: Int = ConfigurationLimits.pathBytesMax
   ) -> ByteString? {
     guard let (text, node) = string(table, key, isRequired: isRequired) else { return nil }
     guard !text.isEmpty && text.count <= limit && !text.bytes.contains(0) else {
       report(
-        node, "\(quoted(key)) in \(table.label) must be a file name of 1 to \(limit) bytes")
+        node, "\(subject(node, table)) must be a file name of 1 to \(limit) bytes")
       return nil
     }
     return text
@@ -38,13 +38,13 @@ extension SchemaReader {
 
   /// Characters U+0021 to U+007E, with `allowsSpaces` also single spaces inside.
   mutating func visible(
-    _ table: SchemaTable, _ key: ByteString, limit: Int, allowsSpaces: Bool = false
+    _ table: SchemaTable, _ key: StaticString, limit: Int, allowsSpaces: Bool = false
   ) -> (text: ByteString, node: Int)? {
     guard let (text, node) = string(table, key) else { return nil }
     guard isVisible(text, limit: limit, allowsSpaces: allowsSpaces) else {
       report(
         node,
-        "\(quoted(key)) in \(table.label) must be 1 to \(limit) visible ASCII characters")
+        "\(subject(node, table)) must be 1 to \(limit) visible ASCII characters")
       return nil
     }
     return (text, node)
@@ -61,7 +61,7 @@ extension SchemaReader {
 
   /// An index into a list of names.
   mutating func reference(
-    _ table: SchemaTable, _ key: ByteString, to names: [ByteString], _ what: String,
+    _ table: SchemaTable, _ key: StaticString, to names: [ByteString], _ what: String,
     isRequired: Bool = false
   ) -> Int? {
     guard let (text, node) = string(table, key, isRequired: isRequired) else { return nil }
@@ -69,7 +69,7 @@ extension SchemaReader {
     guard isComplete else { return nil }
     report(
       node,
-      "\(quoted(key)) in \(table.label): there is no \(what) \(quoted(text))"
+      "\(subject(node, table)): there is no \(what) \(quoted(text))"
         + suggestion(text, among: names.filter { !$0.isEmpty }))
     return nil
   }

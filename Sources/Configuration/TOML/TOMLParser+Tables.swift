@@ -82,7 +82,7 @@ extension TOMLParser {
   private mutating func descendHeader(_ parts: [TOMLKeyPart]) throws(TOMLError) -> Int? {
     var node = root
     for part in parts.dropLast() {
-      guard let child = tree.child(of: node, part.name) else {
+      guard let child = tree.child(of: node, named: part.name) else {
         node = try add(part, to: node, form: .implicit)
         continue
       }
@@ -101,7 +101,7 @@ extension TOMLParser {
   private mutating func defineTable(
     in parent: Int, _ part: TOMLKeyPart, header: Int
   ) throws(TOMLError) {
-    guard let existing = tree.child(of: parent, part.name) else {
+    guard let existing = tree.child(of: parent, named: part.name) else {
       table = try add(part, to: parent, form: .header)
       tree[table].offset = header
       return
@@ -119,7 +119,7 @@ extension TOMLParser {
     of parent: Int, _ part: TOMLKeyPart, header: Int
   ) throws(TOMLError) {
     let array: Int
-    if let existing = tree.child(of: parent, part.name) {
+    if let existing = tree.child(of: parent, named: part.name) {
       guard tree[existing].form == .arrayOfTables else {
         return report(
           part.offset,
@@ -146,7 +146,7 @@ extension TOMLParser {
   ) throws(TOMLError) -> Int {
     var node = base
     for part in parts.dropLast() {
-      guard let child = tree.child(of: node, part.name) else {
+      guard let child = tree.child(of: node, named: part.name) else {
         node = try add(part, to: node, form: .dotted(section: section))
         continue
       }
@@ -160,7 +160,7 @@ extension TOMLParser {
       node = child
     }
     let last = parts[parts.count - 1]
-    if let existing = tree.child(of: node, last.name) {
+    if let existing = tree.child(of: node, named: last.name) {
       report(last.offset, "\(quoted(last.name)) is already set at line \(line(of: existing))")
       return try detachedTable(last.offset)
     }

@@ -3,7 +3,7 @@ extension TOMLTree {
   /// appending, anything else by taking the later value.
   mutating func merge(_ later: Int, into earlier: Int) {
     for child in children(of: later) {
-      guard let existing = self.child(of: earlier, self[child].key) else {
+      guard let existing = self.child(of: earlier, named: self[child].key) else {
         link(child, under: earlier)
         continue
       }

@@ -67,7 +67,12 @@ package struct TOMLTree: Sendable {
   }
 
   /// The member of a table with this key.
-  package func child(of table: Int, _ key: ByteString) -> Int? {
+  package func child(of table: Int, _ key: StaticString) -> Int? {
+    child(of: table, named: ByteString(key))
+  }
+
+  /// The member of a table with a key that is no constant.
+  package func child(of table: Int, named key: ByteString) -> Int? {
     let hash = TOMLNode.hash(key)
     var next = nodes[table].firstChild
     while let child = next {

@@ -32,8 +32,16 @@ public struct Statistics: Sendable {
     self.usedOnly = usedOnly
   }
 
+  /// Adds one value, once for each name: a constant, behind what several names have in common.
+  @inline(never)
+  public mutating func add(
+    _ name: StaticString, _ kind: Kind, _ value: UInt64, under prefix: ByteString = ByteString()
+  ) {
+    add(named: prefix + ByteString(name), kind, value)
+  }
+
   /// Adds one value, once for each name.
-  public mutating func add(_ name: ByteString, _ kind: Kind, _ value: UInt64) {
+  public mutating func add(named name: ByteString, _ kind: Kind, _ value: UInt64) {
     if usedOnly, value == 0 { return }
     if let filter, !filter.matches(name.bytes.span) { return }
     guard entries.count < Self.countMax else {

@@ -58,7 +58,7 @@ extension Gateway where Storage: ~Copyable {
     json.endObject()
   }
 
-  func write(_ key: ByteString, _ remarks: [ByteString], _ json: inout JSONWriter) {
+  func write(_ key: StaticString, _ remarks: [ByteString], _ json: inout JSONWriter) {
     guard !remarks.isEmpty else { return }
     json.key(key)
     json.beginArray()
@@ -115,7 +115,7 @@ extension Gateway where Storage: ~Copyable {
     json.key("entries")
     json.beginObject()
     for entry in policy.runtime.entries {
-      json.key(entry.key)
+      json.key(named: entry.key)
       json.beginObject()
       json.member("final_value", entry.value.text)
       json.key("layer_values")

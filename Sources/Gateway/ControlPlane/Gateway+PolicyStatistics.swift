@@ -58,12 +58,12 @@ extension Gateway where Storage: ~Copyable {
     for (type, prefix) in prefixes {
       let counters = plane.assembler.client.typeCounters(type)
       let attempts = counters.accepted + counters.rejected + counters.timeouts
-      statistics.add(prefix + "update_attempt", .counter, attempts)
-      statistics.add(prefix + "update_success", .counter, counters.accepted)
-      statistics.add(prefix + "update_rejected", .counter, counters.rejected)
-      statistics.add(prefix + "update_failure", .gauge, failures)
-      statistics.add(prefix + "init_fetch_timeout", .counter, counters.timeouts)
-      statistics.add(prefix + "version", .gauge, digest(plane.assembler.client.version(type)))
+      statistics.add("update_attempt", .counter, attempts, under: prefix)
+      statistics.add("update_success", .counter, counters.accepted, under: prefix)
+      statistics.add("update_rejected", .counter, counters.rejected, under: prefix)
+      statistics.add("update_failure", .gauge, failures, under: prefix)
+      statistics.add("init_fetch_timeout", .counter, counters.timeouts, under: prefix)
+      statistics.add("version", .gauge, digest(plane.assembler.client.version(type)), under: prefix)
     }
   }
 

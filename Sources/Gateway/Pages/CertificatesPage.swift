@@ -67,7 +67,7 @@ enum CertificatesPage {
   }
 
   private static func write(
-    _ key: ByteString, _ certificates: [TLSCertificates.Certificate], _ wall: WallTime,
+    _ key: StaticString, _ certificates: [TLSCertificates.Certificate], _ wall: WallTime,
     _ json: inout JSONWriter
   ) {
     json.key(key)
@@ -80,7 +80,8 @@ enum CertificatesPage {
       json.beginArray()
       for name in certificate.names {
         json.beginObject()
-        json.member(name.kind, name.value)
+        json.key(named: name.kind)
+        json.string(name.value)
         json.endObject()
       }
       json.endArray()

@@ -43,10 +43,10 @@ extension Gateway where Storage: ~Copyable {
         ("default_priority::" as ByteString, cluster.circuitBreakers),
         ("high_priority::", cluster.highPriorityBreakers),
       ] {
-        page.add(word + "max_connections", UInt64(breakers.maxConnections))
-        page.add(word + "max_pending_requests", UInt64(breakers.maxPendingRequests))
-        page.add(word + "max_requests", UInt64(breakers.maxRequests))
-        page.add(word + "max_retries", UInt64(breakers.maxRetries))
+        page.add("max_connections", UInt64(breakers.maxConnections), of: word)
+        page.add("max_pending_requests", UInt64(breakers.maxPendingRequests), of: word)
+        page.add("max_requests", UInt64(breakers.maxRequests), of: word)
+        page.add("max_retries", UInt64(breakers.maxRetries), of: word)
       }
       page.add("added_via_api", isAdded(cluster) ? "true" : "false")
       if !cluster.serviceName.isEmpty { page.add("eds_service_name", cluster.serviceName) }
@@ -119,37 +119,39 @@ private struct ClusterText {
 
   var isFull: Bool { bytes.count > Self.bytesMax }
 
+  /// `of`: what stands before the name, with its `::`.
   @inline(never)
-  mutating func add(_ name: ByteString, _ value: ByteString) {
+  mutating func add(_ name: StaticString, _ value: ByteString, of part: ByteString = ByteString()) {
     let cluster = cluster.bytes
     bytes.append(contentsOf: cluster.span)
     bytes.append(text: "::")
-    bytes.append(contentsOf: name.bytes.span)
+    bytes.append(contentsOf: part.bytes.span)
+    bytes.append(text: name)
     bytes.append(text: "::")
     bytes.append(contentsOf: value.bytes.span)
     bytes.append(0x0A)
   }
 
   @inline(never)
-  mutating func add(_ name: ByteString, _ value: UInt64) {
+  mutating func add(_ name: StaticString, _ value: UInt64, of part: ByteString = ByteString()) {
     var digits: [UInt8] = []
     digits.append(decimal: value)
-    add(name, ByteString(digits))
+    add(name, ByteString(digits), of: part)
   }
 
   mutating func add(_ endpoint: EndpointReport) {
     let host = ByteString(endpoint.address.description) + "::"
-    add(host + "cx_active", endpoint.activeConnections)
-    add(host + "cx_connect_fail_in_a_row", endpoint.failures)
-    add(host + "rq_active", endpoint.activeRequests)
-    add(host + "hostname", endpoint.hostname)
-    add(host + "health_flags", endpoint.healthFlags)
-    add(host + "weight", UInt64(endpoint.weight))
-    add(host + "region", endpoint.locality.region)
-    add(host + "zone", endpoint.locality.zone)
-    add(host + "sub_zone", endpoint.locality.subZone)
-    add(host + "canary", endpoint.isCanary ? "true" : "false")
-    add(host + "priority", UInt64(endpoint.priority))
+    add("cx_active", endpoint.activeConnections, of: host)
+    add("cx_connect_fail_in_a_row", endpoint.failures, of: host)
+    add("rq_active", endpoint.activeRequests, of: host)
+    add("hostname", endpoint.hostname, of: host)
+    add("health_flags", endpoint.healthFlags, of: host)
+    add("weight", UInt64(endpoint.weight), of: host)
+    add("region", endpoint.locality.region, of: host)
+    add("zone", endpoint.locality.zone, of: host)
+    add("sub_zone", endpoint.locality.subZone, of: host)
+    add("canary", endpoint.isCanary ? "true" : "false", of: host)
+    add("priority", UInt64(endpoint.priority), of: host)
   }
 
   mutating func finished() -> [UInt8] {

@@ -46,7 +46,10 @@ extension Gateway where Storage: ~Copyable {
     json.member("cluster", node.cluster)
     json.key("metadata")
     json.beginObject()
-    for label in node.metadata { json.member(label.name, label.value) }
+    for label in node.metadata {
+      json.key(named: label.name)
+      json.string(label.value)
+    }
     json.endObject()
     json.key("locality")
     json.beginObject()
@@ -111,7 +114,8 @@ extension Gateway where Storage: ~Copyable {
     json.member("held", uplink.hold != nil)
     json.member("awaits_policy", uplink.awaitsPolicy)
     if let hold = uplink.hold {
-      json.member("held_" + AnswerStatus.member(hold.status), UInt64(hold.status))
+      json.key(named: "held_" + ByteString(AnswerStatus.member(hold.status)))
+      json.number(UInt64(hold.status))
     }
     json.member("in_flight", UInt64(uplink.requests))
     json.member("backlog_records", backlog.records)

@@ -37,7 +37,7 @@ extension Gateway where Storage: ~Copyable {
     json.key("bad_frames_by_reason")
     json.beginObject()
     for reason in BadFrameReason.all where counters.badFrames(reason) > 0 {
-      json.member(ByteString(reason.name), counters.badFrames(reason))
+      json.member(reason.name, counters.badFrames(reason))
     }
     json.endObject()
     json.member("resyncs", counters.resyncs)

@@ -9,14 +9,11 @@ import Spool
 extension Gateway where Storage: ~Copyable {
   func collect(into statistics: inout Statistics) {
     core.visitStatistics { cluster, name, value, isGauge in
-      var full: [UInt8] = Array("cluster.".utf8)
-      full.append(contentsOf: cluster.bytes)
-      full.append(UInt8(ascii: "."))
-      full.append(contentsOf: ByteString(name).bytes)
-      statistics.add(ByteString(full), isGauge ? .gauge : .counter, value)
+      statistics.add(
+        name, isGauge ? .gauge : .counter, value, under: "cluster." + cluster + ".")
     }
     core.visitCauses { name, value in
-      statistics.add("spoke.http2." + ByteString(name), .counter, value)
+      statistics.add(name, .counter, value, under: "spoke.http2.")
     }
     for index in uplinks.indices { addStream(index, &statistics) }
     for port in ports { addPort(port, &statistics) }
@@ -25,9 +22,9 @@ extension Gateway where Storage: ~Copyable {
     addControlPlane(&statistics)
     for pool in pools() {
       let prefix = ByteString("spoke.memory." + pool.name + ".")
-      statistics.add(prefix + "limit", .gauge, UInt64(pool.limit))
-      statistics.add(prefix + "used", .gauge, UInt64(pool.used))
-      statistics.add(prefix + "high", .gauge, UInt64(pool.high))
+      statistics.add("limit", .gauge, UInt64(pool.limit), under: prefix)
+      statistics.add("used", .gauge, UInt64(pool.used), under: prefix)
+      statistics.add("high", .gauge, UInt64(pool.high), under: prefix)
     }
     statistics.add("spoke.reports.made", .counter, reports.made)
     statistics.add("spoke.reports.not_stored", .counter, reports.notStored)
@@ -39,34 +36,34 @@ extension Gateway where Storage: ~Copyable {
     let prefix: ByteString = "spoke.stream." + configuration.streams[index].name + "."
     let counters = uplinks[index].counters
     let backlog = backlog(index)
-    statistics.add(prefix + "records_in", .counter, counters.recordsIn)
-    statistics.add(prefix + "recovered", .counter, counters.recovered)
-    statistics.add(prefix + "delivered", .counter, counters.delivered)
-    statistics.add(prefix + "retried", .counter, counters.retried)
-    statistics.add(prefix + "dropped", .counter, counters.dropped)
-    statistics.add(prefix + "expired", .counter, counters.expired)
-    statistics.add(prefix + "parked", .counter, counters.parked)
-    statistics.add(prefix + "held", .gauge, uplinks[index].hold == nil ? 0 : 1)
-    statistics.add(prefix + "backlog_records", .gauge, backlog.records)
-    statistics.add(prefix + "backlog_bytes", .gauge, backlog.bytes)
+    statistics.add("records_in", .counter, counters.recordsIn, under: prefix)
+    statistics.add("recovered", .counter, counters.recovered, under: prefix)
+    statistics.add("delivered", .counter, counters.delivered, under: prefix)
+    statistics.add("retried", .counter, counters.retried, under: prefix)
+    statistics.add("dropped", .counter, counters.dropped, under: prefix)
+    statistics.add("expired", .counter, counters.expired, under: prefix)
+    statistics.add("parked", .counter, counters.parked, under: prefix)
+    statistics.add("held", .gauge, uplinks[index].hold == nil ? 0 : 1, under: prefix)
+    statistics.add("backlog_records", .gauge, backlog.records, under: prefix)
+    statistics.add("backlog_bytes", .gauge, backlog.bytes, under: prefix)
   }
 
   private func addPort(_ port: SerialInput, _ statistics: inout Statistics) {
     let prefix: ByteString = "spoke.serial." + port.configuration.name + "."
-    statistics.add(prefix + "bytes", .counter, port.bytes)
-    statistics.add(prefix + "frames", .counter, port.frames)
-    statistics.add(prefix + "bad_frames", .counter, port.framer.counters.badFrames)
-    statistics.add(prefix + "resyncs", .counter, port.framer.counters.resyncs)
-    statistics.add(prefix + "reopens", .counter, port.reopens)
-    statistics.add(prefix + "damaged_bytes", .counter, port.damagedBytes)
-    statistics.add(prefix + "breaks", .counter, port.breaks)
-    statistics.add(prefix + "garbage_alarms", .counter, port.garbage.alarms)
+    statistics.add("bytes", .counter, port.bytes, under: prefix)
+    statistics.add("frames", .counter, port.frames, under: prefix)
+    statistics.add("bad_frames", .counter, port.framer.counters.badFrames, under: prefix)
+    statistics.add("resyncs", .counter, port.framer.counters.resyncs, under: prefix)
+    statistics.add("reopens", .counter, port.reopens, under: prefix)
+    statistics.add("damaged_bytes", .counter, port.damagedBytes, under: prefix)
+    statistics.add("breaks", .counter, port.breaks, under: prefix)
+    statistics.add("garbage_alarms", .counter, port.garbage.alarms, under: prefix)
     guard port.errors.isKnown else { return }
-    statistics.add(prefix + "frame_errors", .counter, port.errors.frame)
-    statistics.add(prefix + "parity_errors", .counter, port.errors.parity)
-    statistics.add(prefix + "break_interrupts", .counter, port.errors.brk)
-    statistics.add(prefix + "overruns", .counter, port.errors.overrun)
-    statistics.add(prefix + "buffer_overruns", .counter, port.errors.bufOverrun)
+    statistics.add("frame_errors", .counter, port.errors.frame, under: prefix)
+    statistics.add("parity_errors", .counter, port.errors.parity, under: prefix)
+    statistics.add("break_interrupts", .counter, port.errors.brk, under: prefix)
+    statistics.add("overruns", .counter, port.errors.overrun, under: prefix)
+    statistics.add("buffer_overruns", .counter, port.errors.bufOverrun, under: prefix)
   }
 
   private func addBroker(_ statistics: inout Statistics) {

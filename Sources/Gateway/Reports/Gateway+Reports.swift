@@ -32,7 +32,7 @@ extension Gateway where Storage: ~Copyable {
   /// Makes a record `{"KIND": {…}}` on the `[reports]` stream.
   /// `gap`: the number of the spool's gap report that it is, else 0.
   mutating func report(
-    _ kind: ByteString, gap: UInt64 = 0, clocks: Clocks, _ members: (inout JSONWriter) -> Void
+    _ kind: StaticString, gap: UInt64 = 0, clocks: Clocks, _ members: (inout JSONWriter) -> Void
   ) {
     reports.made += 1
     guard let stream = configuration.reports else {

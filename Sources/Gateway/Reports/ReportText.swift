@@ -54,7 +54,7 @@ extension StorageFile {
 
 extension JSONWriter {
   /// An RFC 3339 time, or null when it is not known: that of a clock before its floor, too.
-  package mutating func time(_ name: ByteString, _ time: WallTime?) {
+  package mutating func time(_ name: StaticString, _ time: WallTime?) {
     key(name)
     guard let time, time >= GatewayLimits.clockFloor else { return null() }
     string(TimestampText.of(time))

@@ -126,7 +126,7 @@ enum AnswerStatus {
   }
 
   /// The member of a report that holds it.
-  static func member(_ status: UInt16) -> ByteString {
+  static func member(_ status: UInt16) -> StaticString {
     isCall(status) ? "grpc_status" : "status"
   }
 }

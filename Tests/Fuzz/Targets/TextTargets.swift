@@ -49,7 +49,7 @@ extension FuzzTarget {
     case .object(let members):
       writer.beginObject()
       for member in members {
-        writer.key(member.name)
+        writer.key(named: member.name)
         write(member.value, to: &writer)
       }
       writer.endObject()
