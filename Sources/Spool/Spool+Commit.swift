@@ -120,7 +120,12 @@ extension Spool where Storage: ~Copyable {
   }
 
   private mutating func dropForFullDisk(_ logClass: Int) -> Bool {
-    do throws(StorageError) { return try dropOldestSegment(for: logClass) } catch { return false }
+    do throws(StorageError) {
+      guard try isDroppingEnough(for: logClass) else { return false }
+      return try dropOldestSegment(for: logClass)
+    } catch {
+      return false
+    }
   }
 
   private mutating func writeTail(_ logClass: Int, syncOnly: Bool) throws(StorageError) {

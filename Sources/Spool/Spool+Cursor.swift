@@ -32,7 +32,8 @@ extension Spool where Storage: ~Copyable {
     }
     if !cursor.fileExists {
       do throws(StorageError) {
-        try storage.create(.cursor, reserving: 0)
+        // With the place of its second slot: a disk that is full must not keep what is delivered.
+        try storage.create(.cursor, reserving: cursorSlotStride + 4096)
       } catch {
         guard error == .exists else { throw error }
       }

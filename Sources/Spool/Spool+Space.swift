@@ -38,6 +38,9 @@ extension Spool where Storage: ~Copyable {
     }
     // When others fill the file system, the spool gives up as much as it takes, not everything.
     var isRoom = try storage.freeBytes() >= limits.freeFloorBytes + needed
+    if !isRoom {
+      guard try isDroppingEnough(for: logClass) else { throw .full }
+    }
     for _ in 0..<2 where !isRoom {
       guard try dropOldestSegment(for: logClass) else { throw .full }
       isRoom = try storage.freeBytes() >= limits.freeFloorBytes + needed
@@ -65,6 +68,23 @@ extension Spool where Storage: ~Copyable {
     hasSettledSegments = true
     try freeSettledSegments()
     return true
+  }
+
+  /// Whether there is room for a segment when two have gone; else they would be given up in vain.
+  mutating func isDroppingEnough(for logClass: Int) throws(StorageError) -> Bool {
+    var (sum, left) = (try storage.freeBytes(), 2)
+    for candidate in (logClass..<4).reversed() {
+      let kept = candidate == logClass ? 0 : 1
+      for segment in logs[candidate].segments.dropLast(kept).prefix(left)
+      where segment.state == .closed {
+        sum += UInt64(segment.bytes)
+        left -= 1
+      }
+    }
+    if left == 2, let victim = victim(for: logClass) {
+      sum += UInt64(logs[victim.logClass].segments[victim.index].bytes)
+    }
+    return sum >= UInt64(limits.segmentBytes) + 4096
   }
 
   private func victim(for logClass: Int) -> SegmentPlace? {

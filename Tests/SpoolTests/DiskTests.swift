@@ -216,6 +216,30 @@ struct DiskTests {
     #expect(rig.gaps().reduce(0) { $0 + $1.count } + rig.backlog(3).records == 2000)
   }
 
+  @Test(
+    "on a disk that others have filled nothing is given up for a segment that has no room all the same"
+  )
+  func nothingInVain() {
+    let limits = SpoolLimits(
+      segmentBytes: 4096, totalBytes: 1 << 20, freeFloorBytes: 4096, commitBytes: 1024)
+    let rig = Rig(limits: limits)
+    rig.appendMany(0, 20)
+    rig.commit()
+    rig.disk.capacity = rig.disk.totalBytes
+    var taken = 20
+    while !rig.statistics.isDegraded, taken < 200 {
+      if case .taken = rig.append(0, Rig.payload(taken, 100)) { taken += 1 }
+      rig.commit()
+    }
+    #expect(rig.statistics.failure == .full)
+    #expect(rig.append(0, Rig.payload(taken, 100)) == .refused(.degraded))
+    #expect(rig.gaps().isEmpty && rig.backlog(0).records == UInt64(taken))
+    rig.disk.capacity = 100_000
+    rig.commit()
+    #expect(!rig.statistics.isDegraded)
+    #expect(rig.readAll(0).count == taken)
+  }
+
   @Test("a full spool opens by its seals: it reads a fraction of what is there")
   func opensFast() {
     let limits = SpoolLimits(totalBytes: 4 << 20, freeFloorBytes: 0)
