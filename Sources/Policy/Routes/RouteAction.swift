@@ -7,6 +7,7 @@ public enum RouteAction: Equatable, Sendable {
   /// `direct_response`: the request ends with this status, nothing is sent.
   case respond(status: UInt16)
 
+  /// `forwarding` with an action of its own.
   public static func forward(_ action: ForwardAction) -> RouteAction {
     .forwarding(Shared(action))
   }
