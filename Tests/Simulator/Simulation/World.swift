@@ -46,6 +46,8 @@ final class World {
   var idleTurns = 0
   var turns = 0
   var checkedOperations = 0
+  /// The largest limit that each pool of this run of the daemon has had.
+  var poolLimits: [String: Int] = [:]
 
   // The control plane, and what the daemon keeps of it on its own disk.
   var plane: Plane?
