@@ -15,10 +15,11 @@ extension World {
     if underWay.inCore != underWay.inUplinks {
       complain("\(underWay.inCore) requests are under way, \(underWay.inUplinks) are waited for")
     }
-    for pool in gateway.memoryPools {
+    for (place, pool) in gateway.memoryPools.enumerated() {
       // A reload may make a pool smaller than it was once full.
-      let most = max(poolLimits[pool.name] ?? 0, pool.limit)
-      poolLimits[pool.name] = most
+      if place == poolLimits.count { poolLimits.append(0) }
+      let most = max(poolLimits[place], pool.limit)
+      poolLimits[place] = most
       guard pool.used > pool.limit || pool.high > most else { continue }
       complain(
         "memory: \(pool.name) uses \(pool.used) bytes of \(pool.limit), \(pool.high) of \(most) at most")

@@ -119,7 +119,7 @@ extension World {
     applyDiskFaults()
     var files = PolicyFiles()
     files.cache = policyCache
-    poolLimits = [:]
+    poolLimits = []
     gateway = Gateway(
       configuration: configuration, storage: CrashingStorage(disk), files: files,
       seed: draw.next(), clocks: clocks)

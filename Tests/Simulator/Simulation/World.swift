@@ -47,7 +47,7 @@ final class World {
   var turns = 0
   var checkedOperations = 0
   /// The largest limit that each pool of this run of the daemon has had.
-  var poolLimits: [String: Int] = [:]
+  var poolLimits: [Int] = []
 
   // The control plane, and what the daemon keeps of it on its own disk.
   var plane: Plane?
