@@ -87,6 +87,21 @@ public final class TLSContext {
     try TLSMemory.requireAll(since: refusals)
   }
 
+  /// Of an identity alone, to see whether it fits together. It trusts nobody: the system's roots would take
+  /// memory for nothing.
+  public init(of identity: TLSOwnIdentity) throws(TLSError) {
+    ERR_clear_error()
+    let refusals = TLSMemory.refusals
+    guard let context = SSL_CTX_new(TLS_client_method()) else {
+      throw TLSError(step: "TLS context")
+    }
+    self.context = context
+    demands = TLSDemands()
+    spoke_SSL_CTX_refuse_passphrases(context, nil)
+    try identify(identity)
+    try TLSMemory.requireAll(since: refusals)
+  }
+
   /// As a control plane wants it, its certificates and keys from memory or from files.
   public init(_ material: TLSMaterial, _ demands: TLSDemands) throws(TLSError) {
     ERR_clear_error()

