@@ -132,9 +132,7 @@ public struct MemoryNeeds: Sendable {
 
   /// What the request that is being made may keep of its memory for the next one.
   public static func scratch(_ configuration: Configuration) -> Int {
-    var most = ConfigurationLimits.recordBytesMax
-    for stream in configuration.streams { most = max(most, stream.batch.bytes) }
-    return 2 * most
+    2 * configuration.largestBody
   }
 
   /// Of a record in a batch, besides its bytes.
@@ -249,10 +247,8 @@ extension Configuration {
       .spool, spool.frameNeed + 2 * spool.tailLeast, more: 2 * (spool.tailMost - spool.tailLeast))
     for port in serial { needs.add(.serial, Framer(port.framing, baud: port.baud).memory) }
     addUplinks(to: &needs)
-    var largest = ConfigurationLimits.recordBytesMax
-    for stream in streams { largest = max(largest, stream.batch.bytes) }
     // A topic of 64 KiB takes three times as much in a header field.
-    let requests = largest + 3 * ConfigurationLimits.recordBytesMax
+    let requests = largestBody + 3 * ConfigurationLimits.recordBytesMax
     needs.add(.requests, requests, more: ConfigurationLimits.requestBytesMax - requests)
     // One to each of a few upstreams; more take turns.
     let most =
@@ -275,6 +271,11 @@ extension Configuration {
       .discovery, MemoryNeeds.resourcesLeast + MemoryNeeds.sentMessageBytes,
       more: resources)
     return needs
+  }
+
+  /// Of all streams' deliveries.
+  fileprivate var largestBody: Int {
+    streams.reduce(ConfigurationLimits.recordBytesMax) { max($0, MemoryNeeds.bodyMax($1)) }
   }
 
   private func addUplinks(to needs: inout MemoryNeeds) {

@@ -67,20 +67,25 @@ public final class TLSContext {
   /// empty for none at all.
   var serverNameToSend: ByteString?
 
-  /// `authorities` empty: the system's roots. `certificate` empty: no client certificate, else a
-  /// file with the whole chain, leaf first. `key` is a file or an OSSL_STORE URI.
-  public init(
-    authorities: ByteString, certificate: ByteString, key: ByteString, minimum: Version
-  ) throws(TLSError) {
+  /// What all others begin with: it trusts nobody and has no identity.
+  private init(bare demands: TLSDemands) throws(TLSError) {
     ERR_clear_error()
-    let refusals = TLSMemory.refusals
     guard let context = SSL_CTX_new(TLS_client_method()) else {
       throw TLSError(step: "TLS context")
     }
     self.context = context
-    demands = TLSDemands()
+    self.demands = demands
     spoke_SSL_CTX_refuse_passphrases(context, nil)
     SSL_CTX_set_ex_data(context, appData, Unmanaged.passUnretained(self).toOpaque())
+  }
+
+  /// `authorities` empty: the system's roots. `certificate` empty: no client certificate, else a
+  /// file with the whole chain, leaf first. `key` is a file or an OSSL_STORE URI.
+  public convenience init(
+    authorities: ByteString, certificate: ByteString, key: ByteString, minimum: Version
+  ) throws(TLSError) {
+    let refusals = TLSMemory.refusals
+    try self.init(bare: TLSDemands())
     try restrict(to: minimum)
     try trust(authorities)
     if !certificate.isEmpty || !key.isEmpty { try identify(certificate: certificate, key: key) }
@@ -89,30 +94,17 @@ public final class TLSContext {
 
   /// Of an identity alone, to see whether it fits together. It trusts nobody: the system's roots would take
   /// memory for nothing.
-  public init(of identity: TLSOwnIdentity) throws(TLSError) {
-    ERR_clear_error()
+  public convenience init(of identity: TLSOwnIdentity) throws(TLSError) {
     let refusals = TLSMemory.refusals
-    guard let context = SSL_CTX_new(TLS_client_method()) else {
-      throw TLSError(step: "TLS context")
-    }
-    self.context = context
-    demands = TLSDemands()
-    spoke_SSL_CTX_refuse_passphrases(context, nil)
+    try self.init(bare: TLSDemands())
     try identify(identity)
     try TLSMemory.requireAll(since: refusals)
   }
 
   /// As a control plane wants it, its certificates and keys from memory or from files.
-  public init(_ material: TLSMaterial, _ demands: TLSDemands) throws(TLSError) {
-    ERR_clear_error()
+  public convenience init(_ material: TLSMaterial, _ demands: TLSDemands) throws(TLSError) {
     let refusals = TLSMemory.refusals
-    guard let context = SSL_CTX_new(TLS_client_method()) else {
-      throw TLSError(step: "TLS context")
-    }
-    self.context = context
-    self.demands = demands
-    spoke_SSL_CTX_refuse_passphrases(context, nil)
-    SSL_CTX_set_ex_data(context, appData, Unmanaged.passUnretained(self).toOpaque())
+    try self.init(bare: demands)
     try restrict(to: demands.minimum)
     if demands.maximum == .tls12 {
       // A macro of OpenSSL (`SSL_CTX_set_max_proto_version`).

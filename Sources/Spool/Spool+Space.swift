@@ -81,9 +81,6 @@ extension Spool where Storage: ~Copyable {
         left -= 1
       }
     }
-    if left == 2, let victim = victim(for: logClass) {
-      sum += UInt64(logs[victim.logClass].segments[victim.index].bytes)
-    }
     return sum >= UInt64(limits.segmentBytes) + 4096
   }
 

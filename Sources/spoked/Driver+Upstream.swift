@@ -79,9 +79,11 @@ extension Driver {
     // clock has been set, so that the connection that may set it can come about.
     let isWrong = gateway.isBeforeFloor(clocks)
     let seconds = isWrong ? gateway.clockFloor.nanoseconds / 1_000_000_000 : nil
-    if case .plain = security { return nil }
     // Rather a connection less than one that fails in the middle of something.
-    guard TLSMemory.used + MemoryNeeds.tlsSessionBytes <= gateway.memoryLimit(.tls) else {
+    guard
+      security == .plain
+        || TLSMemory.used + MemoryNeeds.tlsSessionBytes <= gateway.memoryLimit(.tls)
+    else {
       throw TLSError("[memory] budget has no room for another TLS connection")
     }
     switch security {

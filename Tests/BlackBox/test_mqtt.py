@@ -60,6 +60,15 @@ def test_a_broker_that_is_killed_and_started_again_is_found_and_subscribed_again
         line.upstream.wait_for_body(b"%d" % number, 30)
 
 
+def only_the_kept_arrives(spoke, broker, publisher, upstream):
+    broker.wait_for_log("Received UNSUBSCRIBE")
+    publisher.publish("gone/1", b"nobody wants this")
+    publisher.publish("kept", b"wanted")
+    upstream.wait_for_body(b"wanted")
+    assert [r.body for r in upstream.whole()] == [b"wanted"]
+    assert spoke.stat("spoke.mqtt.unmatched") == 0
+
+
 def test_a_subscription_that_a_reload_takes_away_is_unsubscribed(
     folder, spoke, make_upstream, make_broker, make_publisher
 ):
@@ -73,13 +82,7 @@ def test_a_subscription_that_a_reload_takes_away_is_unsubscribed(
     spoke.reload(configuration(folder, target, mqtt(broker.url, ("kept", "s"))))
     spoke.wait_for_log("configuration read again")
     broker.start()
-    broker.wait_for_log("Received UNSUBSCRIBE")
-    publisher = make_publisher(broker)
-    publisher.publish("gone/1", b"nobody wants this")
-    publisher.publish("kept", b"wanted")
-    upstream.wait_for_body(b"wanted")
-    assert [r.body for r in upstream.whole()] == [b"wanted"]
-    assert spoke.stat("spoke.mqtt.unmatched") == 0
+    only_the_kept_arrives(spoke, broker, make_publisher(broker), upstream)
 
 
 def test_a_subscription_that_a_restart_takes_away_is_unsubscribed(
@@ -97,13 +100,7 @@ def test_a_subscription_that_a_restart_takes_away_is_unsubscribed(
     broker.start()
     spoke.start()
     connected(spoke)
-    broker.wait_for_log("Received UNSUBSCRIBE")
-    publisher = make_publisher(broker)
-    publisher.publish("gone/1", b"nobody wants this")
-    publisher.publish("kept", b"wanted")
-    upstream.wait_for_body(b"wanted")
-    assert [r.body for r in upstream.whole()] == [b"wanted"]
-    assert spoke.stat("spoke.mqtt.unmatched") == 0
+    only_the_kept_arrives(spoke, broker, make_publisher(broker), upstream)
     wait_until(lambda: b"gone" not in (folder / "spool/subscriptions").read_bytes(), "it is written down")
     spoke.terminate()
     spoke.start()

@@ -42,6 +42,19 @@ private func lines(_ durability: String) -> String {
 
 @Suite("Clocks that learn the time late")
 struct ClockTests {
+  /// Learns the time, takes a third line, and sees all three delivered with these times: two of them put right.
+  private func expectRestamped(_ world: World, _ expected: [String]) {
+    world.learnTheTime()
+    world.serial("third\n")
+    world.isUp = true
+    world.advance(.seconds(600))
+    let seen = world.delivered("/v1/lines")
+    #expect(seen.map { $0.text } == ["first", "second", "third"])
+    #expect(seen.map { $0["ce-clock"] } == ["restamped", "restamped", nil])
+    let times = seen.map { ($0["ce-time"]?.prefix(19)).map(String.init) }
+    #expect(times == expected)
+  }
+
   @Test(
     "records that were taken before the clock was set get the time at which they were taken",
     arguments: ["sync", "spill", "memory"])
@@ -54,15 +67,7 @@ struct ClockTests {
     world.advance(.seconds(10))
     world.serial("second\n")
     world.advance(.seconds(20))
-    world.learnTheTime()
-    world.serial("third\n")
-    world.isUp = true
-    world.advance(.seconds(600))
-    let seen = world.delivered("/v1/lines")
-    #expect(seen.map { $0.text } == ["first", "second", "third"])
-    #expect(seen.map { $0["ce-clock"] } == ["restamped", "restamped", nil])
-    let times = seen.map { $0["ce-time"]?.prefix(19) }
-    #expect(times == ["2027-01-15T07:59:30", "2027-01-15T07:59:40", "2027-01-15T08:00:00"])
+    expectRestamped(world, ["2027-01-15T07:59:30", "2027-01-15T07:59:40", "2027-01-15T08:00:00"])
   }
 
   @Test("a clock that was set by hand gives times, but is not vouched for")
@@ -153,15 +158,7 @@ struct ClockTests {
     world.turn()
     world.serial("second\n")
     world.advance(.seconds(10))
-    world.learnTheTime()
-    world.serial("third\n")
-    world.isUp = true
-    world.advance(.seconds(600))
-    let seen = world.delivered("/v1/lines")
-    #expect(seen.map { $0.text } == ["first", "second", "third"])
-    #expect(seen.map { $0["ce-clock"] } == ["restamped", "restamped", nil])
-    let times = seen.map { $0["ce-time"]?.prefix(19) }
-    #expect(times == ["2027-01-15T07:59:40", "2027-01-15T07:59:50", "2027-01-15T08:00:00"])
+    expectRestamped(world, ["2027-01-15T07:59:40", "2027-01-15T07:59:50", "2027-01-15T08:00:00"])
   }
 
   @Test("what the kernel vouches for is later than the spool's newest record or not: it is right")

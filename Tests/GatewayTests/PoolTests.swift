@@ -222,26 +222,7 @@ struct PoolTests {
 }
 
 private func steered(budget: String) -> String {
-  """
-  [node]
-  id = "board-1"
-  [memory]
-  budget = "\(budget)"
-  [xds]
-  servers = ['http://10.0.0.1:18000']
-  runtime = []
-  [[serial]]
-  name = "ecu"
-  device = "/dev/ttyS0"
-  baud = 9600
-  framing = "line"
-  stream = "state"
-  [[stream]]
-  name = "state"
-  target = "xds:///ingest"
-  path = "/v1/state"
-  durability = "sync"
-  """
+  ScriptedPlane.text().replacingFirst("[xds]", "[memory]\nbudget = \"\(budget)\"\n[xds]")
 }
 
 @Suite("What a control plane's pools answer when they are full")
