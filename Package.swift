@@ -154,7 +154,7 @@ let package = Package(
     .target(
       name: "Simulation",
       dependencies: [
-        "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "Policy", "GRPC",
+        "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "XDS", "Policy", "GRPC",
         "Protobuf", "HTTP2", "HPACK", "TestSupport", "Primitives",
       ], path: "Tests/Simulator/Simulation", swiftSettings: common),
     .executableTarget(

@@ -81,6 +81,10 @@ int64_t spoke_file_size(int descriptor) {
   struct stat status;
   return fstat(descriptor, &status) == 0 ? (int64_t)status.st_size : -errno;
 }
+int spoke_is_linked(int descriptor) {
+  struct stat status;
+  return fstat(descriptor, &status) == 0 && status.st_nlink > 0;
+}
 int spoke_is_regular_file(int descriptor) {
   struct stat status;
   return fstat(descriptor, &status) == 0 ? S_ISREG(status.st_mode) : -errno;

@@ -32,6 +32,9 @@ extension Gateway where Storage: ~Copyable {
     return (core.requestsUnderWay, waitedFor)
   }
 
+  /// Streams to a control plane, which are requests that go on.
+  package var openStreams: Int { core.streamsInUse }
+
   package var memoryPools: [Pool] { pools() }
 
   package var isDegraded: Bool { spool.statistics.isDegraded }
@@ -44,8 +47,12 @@ extension Gateway where Storage: ~Copyable {
   /// What is left in the tables when nothing is under way any more, in words; empty: nothing.
   package var leftOver: String {
     var words = ""
-    if core.requestPool.used > 0 { words += "\(core.requestPool.used) bytes of requests; " }
-    if core.streamPool.used > 0 { words += "\(core.streamPool.used) bytes of streams; " }
+    if core.streamsInUse == 0, core.requestPool.used > 0 {
+      words += "\(core.requestPool.used) bytes of requests; "
+    }
+    if core.streamsInUse == 0, core.streamPool.used > 0 {
+      words += "\(core.streamPool.used) bytes of streams; "
+    }
     if core.hasResult { words += "a result; " }
     if acknowledgements.unacknowledged > 0 { words += "messages that are not safe; " }
     for index in uplinks.indices where !uplinks[index].isIdle(.ordered) {

@@ -93,6 +93,20 @@ extension Gateway where Storage: ~Copyable {
     return true
   }
 
+  /// What is stored is opened as by a start. What was taken while it could not be read, and is not
+  /// delivered, is lost; reports name it, so that its sources need not keep it.
+  mutating func startOver(clocks: Clocks) {
+    for index in uplinks.indices {
+      cancelRequests(of: index, now: clocks.now)
+      giveBack(index)
+    }
+    spool.startOver(clocks: clocks)
+    settleAll()
+    reports.unsafe = []
+    takeSpoolReports(clocks: clocks)
+    countRecovered()
+  }
+
   private mutating func cancelRequests(of index: Int, now: Instant) {
     for slot in uplinks[index].slots.indices {
       guard case .requesting(let id) = uplinks[index].slots[slot].phase else { continue }

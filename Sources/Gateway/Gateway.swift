@@ -143,6 +143,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     } else {
       spool.commitIfDue(clocks: clocks)
     }
+    if spool.isStranded { startOver(clocks: clocks) }
     for _ in 0..<GatewayLimits.roundsMax {
       takeSpoolReports(clocks: clocks)
       pumpAll(clocks: clocks)

@@ -2,7 +2,8 @@ import CLinux
 import Primitives
 
 /// The spool's directory: its storage protocol on files, one process at a time. Names are looked up from the directory's own descriptor, so that a mount or a rename above
-/// it cannot mix two spools; symbolic links are never followed.
+/// it cannot mix two spools; symbolic links are never followed. One that is deleted is made again with the
+/// next file.
 ///
 /// Nothing is tried twice. After a failed sync the kernel may call pages clean that never reached
 /// the medium, and a second sync would lie: such a file never syncs again until it is created anew.
@@ -14,9 +15,10 @@ public final class FileStorage: SegmentStorage {
     public let isLocked: Bool
   }
 
-  private let directory: FileDescriptor
+  private let path: ByteString
+  private var directory: FileDescriptor
   /// Holds the lock as long as it is open; -1 when the directory is only looked at.
-  private let lock: FileDescriptor
+  private var lock: FileDescriptor
   private let isReadOnly: Bool
   private var open = OpenFiles()
   /// Files whose sync failed. At most as many as there are files.
@@ -26,6 +28,7 @@ public final class FileStorage: SegmentStorage {
   public init(directory path: ByteString) throws(OpenError) {
     let directory = try FileStorage.openDirectory(path)
     let lock = try FileStorage.takeLock(directory.raw, path)
+    self.path = path
     self.directory = directory
     self.lock = lock
     isReadOnly = false
@@ -36,6 +39,7 @@ public final class FileStorage: SegmentStorage {
   public init(reading path: ByteString) throws(OpenError) {
     let opened = path.withCString { spoke_open_directory($0) }
     guard opened >= 0 else { throw OpenError(path, SystemError("open", -opened)) }
+    self.path = path
     directory = FileDescriptor(owning: opened)
     lock = FileDescriptor(owning: -1)
     isReadOnly = true
@@ -46,6 +50,17 @@ public final class FileStorage: SegmentStorage {
     let opened = path.withCString { spoke_open_directory($0) }
     guard opened >= 0 else { throw OpenError(path, SystemError("open", -opened)) }
     return FileDescriptor(owning: opened)
+  }
+
+  /// The directory was deleted: it is made and locked again, empty.
+  private func replaceDirectory() throws(StorageError) {
+    do throws(OpenError) {
+      let made = try FileStorage.openDirectory(path)
+      lock = try FileStorage.takeLock(made.raw, path)
+      directory = made
+      open = OpenFiles()
+      poisoned = []
+    } catch { throw .missing }
   }
 
   private static func takeLock(
@@ -77,6 +92,7 @@ public final class FileStorage: SegmentStorage {
   /// Makes an empty file with room for `bytes` where the file system can reserve it.
   public func create(_ file: StorageFile, reserving bytes: UInt64) throws(StorageError) {
     try mayChange()
+    if spoke_is_linked(directory.raw) == 0 { try replaceDirectory() }
     let made = file.withName { spoke_open_at(directory.raw, $0, 1, 1) }
     try succeed(made)
     let answer = bytes == 0 ? 0 : spoke_reserve(made, bytes)
@@ -121,13 +137,15 @@ public final class FileStorage: SegmentStorage {
   /// Returns when the file's bytes are on the medium.
   public func sync(_ file: StorageFile) throws(StorageError) {
     if poisoned.contains(file) { throw .failed(EIO) }
-    let answer = spoke_sync_data(try descriptor(file))
-    guard answer < 0 else {
+    let descriptor = try descriptor(file)
+    let answer = spoke_sync_data(descriptor)
+    // What has no name any more is on no disk, whatever the sync says.
+    guard answer < 0 || spoke_is_linked(descriptor) == 0 else {
       open.markClean(file)
       return
     }
     poison(file)
-    throw StorageError(-answer)
+    throw answer < 0 ? StorageError(-answer) : .missing
   }
 
   /// Returns when creations, removals and renames are on the medium.

@@ -35,6 +35,18 @@ public enum Mutation: UInt8, CaseIterable, Sendable {
   case endTwice
   /// A request ends and nobody is told.
   case loseResult
+  /// A record that waits to be tried again lets the next one pass.
+  case overtake
+  /// The memory of records that have left is not given back.
+  case keepMemory
+  /// A disk that failed is not tried again.
+  case forgetDisk
+  /// A file whose sync failed is written and synced again.
+  case syncAgain
+  /// What the last run wrote and did not sync is taken to be safe.
+  case trustLastWrite
+  /// Another policy is known, and not in force.
+  case keepPolicy
 
   #if SPOKE_MUTATIONS
     /// The one that is on.

@@ -131,6 +131,7 @@ struct RecordTail {
 
   /// Gives back the memory of what has gone, when it is worth moving the rest.
   mutating func collect() {
+    if isMutated(.keepMemory) { return }
     while head < entries.count, entries[head].state == .gone { head += 1 }
     if head == entries.count {
       base += UInt64(entries.count)

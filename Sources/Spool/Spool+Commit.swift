@@ -10,7 +10,7 @@ extension Spool where Storage: ~Copyable {
   public mutating func commitIfDue(clocks: Clocks) {
     self.clocks = clocks
     if disk.isDegraded {
-      if clocks.now >= disk.retryAt { retryDisk() }
+      if clocks.now >= disk.retryAt, !isMutated(.forgetDisk) { retryDisk() }
       return
     }
     let isSyncDue = lastSyncCommit.map { clocks.now >= $0 + limits.syncInterval } ?? true
@@ -55,7 +55,9 @@ extension Spool where Storage: ~Copyable {
         if let again = segment.readAgainAt, again > clocks.now { consider(again) }
       }
     }
-    if disk.isDegraded { return min(deadline ?? disk.retryAt, disk.retryAt) }
+    if disk.isDegraded {
+      return isMutated(.forgetDisk) ? deadline : min(deadline ?? disk.retryAt, disk.retryAt)
+    }
     for log in logs {
       if log.tail.waitingSync > 0 {
         consider(lastSyncCommit.map { $0 + limits.syncInterval } ?? clocks.now)
@@ -336,7 +338,7 @@ extension Spool where Storage: ~Copyable {
     guard let failed = logs[logClass].segments.last, failed.state == .open else { return }
     let last = logs[logClass].segments.count - 1
     if var kept = checkpoint, kept.header.number == failed.header.number {
-      kept.state = .closed
+      kept.state = isMutated(.syncAgain) ? .open : .closed
       logs[logClass].segments[last] = kept
       unsyncable.append(kept.file)
       if kept.remaining == 0 { hasSettledSegments = true }

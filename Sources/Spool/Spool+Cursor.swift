@@ -39,9 +39,20 @@ extension Spool where Storage: ~Copyable {
       }
     }
     let offset = slot.generation % 2 * cursorSlotStride
-    try Self.write(output, to: .cursor, at: offset, on: &storage)
-    do throws(StorageError) { try storage.sync(.cursor) } catch {
+    do throws(StorageError) {
+      try Self.write(output, to: .cursor, at: offset, on: &storage)
+      // Until it has succeeded.
       cursor.isPoisoned = true
+      try storage.sync(.cursor)
+      cursor.isPoisoned = false
+    } catch {
+      // Deleted: it is made anew.
+      if error == .missing, cursor.fileExists {
+        cursor.fileExists = false
+        return try writeCursor(reserving: reserving)
+      }
+      // The next start may read it all the same, and go on with this epoch where it says.
+      if streams.contains(where: { $0.reserved == .max }) { epoch = random.next() }
       throw error
     }
     if !cursor.fileExists { try storage.syncDirectory() }
@@ -125,12 +136,14 @@ extension Spool where Storage: ~Copyable {
   }
 
   mutating func removeFile(_ file: StorageFile) throws(StorageError) {
-    unsyncable.removeAll { $0 == file }
     do throws(StorageError) {
       try storage.remove(file)
     } catch {
-      // Gone is what it was to be.
+      // Gone is what it was to be, unless the whole directory is.
       guard error == .missing else { throw error }
+      _ = try storage.list()
     }
+    // Not before: a file that stays is still one that must not be synced again.
+    unsyncable.removeAll { $0 == file }
   }
 }

@@ -16,7 +16,9 @@ extension Spool where Storage: ~Copyable {
     let lent = lend(stream, whole, held, epoch: epoch, reason: reason)
     logs[place.logClass].segments[place.index].entries[entry].settleAll()
     var gap = gapReport(stream, whole.last, whole.last, reason)
+    var open: UInt64 = 0
     for range in unreadRanges(stream, whole) {
+      open += streams[stream].settled.unsettled(range.first, range.last)
       gap.first = min(gap.first, max(range.first, streams[stream].settled.through + 1))
       gap.last = range.last
       // Nothing older is left of the stream, unless it changed its class.
@@ -24,7 +26,8 @@ extension Spool where Storage: ~Copyable {
     }
     gap.first = min(gap.first, gap.last)
     gap.epoch = epoch
-    gap.count = UInt64(held.remaining) - min(lent, UInt64(held.remaining))
+    // A segment that could not be read when it was counted says more than there is.
+    gap.count = min(UInt64(held.remaining) - min(lent, UInt64(held.remaining)), open)
     gap.from = WallTime(nanoseconds: held.totals.from)
     gap.to = WallTime(nanoseconds: held.totals.to)
     report(gap)

@@ -153,6 +153,7 @@ extension Spool where Storage: ~Copyable {
       // Nothing more of this stream in the segment.
       if let entry = segment.entry(of: stream) {
         skip(stream, to: min(segment.entries[entry].highest, streams[stream].readLimit))
+        correct(place, entry)
       }
       streams[stream].reader.position = nil
       return .again
@@ -161,14 +162,33 @@ extension Spool where Storage: ~Copyable {
     }
   }
 
+  /// A segment has no more left than there are open numbers, whatever was counted when it could not be read.
+  mutating func correct(_ place: SegmentPlace, _ index: Int) {
+    let entry = logs[place.logClass].segments[place.index].entries[index]
+    let open = streams[entry.totals.stream].settled.unsettled(entry.totals.first, entry.highest)
+    guard open < entry.remaining else { return }
+    logs[place.logClass].segments[place.index].entries[index].remaining = UInt32(open)
+    if open == 0 { logs[place.logClass].segments[place.index].entries[index].remainingBytes = 0 }
+    if logs[place.logClass].segments[place.index].remaining == 0 { hasSettledSegments = true }
+  }
+
   /// A disk that cannot read is left alone for a while and asked again; after three times, or when the
-  /// file is gone, what it held is lost.
+  /// file is gone, what it held is lost. A file that is gone with the whole directory may come back.
   private mutating func readFailed(_ place: SegmentPlace, _ error: StorageError) -> DiskRead {
-    logs[place.logClass].segments[place.index].readFailures += 1
+    var isGone = false
+    do throws(StorageError) {
+      if error == .missing {
+        _ = try storage.list()
+        isGone = true
+      }
+      logs[place.logClass].segments[place.index].readFailures += 1
+    } catch {
+      // The whole directory is gone: that is no word about this file.
+    }
     let failures = logs[place.logClass].segments[place.index].readFailures
     logs[place.logClass].segments[place.index].readAgainAt =
       clocks.now + (failures == 1 ? readAgainFirst : readAgainLater)
-    guard error == .missing || failures >= 3 else { return .unreadable }
+    guard isGone || failures >= 3 else { return .unreadable }
     counters.corruptFrames += 1
     for entry in logs[place.logClass].segments[place.index].entries.indices {
       dropRange(place, entry: entry, reason: .corrupt)

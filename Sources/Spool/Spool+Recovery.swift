@@ -59,6 +59,7 @@ extension Spool where Storage: ~Copyable {
     let files = try storage.list()
     let found = try readCursor(files, settingAside: settingAside)
     cursor.epoch = found.epoch ?? 0
+    syncCursor()
     var lastSeen: [UInt64] = []
     var isTorn = false
     for logClass in logs.indices
@@ -75,9 +76,11 @@ extension Spool where Storage: ~Copyable {
     }
     if disk.isBlind {
       for index in streams.indices {
-        // A clock that went back: only the next start can tell the numbers apart.
-        guard max(lastSeen[index], streams[index].cursor?.reserved ?? 0) < disk.blindBase
-        else { throw .failed(0) }
+        // A clock that went back.
+        guard max(lastSeen[index], streams[index].cursor?.reserved ?? 0) < disk.blindBase else {
+          disk.isStranded = true
+          throw .failed(0)
+        }
       }
       disk.isBlind = false
       adoptMemory(memory, lastSeen)
@@ -95,7 +98,8 @@ extension Spool where Storage: ~Copyable {
 
   private mutating func writeFirstCursor() {
     do throws(StorageError) { try writeCursor() } catch {
-      // The epoch is new and on no disk: its numbers need no reservation.
+      // An epoch that is new and in no file: its numbers need no reservation.
+      epoch = random.next()
       for index in streams.indices { streams[index].reserved = .max }
       degrade(error)
     }
@@ -147,6 +151,20 @@ extension Spool where Storage: ~Copyable {
       tellAgain(gap, stream: stream)
     }
     return found
+  }
+
+  /// The last run may have been killed between a write and its sync: what was read is not on disk then.
+  private mutating func syncCursor() {
+    guard cursor.fileExists else { return }
+    cursor.isPoisoned = unsyncable.contains(.cursor)
+    guard !cursor.isPoisoned else { return }
+    do throws(StorageError) {
+      try storage.sync(.cursor)
+      try storage.syncDirectory()
+    } catch {
+      cursor.isPoisoned = true
+      unsyncable.append(.cursor)
+    }
   }
 
   private mutating func apply(_ entry: CursorEntry) {
@@ -213,6 +231,10 @@ extension Spool where Storage: ~Copyable {
       return isLast
     }
     if let segment = try readSeal(file, header, size) {
+      // The last run may have been killed between the seal and its sync.
+      if isLast, !unsyncable.contains(file), !isMutated(.trustLastWrite) {
+        do throws(StorageError) { try storage.sync(file) } catch { unsyncable.append(file) }
+      }
       for entry in segment.entries { observe(entry.totals, header, &lastSeen) }
       logs[logClass].segments.append(segment)
       return false
@@ -305,7 +327,7 @@ extension Spool where Storage: ~Copyable {
         // The last run may have been killed between a write and its sync.
         if unsyncable.contains(segment.file) {
           segment.state = .closed
-        } else {
+        } else if !isMutated(.trustLastWrite) {
           try storage.sync(segment.file)
         }
       } catch {

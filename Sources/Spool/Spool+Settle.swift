@@ -53,6 +53,7 @@ extension Spool where Storage: ~Copyable {
       guard let place = findOnDisk(stream, sequence) else { return nil }
       settleOnDisk(place)
       streams[stream].settled.settle(sequence, sequence)
+      correct(SegmentPlace(logClass: place.logClass, index: place.segment), place.entry)
       cursor.isStale = true
       return Settled(
         epoch: logs[place.logClass].segments[place.segment].header.epoch, time: nil)

@@ -181,6 +181,8 @@ struct DiskState {
   var isBlind = false
   /// The numbers that were given out meanwhile are above this.
   var blindBase: UInt64 = 0
+  /// It can be read, and has numbers above that.
+  var isStranded = false
   /// The disk is being tried again, and how often it was.
   var isRetrying = false
   var retries = 0

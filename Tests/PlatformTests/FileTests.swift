@@ -115,6 +115,32 @@ import Testing
     _ = try FileStorage(directory: directory.name)
   }
 
+  @Test("a directory that is deleted is told by the next sync, and made again with the next file")
+  func deleted() throws {
+    let directory = TemporaryDirectory()
+    let storage = try FileStorage(directory: directory.name)
+    try storage.create(segment, reserving: 0)
+    try storage.write(segment, at: 0, [1, 2, 3].span)
+    try storage.sync(segment)
+    try FileManager.default.removeItem(atPath: directory.path)
+    try storage.write(segment, at: 3, [4].span)
+    #expect(failure { try storage.sync(segment) } == .missing)
+    #expect(try storage.list().isEmpty)
+    let next = StorageFile.segment(logClass: 2, number: 43)
+    try storage.create(next, reserving: 0)
+    try storage.write(next, at: 0, [5].span)
+    try storage.sync(next)
+    try storage.syncDirectory()
+    #expect(try storage.list() == [next])
+    #expect(failure { try storage.size(of: segment) } == .missing)
+    // It is locked as the first one was.
+    var isLocked = false
+    do throws(FileStorage.OpenError) {
+      _ = try FileStorage(directory: directory.name)
+    } catch { isLocked = error.isLocked }
+    #expect(isLocked)
+  }
+
   @Test("a directory that cannot be made names itself")
   func noDirectory() {
     var message = ""

@@ -18,7 +18,7 @@ public final class CrashingDisk {
     var isOpen = true
   }
 
-  public enum Operation: Hashable, Sendable {
+  public enum Operation: Hashable, Sendable, CaseIterable {
     case list, size, create, write, read, sync, syncDirectory, truncate, remove, quarantine, free
   }
 
@@ -45,6 +45,13 @@ public final class CrashingDisk {
   public private(set) var syncedAfterFailure = false
 
   public init() {}
+
+  /// The same files, on the medium and in the cache: two runs can go on from one moment.
+  public init(_ other: CrashingDisk) {
+    files = other.files
+    removed = other.removed
+    operations = other.operations
+  }
 
   public var names: [StorageFile] { files.keys.sorted { key($0) < key($1) } }
 
@@ -74,6 +81,10 @@ public final class CrashingDisk {
   }
 
   public var isFrozen: Bool { frozen != nil }
+
+  /// A file has bytes that every reader sees and that are not on the medium, and the kernel calls them
+  /// clean.
+  public var hasLies: Bool { files.values.contains { $0.isPoisoned } }
 
   public func freeze(at operation: Int, isPowerCut: Bool) {
     freezeAt = operation
@@ -127,6 +138,7 @@ public final class CrashingDisk {
     for (name, file) in removed.sorted(by: { key($0.key) < key($1.key) })
     where files[name] == nil && random.below(2) == 0 {
       files[name] = file
+      files[name]?.isPoisoned = false
     }
     removed = [:]
     for name in names {

@@ -22,6 +22,8 @@ int64_t spoke_read_at(int descriptor, void *bytes, size_t count, uint64_t offset
 int spoke_write_at(int descriptor, const void *bytes, size_t count, uint64_t offset);
 int64_t spoke_file_size(int descriptor);
 int spoke_is_regular_file(int descriptor);
+// Whether it still has a name: 0 once it was deleted.
+int spoke_is_linked(int descriptor);
 int spoke_truncate(int descriptor, uint64_t bytes);
 // Room for `bytes` without changing the size; 0 also where the file system cannot.
 int spoke_reserve(int descriptor, uint64_t bytes);

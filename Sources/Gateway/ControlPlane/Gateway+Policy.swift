@@ -112,6 +112,7 @@ extension Gateway where Storage: ~Copyable {
       snapshot.runtime = plane.assembler.snapshot.runtime
     }
     let former = policy
+    if isMutated(.keepPolicy), !former.listeners.isEmpty { return }
     policy = snapshot
     core.apply(snapshot, now: now)
     if let plane = controlPlane {

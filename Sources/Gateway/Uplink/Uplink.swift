@@ -45,6 +45,7 @@ struct Uplink {
     self.configuration = configuration
     slots = []
     for _ in 0..<configuration.inFlight { slots.append(Delivery(lane: .ordered)) }
+    if isMutated(.overtake) { slots.append(Delivery(lane: .ordered)) }
     if configuration.order == .liveFirst, configuration.durability != .memory {
       for _ in 0..<configuration.inFlight { slots.append(Delivery(lane: .live)) }
     }
@@ -122,7 +123,7 @@ struct Uplink {
       case .ready, .requesting, .backingOff: busy += 1
       }
     }
-    return busy < configuration.inFlight ? empty : nil
+    return busy < configuration.inFlight || isMutated(.overtake) ? empty : nil
   }
 
   /// No record of the lane is on its way or was read.

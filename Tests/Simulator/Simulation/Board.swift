@@ -105,6 +105,8 @@ struct Board {
   /// Bytes that are still to come out of the line.
   var line: [UInt8] = []
 
+  static let lineMax = 16_384
+
   init(_ framing: BoardFraming, _ specification: FramingSpecification, stream: Int) {
     self.framing = framing
     self.stream = stream

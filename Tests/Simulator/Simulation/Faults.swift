@@ -20,6 +20,10 @@ enum FaultKind: UInt8, CaseIterable {
   case kill, killInTurn, powerCut, powerCutInTurn, restart, reload, reloadOther, reloadRejected
   // The clock.
   case clockAhead, clockBack, clockUnsynced
+  // The disk as a whole.
+  case diskGone
+  // The control plane.
+  case planeMoves, planeRemoves, planeRefused
 
   /// For the count at the end.
   var name: StaticString {
@@ -71,6 +75,10 @@ enum FaultKind: UInt8, CaseIterable {
     case .clockAhead: "clock stepped ahead"
     case .clockBack: "clock stepped back"
     case .clockUnsynced: "clock lost its source"
+    case .diskGone: "directory gone for a while"
+    case .planeMoves: "streams led to another host"
+    case .planeRemoves: "resources taken away"
+    case .planeRefused: "resources to be refused"
     }
   }
 
@@ -80,7 +88,7 @@ enum FaultKind: UInt8, CaseIterable {
     .goAway, .brokerCut, .brokerDown, .sessionLost, .hangUp, .diskWriteError, .diskReadError,
     .diskSyncError, .diskFull, .diskReadOnly, .bitFlip, .diskOperationError, .kill, .killInTurn,
     .powerCut, .powerCutInTurn, .restart, .reload, .reloadOther, .reloadRejected, .clockAhead,
-    .clockBack, .clockUnsynced,
+    .clockBack, .clockUnsynced, .diskGone, .planeMoves, .planeRemoves, .planeRefused,
   ]
 }
 

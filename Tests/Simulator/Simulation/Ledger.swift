@@ -49,6 +49,8 @@ struct Entry {
   var isDelivered = false
   /// An upstream refused it for good: the daemon may have given it up, and may have forgotten that.
   var isRefused = false
+  /// The daemon said once that it is dropped.
+  var isGivenUp = false
   /// It was not promised, and its process has crashed: it may be gone without a word.
   var isForgiven = false
   /// Gap reports that name it: those that are exact, and those that are an upper bound.
@@ -75,7 +77,7 @@ struct Ledger {
   private var bodies: [RecordKey: UInt64] = [:]
   /// By stream: the last number that was delivered for the first time, with its epoch.
   private var newest: [RecordKey?]
-  private var orderFrom: [UInt64]
+  private var orderFrom: [RecordKey?]
   /// Those that were overtaken, which is wrong unless they were given up.
   private var overtaken: [RecordKey] = []
   private(set) var delivered = 0
@@ -88,7 +90,7 @@ struct Ledger {
 
   init(streams: Int) {
     newest = Array(repeating: nil, count: streams)
-    orderFrom = Array(repeating: 0, count: streams)
+    orderFrom = Array(repeating: nil, count: streams)
   }
 
   // MARK: In
@@ -138,7 +140,12 @@ struct Ledger {
     var place = entries.count
     while place > 0, entries[place - 1].run == run {
       place -= 1
-      guard !entries[place].isPromised else { continue }
+      if entries[place].isPromised {
+        // Given up while there was no disk: the report of that was in memory, too.
+        let isToldOnly = entries[place].isGivenUp || entries[place].isRefused
+        if entries[place].isWithoutDisk, isToldOnly { entries[place].isForgiven = true }
+        continue
+      }
       switch entries[place].durability {
       case .memory, .sync: entries[place].isForgiven = true
       // Of a number that no cursor could reserve nobody knows afterwards.
@@ -173,7 +180,9 @@ struct Ledger {
     }
     entries[place].isDelivered = true
     delivered += 1
-    guard key.sequence > orderFrom[key.stream] else { return }
+    if let from = orderFrom[key.stream], from.epoch == key.epoch, key.sequence <= from.sequence {
+      return
+    }
     if let last = newest[key.stream], last.epoch == key.epoch, last.sequence > key.sequence {
       if inOrder { overtaken.append(key) }
     } else {
@@ -183,9 +192,9 @@ struct Ledger {
 
   /// What is under way under another configuration may overtake and be overtaken: order begins anew
   /// behind this number.
-  mutating func restartOrder(_ stream: Int, behind sequence: UInt64) {
-    newest[stream] = nil
-    orderFrom[stream] = sequence
+  mutating func restartOrder(behind key: RecordKey) {
+    newest[key.stream] = nil
+    orderFrom[key.stream] = key
   }
 
   /// The process wrote everything down and ended.
@@ -198,6 +207,13 @@ struct Ledger {
     }
   }
 
+  /// Nothing more is to come of what this process took.
+  mutating func forgive(run: Int) {
+    for place in entries.indices where entries[place].run == run {
+      entries[place].isForgiven = true
+    }
+  }
+
   /// An upstream will never take it.
   mutating func refuse(_ key: RecordKey) {
     if let place = places[key] { entries[place].isRefused = true }
@@ -205,18 +221,15 @@ struct Ledger {
 
   func place(of key: RecordKey) -> Int? { places[key] }
 
-  /// The payload that a call's next message must be: the key of the first record behind `key`, in the
-  /// order in which they were taken, that has it.
-  func key(after key: RecordKey, hash: UInt64) -> RecordKey? {
-    guard var place = places[key] else { return nil }
-    place += 1
-    while place < entries.count {
-      if entries[place].key.stream == key.stream, entries[place].hash == hash {
-        return entries[place].key
-      }
-      place += 1
+  /// The daemon says that it has given these up. A crash may take that back: they may be delivered after
+  /// all, and then late.
+  mutating func giveUp(stream: Int, _ first: UInt64, _ last: UInt64) {
+    for place in entries.indices
+    where entries[place].key.stream == stream && entries[place].key.sequence >= first
+      && entries[place].key.sequence <= last
+    {
+      entries[place].isGivenUp = true
     }
-    return nil
   }
 
   /// A gap report arrived.
@@ -254,6 +267,8 @@ struct Ledger {
       allowed.insert(.corrupt)
       allowedPerhaps.formUnion([.corrupt, .memory])
     }
+    // Nobody knows any more that it was refused, but its number is named.
+    if entry.isRefused { allowedPerhaps.insert(.memory) }
     if !entry.isPromised {
       allowed.formUnion([.corrupt, .shed])
       allowedPerhaps.formUnion([.corrupt, .memory])
@@ -272,7 +287,7 @@ struct Ledger {
     overtaken.filter { key in
       guard let place = places[key] else { return false }
       return entries[place].named.isEmpty && entries[place].namedPerhaps.isEmpty
-        && !entries[place].isRefused
+        && !entries[place].isRefused && !entries[place].isGivenUp
     }
   }
 }

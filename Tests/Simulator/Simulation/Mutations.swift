@@ -39,6 +39,12 @@ extension Mutation {
     case .trustBrokenAnswer: "a broken answer passes for a whole one"
     case .endTwice: "a request's place is given back twice"
     case .loseResult: "a request ends and nobody is told"
+    case .overtake: "a record that is tried again lets the next one pass"
+    case .keepMemory: "the memory of records that have left is not given back"
+    case .forgetDisk: "a disk that failed is not tried again"
+    case .syncAgain: "a file whose sync failed is synced again"
+    case .trustLastWrite: "what the last run did not sync is taken to be safe"
+    case .keepPolicy: "another policy does not come into force"
     }
   }
 }

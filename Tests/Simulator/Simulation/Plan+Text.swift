@@ -20,18 +20,27 @@ extension Plan {
     text.append("commit = { bytes = \"\(commitBytes >> 10)KiB\", ")
     text.append("interval = \"\(commitInterval.milliseconds)ms\", ")
     text.append("sync_interval = \"\(syncInterval.milliseconds)ms\" }\n")
-    for stream in streams { append(stream, to: &text) }
+    for index in streams.indices { append(stream: index, to: &text) }
     for source in sources { append(source, to: &text) }
     appendBroker(to: &text)
     text.append("[reports]\nstream = \"health\"\n")
+    if let plane {
+      text.append("[xds]\nservers = [\"http://\(hosts[plane.host].name):80\"]\nruntime = []\n")
+      if plane.isCached { text.append("cache = \"/sim-xds\"\n") }
+    }
     return ByteString(text)
   }
 
-  private func append(_ stream: StreamPlan, to text: inout [UInt8]) {
+  private func append(stream index: Int, to text: inout [UInt8]) {
+    let stream = streams[index]
     let host = hosts[stream.host]
     text.append("[[stream]]\nname = \"\(stream.name)\"\n")
-    text.append(
-      "target = \"\(host.isTLS ? "https" : "http")://\(host.name):\(host.isTLS ? 443 : 80)\"\n")
+    if plane?.isSteered[index] == true {
+      text.append("target = \"xds:///\(stream.name)\"\n")
+    } else {
+      let scheme = host.isTLS ? "https" : "http"
+      text.append("target = \"\(scheme)://\(host.name):\(host.isTLS ? 443 : 80)\"\n")
+    }
     let isCall = stream.encoding == .grpc
     text.append("path = \"/\(isCall ? "sim.Up/" : "")\(stream.name)\"\n")
     if stream.isJSON { text.append("content_type = \"application/json\"\n") }

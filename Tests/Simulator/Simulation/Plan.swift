@@ -20,14 +20,6 @@ enum BoardFraming: CaseIterable {
     }
   }
 
-  /// Noise hardly ever makes a good frame of a bad one.
-  var isChecked: Bool {
-    switch self {
-    case .line, .jsonLines, .slip, .cobs: false
-    case .nmea, .hdlc, .stxEtx, .vesc, .modbusASCII: true
-    }
-  }
-
   /// The longest payload that goes into a frame.
   var payloadMax: Int {
     switch self {
@@ -102,6 +94,7 @@ struct Plan {
   var reports: Int { streams.count - 1 }
   var sources: [SourcePlan] = []
   var hosts: [HostPlan] = []
+  var plane: PlanePlan?
   var faults: FaultMix
   var spoolBytes: Int
   var segmentBytes: Int
@@ -140,6 +133,23 @@ struct Plan {
       sources[index].every = shape.scaled(
         Interval(nanoseconds: share / 2), Interval(nanoseconds: 2 * share))
     }
+    var steering = draw.split()
+    addPlane(&steering)
+  }
+
+  /// Every third world has one; the host that it is comes last.
+  private mutating func addPlane(_ draw: inout Draw) {
+    guard draw.chance(1, in: 3) else { return }
+    var isSteered: [Bool] = []
+    for _ in streams { isSteered.append(draw.chance(1, in: 2)) }
+    isSteered[draw.below(streams.count)] = true
+    plane = PlanePlan(host: hosts.count, isSteered: isSteered, isCached: draw.chance(1, in: 2))
+    var host = Plan.host(hosts.count, &draw)
+    host.name = ByteString("192.0.2.\(hosts.count + 1)")
+    host.isName = false
+    host.isTLS = false
+    host.addresses = 1
+    hosts.append(host)
   }
 
   private static func host(_ index: Int, _ draw: inout Draw) -> HostPlan {
@@ -163,10 +173,7 @@ struct Plan {
       Plan.shape(&stream, &draw)
       var kind = SourceKind.mqtt(qos: draw.chance(1, in: 8) ? 0 : 1)
       if port < 2, draw.chance(1, in: 2) {
-        var framing = draw.pick(BoardFraming.allCases)
-        // Of a call's later messages only the content is said: noise must not make two alike.
-        if stream.encoding == .grpc, !framing.isChecked { framing = .hdlc }
-        kind = .serial(port: port, framing)
+        kind = .serial(port: port, draw.pick(BoardFraming.allCases))
         port += 1
       }
       let longest = draw.pick([40, 200, 200, 1_000, 4_000, 12_000])

@@ -27,7 +27,7 @@ struct RequestReader {
 
   /// Nil: the request is not what it should be.
   func records(
-    _ request: SeenRequest, _ encoding: Encoding, _ ledger: borrowing Ledger
+    _ request: SeenRequest, _ encoding: Encoding
   ) -> [SeenRecord]? {
     switch encoding {
     case .cloudEvents:
@@ -35,7 +35,7 @@ struct RequestReader {
       return [SeenRecord(key: key, payload: request.body)]
     case .cloudEventsBatch: return events(request.body)
     case .protobuf: return batch(request.body, request.records)
-    case .grpc: return messages(request, ledger)
+    case .grpc: return messages(request)
     }
   }
 
@@ -153,20 +153,16 @@ struct RequestReader {
 
   // MARK: gRPC
 
-  /// Of several messages only the first one's id is said; the others follow it in their stream.
-  private func messages(_ request: SeenRequest, _ ledger: borrowing Ledger) -> [SeenRecord]? {
+  /// Of several messages only the first one's id is said; the numbers of the others follow it.
+  private func messages(_ request: SeenRequest) -> [SeenRecord]? {
     guard var key = key(request.id.bytes.span) else { return nil }
     var records: [SeenRecord] = []
     var deframer = MessageDeframer(limit: 1 << 20)
     var offset = 0
     do throws(MessageError) {
       while try deframer.receive(request.body.span, from: &offset) {
-        let payload = deframer.message
-        if !records.isEmpty {
-          guard let next = ledger.key(after: key, hash: Hash64.of(payload.span)) else { return nil }
-          key = next
-        }
-        records.append(SeenRecord(key: key, payload: payload))
+        records.append(SeenRecord(key: key, payload: deframer.message))
+        key.sequence += 1
       }
       try deframer.finish()
     } catch { return nil }

@@ -41,6 +41,8 @@ extension World {
 
   private func transmit(_ port: Int, _ frame: [UInt8]) {
     guard boards[port].isOpen, isAlive else { return }
+    // A board that has more to say than its line carries says less.
+    guard boards[port].line.count < Board.lineMax else { return }
     var frame = frame
     if chance(.noise) { disturb(&frame) }
     if chance(.frameCut) { frame.removeLast(draw.range(1...frame.count)) }

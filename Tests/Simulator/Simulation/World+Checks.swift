@@ -15,8 +15,14 @@ extension World {
     if underWay.inCore != underWay.inUplinks {
       complain("\(underWay.inCore) requests are under way, \(underWay.inUplinks) are waited for")
     }
-    for pool in gateway.memoryPools where pool.used > pool.limit {
-      complain("memory: \(pool.name) uses \(pool.used) bytes, its limit is \(pool.limit)")
+    for (place, pool) in gateway.memoryPools.enumerated() {
+      // A reload may make a pool smaller than it was once full.
+      if place == poolLimits.count { poolLimits.append(0) }
+      let most = max(poolLimits[place], pool.limit)
+      poolLimits[place] = most
+      guard pool.used > pool.limit || pool.high > most else { continue }
+      complain(
+        "memory: \(pool.name) uses \(pool.used) bytes of \(pool.limit), \(pool.high) of \(most) at most")
     }
     if disk.syncedAfterFailure { complain("a sync was tried again after it had failed") }
     guard disk.operations != checkedOperations else { return }
@@ -84,19 +90,13 @@ extension World {
       least = left
       progressedAt = now
     }
-    // A spool that was opened blind, by a clock that had gone back, cannot tell its numbers from those on
-    // disk: that takes a restart, as its documentation says.
-    if gateway.isDegraded, !hasRestartedForDisk, now - progressedAt > .seconds(600) {
-      hasRestartedForDisk = true
-      return stop()
-    }
-    guard left == 0, gateway.requestsUnderWay.inCore == 0, !gateway.isDegraded else { return }
+    let underWay = gateway.requestsUnderWay.inCore - gateway.openStreams
+    guard left == 0, underWay == 0, !gateway.isDegraded else { return }
     endInOrder()
   }
 
   /// Nothing is left anywhere, an orderly end leaves nothing behind, and the next start finds nothing.
   private func endInOrder() {
-    if gateway.reportsNotStored > 0 { wereReportsLost = true }
     let words = gateway.leftOver
     if !words.utf8.isEmpty { complain("left behind: \(words)") }
     stop()
@@ -106,6 +106,8 @@ extension World {
     for wire in wires { forget(wire.number) }
     let before = disk.operations
     startProcess()
+    // Its own reports are not waited for.
+    ledger.forgive(run: run)
     for stream in plan.streams.indices where stream != plan.reports {
       let records = gateway.backlogRecords(of: stream)
       if records > 0 { complain("after an orderly end stream \(stream) has \(records) records") }
@@ -117,16 +119,20 @@ extension World {
   // MARK: The judgement
 
   func judge() {
-    let isExcused = wereReportsLost || !ledger.isComplete(stream: plan.reports)
+    let areReportsLost = !ledger.isComplete(stream: plan.reports)
     for entry in ledger.entries {
       guard let words = ledger.complaint(entry, wasDamaged: wasDamaged) else { continue }
       if wasDamaged, !entry.isPromised || wasQuarantined { continue }
-      if isExcused, entry.named.isEmpty, entry.namedPerhaps.isEmpty { continue }
+      // Its report was made, and is one of the reports that were lost themselves: each of those is a record
+      // that must be named like all others.
+      if areReportsLost, entry.isGivenUp, entry.named.isEmpty, entry.namedPerhaps.isEmpty {
+        continue
+      }
       complain(
         "stream \(entry.key.stream), record \(entry.key.sequence) of run \(entry.run): \(words)")
     }
     for message in broker.messages where message.isAcknowledged && message.entries.count > 1 {
-      judge(message, isExcused: isExcused)
+      judge(message, areReportsLost: areReportsLost)
     }
     for key in ledger.outOfOrder {
       complain("stream \(key.stream), record \(key.sequence): out of order")
@@ -134,14 +140,14 @@ extension World {
   }
 
   /// Of the records that were made of a message one must have been kept.
-  private func judge(_ message: PublishedMessage, isExcused: Bool) {
+  private func judge(_ message: PublishedMessage, areReportsLost: Bool) {
     for place in message.entries {
       var entry = ledger.entries[place]
       if entry.durability == .memory { return }
       entry.isPromised = true
       entry.isForgiven = false
       if ledger.complaint(entry, wasDamaged: wasDamaged) == nil { return }
-      if isExcused || wasQuarantined { return }
+      if wasQuarantined || (areReportsLost && entry.isGivenUp) { return }
     }
     let entry = ledger.entries[message.entries[0]]
     complain(

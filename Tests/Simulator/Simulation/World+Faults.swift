@@ -18,11 +18,12 @@ extension World {
     case .linkReset, .linkSilent, .linkStalled, .goAway: isDone = strikeLink(kind)
     case .outage, .answersError, .answersHold, .answersNothing: isDone = strikeHost(kind)
     case .brokerCut, .brokerDown, .sessionLost: isDone = strikeBroker(kind)
+    case .planeMoves, .planeRemoves, .planeRefused: isDone = strikePlane(kind)
     case .hangUp:
       isDone = !boards.isEmpty
       if isDone { hangUp(draw.below(boards.count)) }
     case .diskWriteError, .diskReadError, .diskSyncError, .diskFull, .diskReadOnly, .bitFlip,
-      .diskOperationError:
+      .diskOperationError, .diskGone:
       isDone = strikeDisk(kind)
     case .kill, .killInTurn, .powerCut, .powerCutInTurn, .restart, .reload, .reloadOther,
       .reloadRejected:
@@ -37,7 +38,7 @@ extension World {
   }
 
   /// Works again after a while, unless it was broken anew meanwhile.
-  private func breakFor(_ kind: FaultKind, _ low: Interval, _ high: Interval) {
+  func breakFor(_ kind: FaultKind, _ low: Interval, _ high: Interval) {
     broken[Int(kind.rawValue)] += 1
     after(draw.scaled(low, high), .mended(kind, number: broken[Int(kind.rawValue)]))
   }
@@ -51,6 +52,8 @@ extension World {
     case .outage: for host in hosts.indices { hosts[host].isDown = false }
     case .answersError, .answersHold, .answersNothing:
       for host in hosts.indices { hosts[host].mode = .healthy }
+      pushAll()
+    case .planeRemoves, .planeRefused: mendPlane()
     case .clockUnsynced: findTime()
     case .brokerDown: brokerUp()
     default: applyDiskFaults()
@@ -71,6 +74,7 @@ extension World {
     brokerUp()
     findTime()
     for wire in wires { arriveAtServer(wire.number) }
+    mendPlane()
   }
 
   // MARK: Links and upstreams
@@ -166,6 +170,9 @@ extension World {
     if isBroken(.diskReadError) {
       disk.failing[.read] = .failed(5)
       if readOnlyError { disk.failing[.list] = .failed(5) }
+    }
+    if isBroken(.diskGone) {
+      for operation in CrashingDisk.Operation.allCases { disk.failing[operation] = .missing }
     }
     guard isBroken(.diskReadOnly) else { return }
     for operation: CrashingDisk.Operation in [

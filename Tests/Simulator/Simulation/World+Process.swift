@@ -41,10 +41,24 @@ extension World {
     while let action = gateway.nextAction() {
       switch action {
       case .transport(let action): perform(action)
-      case .log(_, let message): trace.say(now, message)
-      case .writeCache, .setCacheAside: break
+      case .log(_, let message):
+        trace.say(now, message)
+        read(line: message)
+      case .writeCache(let bytes): policyCache = bytes
+      case .setCacheAside: policyCache = nil
       }
     }
+  }
+
+  /// `stream NAME: COUNT records dropped, FIRST to LAST, reason REASON`
+  private func read(line: String) {
+    let words = Array(line.utf8).split(separator: 0x20)
+    guard words.count == 10, ByteString(Array(words[4])) == "dropped,",
+      let stream = reader.streams.firstIndex(of: ByteString(Array(words[1].dropLast()))),
+      let first = reader.decimal(Array(words[5])),
+      let last = reader.decimal(Array(words[7].dropLast()))
+    else { return }
+    ledger.giveUp(stream: stream, first, last)
   }
 
   // MARK: What was taken
@@ -53,7 +67,12 @@ extension World {
   @discardableResult
   func observe(_ stream: Int, _ hashes: [UInt64]) -> Range<Int> {
     let number = gateway.lastNumber(of: stream)
-    let before = marks[stream]
+    var before = marks[stream]
+    if number.epoch != before.epoch {
+      // The spool has begun anew, behind what it found on its disk.
+      let found = gateway.recoveredNumber(of: stream)
+      if found.sequence > before.sequence || number.sequence < before.sequence { before = found }
+    }
     marks[stream] = number
     let start = ledger.entries.count
     guard number.sequence > before.sequence else { return start..<start }
@@ -98,9 +117,12 @@ extension World {
   func startProcess() {
     guard !isAlive else { return }
     applyDiskFaults()
+    var files = PolicyFiles()
+    files.cache = policyCache
+    poolLimits = []
     gateway = Gateway(
-      configuration: configuration, storage: CrashingStorage(disk), seed: draw.next(),
-      clocks: clocks)
+      configuration: configuration, storage: CrashingStorage(disk), files: files,
+      seed: draw.next(), clocks: clocks)
     processStarted()
     noteQuarantine()
   }
@@ -114,6 +136,8 @@ extension World {
     ledger.crash(run: run)
     hasCrashed = true
     isAlive = false
+    // Whoever comes next reads what the kernel has, and nothing tells that the disk has it not.
+    if disk.hasLies { wasDamaged = true }
     if isPowerCut {
       var random = SplitMix64(seed: draw.next())
       disk.cutPower(&random)
@@ -197,7 +221,12 @@ extension World {
       return
     }
     for stream in plan.streams.indices {
-      ledger.restartOrder(stream, behind: gateway.lastNumber(of: stream).sequence)
+      // A stream may have other numbers now; those that are under way are the former ones.
+      var last = marks[stream]
+      let number = gateway.lastNumber(of: stream)
+      if number.epoch == last.epoch { last.sequence = max(last.sequence, number.sequence) }
+      ledger.restartOrder(
+        behind: RecordKey(stream: stream, epoch: last.epoch, sequence: last.sequence))
     }
     current = other
     trace.say(now, other.text.description)

@@ -35,14 +35,18 @@ extension World {
     case .headers(let stream, _, let isEnd): begin(stream, wire, isEnd: isEnd)
     case .data(let stream, let range, let credit, let isEnd):
       wire.machine.release(credit, on: stream)
+      if isPlane(wire.host) { return receiveDiscovery(Array(bytes[range]), stream, wire) }
       guard let place = wire.request(stream), !wire.requests[place].isAnswered else { return }
       wire.requests[place].body += bytes[range]
       if isEnd { complete(place, wire) }
-    case .reset(let stream, _, _): wire.requests.removeAll { $0.stream == stream }
+    case .reset(let stream, _, _):
+      wire.requests.removeAll { $0.stream == stream }
+      if plane?.serves(wire.number, stream) == true { plane?.end() }
+    case .writable: if isPlane(wire.host) { pumpPlane() }
     case .closed(let error):
       guard error.origin == .local, error.cause != .graceful else { return }
       complain("an upstream finds the daemon at fault: \(error.description)")
-    case .settings, .writable, .refused, .goAway: break
+    case .settings, .refused, .goAway: break
     }
   }
 
@@ -51,6 +55,7 @@ extension World {
     if chance(.streamReset) {
       return wire.machine.reset(stream, draw.pick([.internalError, .cancel, .enhanceYourCalm]))
     }
+    if isPlane(wire.host) { return beginDiscovery(stream, wire) }
     var request = SeenRequest(stream: stream)
     let list = wire.machine.receivedHeaders
     if let index = list.firstIndex(of: ":path") {
@@ -73,8 +78,11 @@ extension World {
   private func complete(_ place: Int, _ wire: Wire) {
     let request = wire.requests[place]
     let encoding = plan.streams[request.records].encoding
-    guard let records = reader.records(request, encoding, ledger) else {
+    guard let records = reader.records(request, encoding) else {
       return complain("a request that is none, of stream \(request.records)")
+    }
+    guard mayArrive(request.records, wire.host) else {
+      return complain("a request of stream \(request.records) where nobody sends it")
     }
     var hasPoison = false
     for record in records {

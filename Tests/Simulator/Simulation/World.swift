@@ -46,6 +46,12 @@ final class World {
   var idleTurns = 0
   var turns = 0
   var checkedOperations = 0
+  /// The largest limit that each pool of this run of the daemon has had.
+  var poolLimits: [Int] = []
+
+  // The control plane, and what the daemon keeps of it on its own disk.
+  var plane: Plane?
+  var policyCache: [UInt8]?
 
   // Upstreams.
   var wires: [Wire] = []
@@ -65,12 +71,8 @@ final class World {
   var readOnlyError = false
   var wasDamaged = false
   var wasQuarantined = false
-  /// The daemon was restarted because its disk did not come back.
-  var hasRestartedForDisk = false
   /// A crash happened since the spool was last closed in order.
   var hasCrashed = false
-  /// A report found no room and was given up: what it named is not known.
-  var wereReportsLost = false
   // In the second phase: the least that was ever left, and when that was reached.
   var least = UInt64.max
   var progressedAt = Instant(nanoseconds: 0)
@@ -84,6 +86,7 @@ final class World {
     ledger = Ledger(streams: plan.streams.count)
     reader = RequestReader(streams: plan.streams.map { $0.name })
     hosts = plan.hosts.map { _ in HostState() }
+    if let host = plan.plane?.host { plane = Plane(streams: plan.streams, hosts: host) }
     made = plan.sources.map { _ in 0 }
     broken = FaultKind.allCases.map { _ in 0 }
     isOut = FaultKind.allCases.map { _ in false }

@@ -1,0 +1,191 @@
+import Primitives
+import TestSupport
+import Testing
+
+@testable import Spool
+
+/// What the simulator found in its seeds beyond 200, each as small as it goes.
+@Suite("Found by the simulator, later")
+struct FoundLaterTests {
+  @Test("what a start finds survives a power cut, whatever operation the last run was killed in")
+  func foundIsSafe() {
+    var operation = 0
+    while true {
+      operation += 1
+      let rig = Rig()
+      rig.appendMany(0, 20)
+      rig.commit()
+      let epoch = rig.epoch
+      rig.disk.freeze(at: rig.disk.operations + operation, isPowerCut: false)
+      for _ in 0..<3 {
+        rig.appendMany(0, 20)
+        rig.commit()
+      }
+      guard rig.disk.isFrozen else { break }
+      rig.disk.kill()
+      rig.reopen()
+      let found = rig.readAll(0).map(\.sequence)
+      #expect(found.count >= 20)
+      for seed in UInt64(0)..<4 {
+        let copy = CrashingDisk(rig.disk)
+        var random = SplitMix64(seed: seed)
+        copy.cutPower(&random)
+        let next = Rig(copy, seed: 77)
+        let kept = next.readAll(0).map(\.sequence)
+        #expect(Set(found).isSubset(of: kept), "killed in operation \(operation), power \(seed)")
+        #expect(next.epoch == epoch, "killed in operation \(operation), power \(seed)")
+      }
+    }
+    #expect(operation > 20)
+  }
+
+  @Test("a cursor that was written, not synced, and read all the same gives out no number twice")
+  func unsyncedCursor() {
+    let rig = Rig()
+    rig.appendMany(1, 3)
+    rig.close()
+    rig.disk.kill()
+    rig.disk.delete(.cursor)
+    rig.disk.failing = [.sync: .failed(5)]
+    rig.reopen()
+    var given: Set<String> = []
+    func take(_ count: Int) {
+      for number in 0..<count {
+        rig.append(1, [UInt8(number)])
+        while let record = rig.next(1) {
+          given.insert("\(record.epoch)-\(record.sequence)")
+          rig.acknowledge(1, record.sequence)
+        }
+      }
+    }
+    for _ in 0..<3 {
+      take(100)
+      rig.wait(.seconds(60))
+      rig.turn()
+    }
+    #expect(rig.statistics.isDegraded)
+    rig.disk.kill()
+    rig.reopen()
+    for _ in 0..<300 {
+      rig.append(1, [0xFF])
+      while let record = rig.next(1) {
+        rig.acknowledge(1, record.sequence)
+        guard record.payload == [0xFF] else { continue }
+        #expect(!given.contains("\(record.epoch)-\(record.sequence)"))
+      }
+    }
+  }
+
+  @Test("a read that fails while records are counted leaves no count that is wrong")
+  func miscounted() {
+    var operation = 0
+    while true {
+      operation += 1
+      let rig = Rig()
+      for number in 0..<120 {
+        rig.append(1, Rig.payload(number, 60))
+        // Delivered before it had to be written: its number is in no segment.
+        if number % 3 == 0 { rig.acknowledge(1, UInt64(number + 1)) }
+        if number % 10 == 9 { rig.commit() }
+      }
+      for _ in 0..<15 { if let record = rig.next(1) { rig.acknowledge(1, record.sequence) } }
+      rig.close()
+      rig.disk.kill()
+      rig.disk.failAt = (rig.disk.operations + operation, .failed(5))
+      rig.reopen()
+      if rig.disk.failAt != nil { break }
+      rig.wait(.seconds(60))
+      rig.turn()
+      _ = rig.readAll(1, acknowledge: true)
+      #expect(rig.backlog(1).records == 0, "operation \(operation)")
+      for gap in rig.gaps() {
+        #expect(gap.count <= gap.last - gap.first + 1, "operation \(operation)")
+      }
+    }
+    #expect(operation > 5)
+  }
+
+  @Test("a directory that comes back with higher numbers than the clock let begin is opened anew")
+  func stranded() {
+    let rig = Rig()
+    rig.appendMany(1, 20)
+    rig.close()
+    for isAgain in [false, true] {
+      // The second time with a clock that is no further: its numbers are those of the first.
+      rig.disk.kill()
+      rig.disk.failing = [.list: .missing]
+      rig.reopen()
+      for number in 0..<5 { rig.append(1, [UInt8(number)]) }
+      #expect(rig.next(1)?.payload == [0])
+      rig.disk.failing = [:]
+      rig.wait(.seconds(60))
+      rig.turn()
+      let isStranded = rig.spool.isStranded
+      #expect(isStranded == isAgain)
+      if isStranded {
+        #expect(rig.statistics.isDegraded)
+        rig.spool.startOver(clocks: rig.clocks)
+        let lost = rig.gaps().filter { $0.reason == .memory && !$0.isUpperBound }
+        #expect(lost.reduce(0) { $0 + $1.count } == 5)
+      }
+      #expect(!rig.statistics.isDegraded)
+      rig.clocks.wall.nanoseconds -= 60_000_000_000
+      rig.spool.rewind(stream: 1)
+      #expect(rig.readAll(1).count == 25)
+      rig.commit()
+    }
+    rig.close()
+    rig.reopen()
+    #expect(rig.readAll(1, acknowledge: true).count == 25)
+    #expect(rig.backlog(1).records == 0)
+  }
+
+  @Test("a directory that is gone for a while costs no record")
+  func goneForAWhile() {
+    let rig = Rig()
+    rig.appendMany(0, 40)
+    rig.commit()
+    rig.disk.kill()
+    rig.reopen()
+    for operation in CrashingDisk.Operation.allCases { rig.disk.failing[operation] = .missing }
+    for _ in 0..<20 {
+      #expect(rig.readAll(0).count < 40)
+      rig.append(1, [1])
+      rig.wait(.seconds(31))
+      rig.turn()
+    }
+    #expect(rig.statistics.isDegraded)
+    rig.disk.failing = [:]
+    rig.wait(.seconds(60))
+    rig.turn()
+    #expect(!rig.statistics.isDegraded)
+    rig.spool.rewind(stream: 0)
+    #expect(rig.readAll(0).count == 40)
+    #expect(rig.readAll(1).count == 20)
+    #expect(!rig.gaps().contains { $0.reason == .corrupt })
+  }
+
+  @Test(
+    "a directory that was deleted is filled again; what was in it is reported, nothing else is lost"
+  )
+  func deleted() {
+    let rig = Rig()
+    rig.appendMany(0, 40)
+    rig.commit()
+    for name in rig.disk.names { rig.disk.delete(name) }
+    rig.appendMany(0, 10)
+    rig.commit()
+    rig.wait(.seconds(61))
+    rig.turn()
+    #expect(!rig.statistics.isDegraded)
+    let kept = rig.readAll(0).map(\.sequence)
+    let lost = rig.gaps().reduce(0) { $0 + ($1.reason == .corrupt ? $1.count : 0) }
+    #expect(kept == Array(41...50))
+    #expect(lost == 40)
+    rig.close()
+    rig.disk.kill()
+    rig.reopen()
+    #expect(rig.readAll(0).map(\.sequence) == kept)
+    #expect(rig.append(0, [1]) == .taken(sequence: 51))
+  }
+}
