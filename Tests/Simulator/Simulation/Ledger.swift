@@ -207,13 +207,6 @@ struct Ledger {
     }
   }
 
-  /// Nothing more is to come of what this process took.
-  mutating func forgive(run: Int) {
-    for place in entries.indices where entries[place].run == run {
-      entries[place].isForgiven = true
-    }
-  }
-
   /// An upstream will never take it.
   mutating func refuse(_ key: RecordKey) {
     if let place = places[key] { entries[place].isRefused = true }

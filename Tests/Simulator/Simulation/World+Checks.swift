@@ -92,10 +92,11 @@ extension World {
     }
     let underWay = gateway.requestsUnderWay.inCore - gateway.openStreams
     guard left == 0, underWay == 0, !gateway.isDegraded else { return }
-    endInOrder()
+    if hasEndedInOrder { phase = .over } else { endInOrder() }
   }
 
-  /// Nothing is left anywhere, an orderly end leaves nothing behind, and the next start finds nothing.
+  /// Nothing is left anywhere, an orderly end leaves nothing behind, and the next start finds nothing but
+  /// reports that the end itself made. They are delivered, too.
   private func endInOrder() {
     let words = gateway.leftOver
     if !words.utf8.isEmpty { complain("left behind: \(words)") }
@@ -106,14 +107,14 @@ extension World {
     for wire in wires { forget(wire.number) }
     let before = disk.operations
     startProcess()
-    // Its own reports are not waited for.
-    ledger.forgive(run: run)
     for stream in plan.streams.indices where stream != plan.reports {
       let records = gateway.backlogRecords(of: stream)
       if records > 0 { complain("after an orderly end stream \(stream) has \(records) records") }
     }
-    trace.note(now, "over", UInt64(disk.operations - before))
-    phase = .over
+    trace.note(now, "ended in order", UInt64(disk.operations - before))
+    hasEndedInOrder = true
+    progressedAt = now
+    least = .max
   }
 
   // MARK: The judgement

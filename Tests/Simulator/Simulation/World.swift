@@ -75,6 +75,8 @@ final class World {
   var hasCrashed = false
   // In the second phase: the least that was ever left, and when that was reached.
   var least = UInt64.max
+  /// Everything was drained once, and the daemon was stopped and started again.
+  var hasEndedInOrder = false
   var progressedAt = Instant(nanoseconds: 0)
 
   init(seed: UInt64, hours: Interval?, print: ((ByteString) -> Void)? = nil) {
