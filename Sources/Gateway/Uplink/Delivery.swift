@@ -65,9 +65,9 @@ struct Delivery {
   /// The memory that it holds, in bytes.
   var memoryBytes: Int { batch.memoryBytes }
 
-  /// An empty one gives its memory back.
+  /// One without records gives its memory back.
   mutating func releaseMemory() {
-    if phase == .empty { batch = RecordBatch() }
+    if phase == .empty, batch.isEmpty { batch = RecordBatch() }
   }
 
   /// Makes room for one more record, of what there is; false: there is not enough.

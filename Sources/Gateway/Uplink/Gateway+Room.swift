@@ -57,10 +57,10 @@ extension Gateway where Storage: ~Copyable {
 }
 
 extension Uplink {
-  /// A delivery of the lane is filled already.
+  /// A delivery of the lane has records already: one that is being filled is `empty` until that is over.
   func isUsed(_ lane: Lane) -> Bool {
     for index in slots.indices where slots[index].lane == lane {
-      if slots[index].phase != .empty { return true }
+      if slots[index].phase != .empty || !slots[index].batch.isEmpty { return true }
     }
     return false
   }
