@@ -14,6 +14,7 @@ extension Spool where Storage: ~Copyable {
       return
     }
     let isSyncDue = lastSyncCommit.map { clocks.now >= $0 + limits.syncInterval } ?? true
+    if isSyncDue { noteSyncCommit() }
     for logClass in logs.indices where !disk.isDegraded {
       if isSpillDue(logClass) {
         commitClass(logClass, syncOnly: false)
@@ -30,11 +31,23 @@ extension Spool where Storage: ~Copyable {
     if disk.isDegraded {
       retryDisk()
     } else {
-      for logClass in logs.indices where !disk.isDegraded {
-        commitClass(logClass, syncOnly: false)
-      }
+      commitAll()
       keepHouse()
     }
+  }
+
+  /// Everything that waits, of all classes.
+  mutating func commitAll() {
+    noteSyncCommit()
+    for logClass in logs.indices where !disk.isDegraded {
+      commitClass(logClass, syncOnly: false)
+    }
+  }
+
+  /// `sync` records of all classes are committed now. What one class writes because much waits there does
+  /// not count: those of another would wait longer for it, and again and again.
+  private mutating func noteSyncCommit() {
+    if logs.contains(where: { $0.tail.waitingSync > 0 }) { lastSyncCommit = clocks.now }
   }
 
   /// Commits, and leaves a cursor that knows exactly which numbers were given out.
@@ -104,7 +117,6 @@ extension Spool where Storage: ~Copyable {
   mutating func commitClass(_ logClass: Int, syncOnly: Bool) {
     let waitingSync = logs[logClass].tail.waitingSync
     guard syncOnly ? waitingSync > 0 : logs[logClass].tail.waiting > 0 else { return }
-    if waitingSync > 0 { lastSyncCommit = clocks.now }
     for attempt in 0..<3 {
       do throws(StorageError) {
         try writeTail(logClass, syncOnly: syncOnly)
@@ -133,9 +145,8 @@ extension Spool where Storage: ~Copyable {
     var place = logs[logClass].tail.first
     while true {
       let start = place
-      gather(logClass, from: &place, syncOnly: syncOnly)
-      guard builder.count > 0 else { break }
-      try writeFrame(logClass, epoch: logs[logClass].tail[start].epoch)
+      guard let epoch = gather(logClass, from: &place, syncOnly: syncOnly) else { break }
+      try writeFrame(logClass, epoch: epoch)
       for written in start..<place where isChosen(logClass, written, syncOnly: syncOnly) {
         logs[logClass].tail.setState(.written, at: written)
       }
@@ -153,8 +164,10 @@ extension Spool where Storage: ~Copyable {
   }
 
   /// Fills the builder with records of one epoch, from `place` on, up to the size of a frame. Leaves
-  /// `place` behind the last one looked at.
-  private mutating func gather(_ logClass: Int, from place: inout UInt64, syncOnly: Bool) {
+  /// `place` behind the last one looked at. The epoch; nil: there are none.
+  private mutating func gather(
+    _ logClass: Int, from place: inout UInt64, syncOnly: Bool
+  ) -> UInt64? {
     builder.removeAll()
     let limit = frameRoom(logClass)
     let end = logs[logClass].tail.end
@@ -166,13 +179,14 @@ extension Spool where Storage: ~Copyable {
       }
       let entry = logs[logClass].tail[place]
       if epoch != nil, epoch != entry.epoch || builder.records.count + entry.bytes + 48 > limit {
-        return
+        return epoch
       }
       epoch = entry.epoch
       let wall = clocks.wall.nanoseconds
       logs[logClass].tail.encode(place, wall: wall, into: &builder)
       place += 1
     }
+    return epoch
   }
 
   /// A frame fills up what is left of the open segment, unless that is hardly anything.

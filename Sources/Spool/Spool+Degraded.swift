@@ -24,9 +24,7 @@ extension Spool where Storage: ~Copyable {
         return
       }
     }
-    for logClass in logs.indices where !disk.isDegraded {
-      commitClass(logClass, syncOnly: false)
-    }
+    commitAll()
     if !disk.isDegraded {
       // Also the probe when nothing waits.
       do throws(StorageError) { try writeCursor() } catch { degrade(error) }
@@ -43,7 +41,7 @@ extension Spool where Storage: ~Copyable {
   /// Makes room for a record of this class, by committing, else by dropping what is less urgent.
   mutating func makeMemory(_ bytes: Int, for logClass: Int) -> Bool {
     if tailBytes + bytes > limits.tailBytesMax {
-      for index in logs.indices where !disk.isDegraded { commitClass(index, syncOnly: false) }
+      commitAll()
       while tailBytes + bytes > limits.tailBytesMax {
         guard dropFromMemory(for: logClass, bytes: bytes) else { return false }
       }
