@@ -36,6 +36,8 @@ struct Reasons: OptionSet {
 /// What the simulator knows of one record.
 struct Entry {
   var key: RecordKey
+  /// The epoch that it may have instead: that changed while several were taken at once.
+  var formerEpoch: UInt64
   /// Of its payload; 0: not known, as for the daemon's own reports.
   var hash: UInt64
   var takenAt: Instant
@@ -44,6 +46,8 @@ struct Entry {
   var durability: Durability
   /// The disk took no writes when it was taken.
   var isWithoutDisk: Bool
+  /// Its process was killed in an operation of the disk earlier in this turn: nobody has seen it.
+  var isAfterEnd: Bool
   /// It must survive: its acknowledgement left, or it is older than the commit interval.
   var isPromised = false
   var isDelivered = false
@@ -99,6 +103,9 @@ struct Ledger {
   mutating func take(_ entry: Entry) -> Int {
     let place = entries.count
     places[entry.key] = place
+    var other = entry.key
+    other.epoch = entry.formerEpoch
+    places[other] = place
     entries.append(entry)
     switch entry.durability {
     case .sync: syncEntries.append(place)
@@ -130,7 +137,8 @@ struct Ledger {
 
   private mutating func passes(_ place: Int, run: Int, now: Instant, age: Interval) -> Bool {
     guard entries[place].run == run else { return true }
-    guard now >= entries[place].takenAt + age else { return false }
+    // What is taken at the end of a turn is written in the next one at the earliest.
+    guard now > entries[place].takenAt + age else { return false }
     entries[place].isPromised = true
     return true
   }
@@ -149,7 +157,8 @@ struct Ledger {
       switch entries[place].durability {
       case .memory, .sync: entries[place].isForgiven = true
       // Of a number that no cursor could reserve nobody knows afterwards.
-      case .spill: entries[place].isForgiven = entries[place].isWithoutDisk
+      case .spill:
+        entries[place].isForgiven = entries[place].isWithoutDisk || entries[place].isAfterEnd
       }
     }
   }
@@ -231,7 +240,8 @@ struct Ledger {
     isUpperBound: Bool
   ) {
     for place in entries.indices
-    where entries[place].key.stream == stream && entries[place].key.epoch == epoch
+    where entries[place].key.stream == stream
+      && (entries[place].key.epoch == epoch || entries[place].formerEpoch == epoch)
       && entries[place].key.sequence >= first && entries[place].key.sequence <= last
     {
       if isUpperBound {

@@ -22,7 +22,8 @@ extension World {
       poolLimits[place] = most
       guard pool.used > pool.limit || pool.high > most else { continue }
       complain(
-        "memory: \(pool.name) uses \(pool.used) bytes of \(pool.limit), \(pool.high) of \(most) at most")
+        "memory: \(pool.name) uses \(pool.used) bytes of \(pool.limit), \(pool.high) of \(most) at most"
+      )
     }
     if disk.syncedAfterFailure { complain("a sync was tried again after it had failed") }
     guard disk.operations != checkedOperations else { return }

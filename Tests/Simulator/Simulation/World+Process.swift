@@ -68,10 +68,16 @@ extension World {
   func observe(_ stream: Int, _ hashes: [UInt64]) -> Range<Int> {
     let number = gateway.lastNumber(of: stream)
     var before = marks[stream]
+    var formerEpoch: UInt64?
     if number.epoch != before.epoch {
       // The spool has begun anew, behind what it found on its disk.
       let found = gateway.recoveredNumber(of: stream)
-      if found.sequence > before.sequence || number.sequence < before.sequence { before = found }
+      if found.sequence > before.sequence || number.sequence < before.sequence {
+        before = found
+      } else {
+        // Or its numbers go on: of several records the first ones may have the epoch before.
+        formerEpoch = before.epoch
+      }
     }
     marks[stream] = number
     let start = ledger.entries.count
@@ -84,8 +90,9 @@ extension World {
       let hash = count == hashes.count ? hashes[index] : 0
       _ = ledger.take(
         Entry(
-          key: key, hash: hash, takenAt: now, run: run,
-          durability: current.streams[stream].durability, isWithoutDisk: gateway.isDegraded))
+          key: key, formerEpoch: formerEpoch ?? number.epoch, hash: hash, takenAt: now, run: run,
+          durability: current.streams[stream].durability, isWithoutDisk: gateway.isDegraded,
+          isAfterEnd: disk.isFrozen))
       trace.note(now, "taken", UInt64(stream), key.sequence, hash)
     }
     if stream != plan.reports { observe(plan.reports, []) }
