@@ -38,8 +38,23 @@ let impure: [SwiftSetting] = common
 /// SwiftPM would pass it to the debug link too, and the test bundle would find no test.
 let tests: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
 
-/// `Dictionary` needs libm in Embedded Swift.
-let link: [LinkerSetting] = [.linkedLibrary("m")]
+#if arch(arm64)
+  let runtime = "-l:aarch64/swiftrt.o"
+#else
+  let runtime = "-l:x86_64/swiftrt.o"
+#endif
+
+/// `Dictionary` needs libm in Embedded Swift. SwiftPM passes the Embedded setting to the debug link, too,
+/// which then leaves out what registers types and conformances with the ordinary runtime: a debug program
+/// would crash at the first one that is looked up. GNU's linkers do not look for a file in a folder.
+let link: [LinkerSetting] =
+  isFuzzing
+  ? [.linkedLibrary("m")]
+  : [
+    .linkedLibrary("m"),
+    .unsafeFlags(
+      ["-use-ld=lld", "-static-stdlib", "-Xlinker", runtime], .when(configuration: .debug)),
+  ]
 
 let package = Package(
   name: "spoke",
