@@ -43,8 +43,6 @@ public enum Mutation: UInt8, CaseIterable, Sendable {
   case forgetDisk
   /// A file whose sync failed is written and synced again.
   case syncAgain
-  /// What the last run wrote and did not sync is taken to be safe.
-  case trustLastWrite
   /// Another policy is known, and not in force.
   case keepPolicy
 

@@ -162,6 +162,7 @@ struct RecordTail {
 
   /// Gives the memory back that is not needed for what is there.
   mutating func shrink() {
+    if isMutated(.keepMemory) { return }
     collect()
     guard memory > liveBytes + liveBytes / 4 + Self.slackBytes else { return }
     if heldBytes > liveBytes { compact() }

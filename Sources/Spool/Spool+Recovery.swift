@@ -232,7 +232,7 @@ extension Spool where Storage: ~Copyable {
     }
     if let segment = try readSeal(file, header, size) {
       // The last run may have been killed between the seal and its sync.
-      if isLast, !unsyncable.contains(file), !isMutated(.trustLastWrite) {
+      if isLast, !unsyncable.contains(file) {
         do throws(StorageError) { try storage.sync(file) } catch { unsyncable.append(file) }
       }
       for entry in segment.entries { observe(entry.totals, header, &lastSeen) }
@@ -327,7 +327,7 @@ extension Spool where Storage: ~Copyable {
         // The last run may have been killed between a write and its sync.
         if unsyncable.contains(segment.file) {
           segment.state = .closed
-        } else if !isMutated(.trustLastWrite) {
+        } else {
           try storage.sync(segment.file)
         }
       } catch {

@@ -87,4 +87,46 @@ struct FoundBySimulatorTests {
     }
     #expect(delivered == ["0"])
   }
+
+  @Test("a batch keeps its records when the next one finds too little room", arguments: 1...14)
+  func roomForTheNext(size: Int) {
+    let busy = (0..<30).map { number in
+      """
+      [[mqtt.subscribe]]
+      filter = "busy\(number)"
+      stream = "busy\(number)"
+      [[stream]]
+      name = "busy\(number)"
+      target = "http://192.0.2.2:443"
+      path = "/v1/busy"
+      durability = "spill"
+
+      """
+    }
+    let text = batching("encoding = \"protobuf\"\nbatch = { records = 10 }")
+      .replacingFirst("[mqtt]", "[memory]\nbudget = \"3MiB\"\n[mqtt]")
+    let world = World(text + "\n" + busy.joined())
+    world.answerDelay = .seconds(10)
+    // Requests that are under way leave little room.
+    for number in 0..<30 {
+      world.publish(
+        "busy\(number)", String(repeating: "b", count: 20_000), id: UInt16(number + 100))
+    }
+    // The others are read at once, when the first one is answered.
+    let texts = (0..<6).map {
+      $0 == 4
+        ? String(repeating: "x", count: size * 4_096)
+        : "record \($0)"
+    }
+    for (id, text) in texts.enumerated() { world.publish("state/a", text, id: UInt16(id + 1)) }
+    world.advance(.seconds(900))
+    let delivered = world.delivered("/v1/state").map { $0.text }
+    #expect(delivered.joined(separator: ",").contains("xx"))
+    for (number, text) in texts.enumerated() where number != 4 {
+      #expect(delivered.contains { $0.contains(text) }, "record \(number)")
+    }
+    let left = world.wholeBacklog(0)
+    #expect(left == 0)
+    #expect(world.counters(0).delivered == 6)
+  }
 }

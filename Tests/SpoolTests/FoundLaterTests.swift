@@ -188,4 +188,52 @@ struct FoundLaterTests {
     #expect(rig.readAll(0).map(\.sequence) == kept)
     #expect(rig.append(0, [1]) == .taken(sequence: 51))
   }
+
+  @Test("records of one class do not wait longer because another class is written again and again")
+  func otherClassIsBusy() {
+    let rig = Rig(streams: [
+      SpoolStream(name: "alarm", logClass: 0, durability: .sync),
+      SpoolStream(name: "event", logClass: 1, durability: .sync),
+      SpoolStream(name: "state", logClass: 1, durability: .spill),
+    ])
+    rig.append(0, [1])
+    rig.turn()
+    rig.append(0, [2])
+    let taken = rig.clocks.now
+    #expect(!rig.isSafe(0, 2))
+    while rig.clocks.now < taken + rig.limits.syncInterval {
+      #expect(rig.deadline.map { $0 <= taken + rig.limits.syncInterval } == true)
+      rig.wait(.milliseconds(10))
+      rig.append(1, [3])
+      rig.appendMany(2, 12)
+      rig.turn()
+    }
+    #expect(rig.isSafe(0, 2))
+  }
+
+  @Test("a record keeps its epoch when the one before it, of another epoch, has expired in memory")
+  func epochOfExpired() {
+    let rig = Rig(streams: [
+      SpoolStream(name: "state", logClass: 2, durability: .spill, ttl: .seconds(100))
+    ])
+    rig.append(0, [0])
+    let epoch = rig.epoch
+    rig.disk.failing = [.write: .failed(5)]
+    while rig.epoch == epoch {
+      rig.wait(.seconds(2))
+      rig.append(0, [1])
+      rig.turn()
+    }
+    let taken = (epoch: rig.epoch, sequence: rig.spool.lastNumber(stream: 0))
+    rig.wait(.seconds(99))
+    #expect(rig.next(0)?.sequence == taken.sequence)
+    #expect(rig.gaps().contains { $0.last == taken.sequence - 1 && $0.reason == .expired })
+    rig.disk.failing = [:]
+    rig.commit()
+    #expect(!rig.statistics.isDegraded)
+    rig.reopen()
+    let found = rig.next(0)
+    #expect(found?.sequence == taken.sequence)
+    #expect(found?.epoch == taken.epoch)
+  }
 }

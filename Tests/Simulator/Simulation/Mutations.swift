@@ -43,7 +43,6 @@ extension Mutation {
     case .keepMemory: "the memory of records that have left is not given back"
     case .forgetDisk: "a disk that failed is not tried again"
     case .syncAgain: "a file whose sync failed is synced again"
-    case .trustLastWrite: "what the last run did not sync is taken to be safe"
     case .keepPolicy: "another policy does not come into force"
     }
   }
