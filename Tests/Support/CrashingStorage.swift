@@ -36,6 +36,8 @@ public final class CrashingDisk {
   public private(set) var operations = 0
   public private(set) var counts: [Operation: Int] = [:]
   public private(set) var bytesRead = 0
+  /// The most bytes that all files had together.
+  public private(set) var mostBytes: UInt64 = 0
   /// The operation with this number is the last one that reaches the medium: the process, or the
   /// power, is gone before it. What follows happens to a copy, until `kill` or `cutPower`.
   private var freezeAt: Int?
@@ -57,7 +59,8 @@ public final class CrashingDisk {
 
   private func key(_ file: StorageFile) -> UInt64 {
     switch file {
-    case .segment(let logClass, let number): UInt64(logClass) << 32 | UInt64(number)
+    case .segment(let logClass, let number, let level):
+      UInt64(logClass) << 40 | UInt64(number) << 8 | UInt64(level)
     case .cursor: 1 << 60
     case .deadLetter: 1 << 61
     }
@@ -201,6 +204,7 @@ public final class CrashingDisk {
     let part = Array(bytes[0..<count])
     files[name]!.live.overwrite(at: Int(offset), part)
     files[name]!.unsynced.append((Int(offset), part))
+    mostBytes = max(mostBytes, totalBytes)
     if let failure { throw failure }
   }
 
