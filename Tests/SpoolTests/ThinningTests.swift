@@ -55,7 +55,7 @@ struct ThinningTests {
     let dropping = ThinningRig(limits: limits)
     for one in [thinning, dropping] { one.fill(8_000) }
     let levels = thinning.levels
-    #expect(Set(levels) == [0, 1, 2, 3])
+    #expect(Set(levels).isSuperset(of: [0, 1, 3]), "\(levels)")
     #expect(levels == levels.sorted(by: >))
     #expect(levels.filter { $0 == 0 }.count * 3 >= levels.count, "\(levels)")
     #expect(thinning.rig.statistics.thinned > 4_000)
@@ -211,7 +211,7 @@ struct ThinningTests {
     one.disk.kill()
     one.rig.reopen()
     one.note()
-    #expect(!one.gaps.contains { $0.reason != .space })
+    #expect(one.gaps.allSatisfy { $0.reason == .space || $0.reason == .memory })
     one.readAll()
     one.expectExact("seed \(seed)")
     one.turn()

@@ -29,6 +29,8 @@ public final class CrashingDisk {
   public var capacity = UInt64.max
   /// Fails every operation of these kinds.
   public var failing: [Operation: StorageError] = [:]
+  /// Fails every creation of a thinned segment.
+  public var refusesThinned = false
   /// Fails the operation with this number, counted over all kinds, once.
   public var failAt: (number: Int, error: StorageError)?
   /// A write that fails leaves this share of its bytes, in 1/256.
@@ -247,6 +249,7 @@ public final class CrashingDisk {
   func create(_ name: StorageFile, _ bytes: UInt64) throws(StorageError) {
     try begin(.create)
     guard files[name] == nil else { throw .exists }
+    if refusesThinned, case .segment(_, _, 1...) = name { throw .failed(5) }
     files[name] = File()
   }
 
