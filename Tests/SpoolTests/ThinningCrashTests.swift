@@ -94,6 +94,7 @@ struct ThinningCrashTests {
       one.expectNamed(safe, "operation \(operation)")
       one.expectNothingWaits("operation \(operation)")
       #expect(!one.gaps.contains { $0.reason == .corrupt }, "operation \(operation)")
+      one.turn()
       #expect(!one.disk.names.contains { $0.isThinned }, "operation \(operation)")
     }
     #expect(operation > 30)
@@ -137,7 +138,9 @@ struct ThinningCrashTests {
       one.fill(2_000)
       one.readAll()
       let corrupt = one.gaps.filter { $0.reason == .corrupt }
-      #expect(corrupt.count == 1 && corrupt[0].first <= number && number <= corrupt[0].last)
+      #expect(
+        corrupt.contains { $0.streamIndex == 1 && $0.first <= number && number <= $0.last },
+        "\(number): \(corrupt)")
       #expect(one.rig.statistics.corruptFrames > 0)
       one.expectExact("\(number)")
     }
@@ -182,7 +185,9 @@ struct ThinningCrashTests {
     arguments: 0..<24)
   func property(_ seed: Int) {
     var random = SplitMix64(seed: UInt64(seed))
-    let one = ThinningRig(limits: ThinningRig.limits(80 << 10 + random.below(64 << 10)), seed: 3)
+    var limits = ThinningRig.limits((80 << 10) + random.below(64 << 10))
+    limits.isThinning = seed < 12
+    let one = ThinningRig(limits: limits, seed: 3)
     var waiting: [[UInt64]] = one.payloads.map { _ in [] }
     for _ in 0..<500 {
       let stream = [1, 1, 1, 2, 2, 0, 3][Int(random.below(7))]
@@ -205,9 +210,11 @@ struct ThinningCrashTests {
           for sequence in waiting[index] { one.rig.acknowledge(index, sequence) }
           waiting[index] = []
         }
+        // What is reported from here on is told by the next run.
+        one.turn()
         one.rig.close()
-        one.note()
         one.rig.reopen()
+        one.note()
       default: one.turn()
       }
     }
