@@ -14,22 +14,22 @@ extension Spool where Storage: ~Copyable {
       group.streams[index].seen = group.streams[index].range.first - 1
       group.streams[index].covered = group.streams[index].range.first - 1
     }
-    for index in group.places {
-      let segment = logs[telemetryClass].segments[index]
+    for segment in group.segments {
       var offset = UInt32(segmentHeaderBytes)
       while offset < segment.bytes {
         switch try probe(segment.file, segment.header, at: offset, end: segment.bytes) {
         case .end, .seal: offset = segment.bytes
         case .damaged(_, let next):
-          let place = SegmentPlace(logClass: telemetryClass, index: index)
+          // It is reported as to a reader; what comes between the two times is left to the next time.
+          guard let index = logs[telemetryClass].index(of: segment.header.number),
+            isDraft || logs[telemetryClass].segments[index].damagedAt.contains(offset)
+          else { throw .failed(0) }
           if !logs[telemetryClass].segments[index].damagedAt.contains(offset) {
-            // It came between the two times.
-            guard isDraft else { throw .failed(0) }
-            try rescan(place)
+            try rescan(SegmentPlace(logClass: telemetryClass, index: index))
           }
           offset = next
         case .frame(let slot, let next):
-          try sift(slot, of: segment, &group, into: &made, isDraft: isDraft)
+          try sift(slots[slot], of: segment, &group, into: &made, isDraft: isDraft)
           offset = next
         }
       }
@@ -41,20 +41,24 @@ extension Spool where Storage: ~Copyable {
   }
 
   private mutating func sift(
-    _ slot: Int, of segment: Segment, _ group: inout ThinGroup, into made: inout Segment,
+    _ frame: FrameSlot, of segment: Segment, _ group: inout ThinGroup, into made: inout Segment,
     isDraft: Bool
   ) throws(StorageError) {
     var place = 0
-    while let view = slots[slot].record(at: &place) {
-      let stream = slots[slot].table[view.tableIndex].stream
-      let sequence = slots[slot].sequence(view)
-      guard let entry = segment.entry(of: stream), let index = group.index(of: stream),
-        sequence > group.streams[index].seen, sequence <= segment.entries[entry].highest,
+    while let view = frame.record(at: &place) {
+      let stream = frame.table[view.tableIndex].stream
+      let sequence = frame.sequence(view)
+      guard let entry = segment.entry(of: stream), let index = group.index(of: stream) else {
+        continue
+      }
+      var thinned = group.streams[index]
+      guard sequence > thinned.seen, sequence <= segment.entries[entry].highest,
         !streams[stream].settled.contains(sequence)
       else { continue }
-      group.streams[index].seen = sequence
-      guard Sieve(level: group.level, range: group.streams[index].range).keeps(sequence) else {
-        if isDraft { group.streams[index].dropped += 1 }
+      thinned.seen = sequence
+      if !Sieve(level: group.level, range: thinned.range).keeps(sequence) {
+        if isDraft { thinned.dropped += 1 }
+        group.streams[index] = thinned
         continue
       }
       // With what a record takes besides its parts, at most.
@@ -63,32 +67,26 @@ extension Spool where Storage: ~Copyable {
         try endFrame(of: group, into: &made, isDraft: isDraft)
         group.fill = 0
       }
-      if group.fill == 0, let header = slots[slot].header {
+      if group.fill == 0, let header = frame.header {
         group.wall = header.wall
         group.quality = header.quality
       }
       group.fill += bytes
       if isDraft {
-        group.streams[index].kept += 1
+        thinned.kept += 1
+        group.kept += 1
         group.bytes += UInt64(bytes)
       } else {
-        add(slot, view, sequence, to: &group.streams[index], wall: group.wall)
+        // It stands for what was left out before it, the last one for the rest, too: the numbers of the
+        // frames follow each other without a hole.
+        thinned.written += 1
+        let last = thinned.written == thinned.kept ? thinned.range.last : sequence
+        let range = SequenceRange(first: thinned.covered + 1, last: last)
+        frame.encode(view, covering: range, wall: group.wall, into: &builder)
+        thinned.covered = last
       }
+      group.streams[index] = thinned
     }
-  }
-
-  /// A record that is kept stands for what was left out before it, the last one for the rest, too: the
-  /// numbers of the frames follow each other without a hole.
-  private mutating func add(
-    _ slot: Int, _ view: RecordView, _ sequence: UInt64, to thinned: inout ThinnedStream,
-    wall: Int64
-  ) {
-    thinned.written += 1
-    let last = thinned.written == thinned.kept ? thinned.range.last : sequence
-    slots[slot].encode(
-      view, covering: SequenceRange(first: thinned.covered + 1, last: last), wall: wall,
-      into: &builder)
-    thinned.covered = last
   }
 
   private mutating func endFrame(

@@ -26,23 +26,45 @@ struct ThinnedStream {
 
 /// Segments whose place another one takes.
 struct ThinGroup {
-  var places: Range<Int>
+  var segments: [Segment] = []
   /// Of the one that takes it.
   var level: UInt8
   var streams: [ThinnedStream] = []
   /// No more than the new file will have.
   var bytes: UInt64 = 0
+  var kept = 0
   /// In the frame that is being filled; 0: there is none.
   var fill = 0
   /// The commit that wrote the first record of that frame.
   var wall: Int64 = 0
   var quality = ClockQuality.unsynced
 
-  var isEmpty: Bool { !streams.contains { $0.kept > 0 } }
+  init(level: UInt8) { self.level = level }
 
   func index(of stream: Int) -> Int? {
     for index in streams.indices where streams[index].stream == stream { return index }
     return nil
+  }
+
+  /// The streams as the entries of all segments have them together.
+  mutating func describe() {
+    streams = []
+    for segment in segments {
+      for entry in segment.entries {
+        let totals = entry.totals
+        // Else nothing of it is read here: all was written again, to the next segment.
+        guard totals.first <= entry.highest else { continue }
+        guard let index = index(of: totals.stream) else {
+          let range = SequenceRange(first: totals.first, last: entry.highest)
+          streams.append(
+            ThinnedStream(stream: totals.stream, range: range, from: totals.from, to: totals.to))
+          continue
+        }
+        streams[index].range.last = max(streams[index].range.last, entry.highest)
+        streams[index].from = min(streams[index].from, totals.from)
+        streams[index].to = max(streams[index].to, totals.to)
+      }
+    }
   }
 }
 
@@ -60,8 +82,8 @@ extension Spool where Storage: ~Copyable {
     do throws(StorageError) {
       while try !survey(&group) {
         // A few large records: fewer segments at once.
-        guard group.places.count > 2 else { return }
-        group.places = group.places.lowerBound..<(group.places.upperBound - 1)
+        guard group.segments.count > 2 else { return }
+        group.segments.removeLast()
       }
       try replace(&group)
       mayThin = true
@@ -69,135 +91,109 @@ extension Spool where Storage: ~Copyable {
       // The next segment that is made gives another chance.
       cursor.isStale = true
     }
+    thinning = []
   }
 
   // MARK: Which
 
   /// Of the least level that has more than its share, the oldest neighbours.
   private func groupToThin() -> ThinGroup? {
-    var counts = [0, 0, 0, 0]
-    for segment in logs[telemetryClass].segments { counts[Int(segment.header.level)] += 1 }
     var share = logs[telemetryClass].segments.count
-    for level in 0..<Int(Sieve.levelMax) {
-      if counts[level] >= groupSize, 2 * counts[level] > share {
-        var start = 0
-        while start + groupSize <= logs[telemetryClass].segments.count {
-          let group = ThinGroup(places: start..<(start + groupSize), level: UInt8(level) + 1)
-          if isThinnable(group) { return group }
-          start += 1
+    for level in 0..<Sieve.levelMax {
+      var count = 0
+      var group = ThinGroup(level: level + 1)
+      for segment in logs[telemetryClass].segments {
+        if segment.header.level == level { count += 1 }
+        guard group.segments.count < groupSize else { continue }
+        if !isThinnable(segment, level) {
+          group.segments = []
+        } else if let first = group.segments.first?.header,
+          first.epoch != segment.header.epoch
+            || segment.header.number - first.number + first.span > SegmentHeader.spanMax
+        {
+          group.segments = [segment]
+        } else {
+          group.segments.append(segment)
         }
       }
-      share -= counts[level]
+      if group.segments.count == groupSize, 2 * count > share { return group }
+      share -= count
     }
     return nil
   }
 
-  /// Closed segments of one level and epoch, none of whose records is on its way.
-  private func isThinnable(_ group: ThinGroup) -> Bool {
-    let segments = logs[telemetryClass].segments
-    let first = segments[group.places.lowerBound].header
-    let last = segments[group.places.upperBound - 1].header
-    guard last.number - first.number + first.span <= SegmentHeader.spanMax else { return false }
-    for index in group.places {
-      let segment = segments[index]
-      guard segment.state == .closed, segment.header.level + 1 == group.level,
-        segment.header.epoch == first.epoch, segment.remaining > 0
-      else { return false }
-      for entry in segment.entries.indices {
-        let (stream, sieve) = (segment.entries[entry].totals.stream, segment.sieve(entry))
-        guard sieve.range.first <= sieve.range.last else { continue }
-        for read in readRanges(stream, sieve.range)
-        where sieve.open(read.first, read.last, streams[stream].settled) > 0 { return false }
-      }
-    }
-    return !described(group).contains { isElsewhere($0) }
-  }
-
-  /// Whether another class has records between those of a stream that changed its class.
-  private func isElsewhere(_ thinned: ThinnedStream) -> Bool {
-    for other in logs.indices where other != telemetryClass {
-      for segment in logs[other].segments {
-        guard let entry = segment.entry(of: thinned.stream) else { continue }
-        let totals = segment.entries[entry].totals
-        if totals.first <= thinned.range.last, totals.last >= thinned.range.first { return true }
-      }
-    }
-    return false
-  }
-
-  /// The streams of the group, as their entries have them together.
-  private func described(_ group: ThinGroup) -> [ThinnedStream] {
-    var found = ThinGroup(places: group.places, level: group.level)
-    for place in group.places {
-      for entry in logs[telemetryClass].segments[place].entries {
-        // Nothing of it is read here: all was written again, to the next segment.
-        guard entry.totals.first <= entry.highest else { continue }
-        let index = found.index(of: entry.totals.stream) ?? found.streams.count
-        if index == found.streams.count {
-          found.streams.append(
-            ThinnedStream(
-              stream: entry.totals.stream,
-              range: SequenceRange(first: entry.totals.first, last: entry.highest),
-              from: entry.totals.from, to: entry.totals.to))
+  /// A closed segment of the level, none of whose records is on its way, and none of whose streams has
+  /// later records in another class, which might lie between those here and in the next one.
+  private func isThinnable(_ segment: Segment, _ level: UInt8) -> Bool {
+    guard segment.state == .closed, segment.header.level == level, segment.remaining > 0
+    else { return false }
+    for index in segment.entries.indices {
+      let stream = segment.entries[index].totals.stream
+      let sieve = segment.sieve(index)
+      for read in readRanges(stream, sieve.range)
+      where sieve.open(read.first, read.last, streams[stream].settled) > 0 { return false }
+      for other in logs.indices where other != telemetryClass {
+        for elsewhere in logs[other].segments {
+          if let entry = elsewhere.entry(of: stream),
+            elsewhere.entries[entry].totals.last >= sieve.range.first
+          {
+            return false
+          }
         }
-        found.streams[index].range.last = max(found.streams[index].range.last, entry.highest)
-        found.streams[index].from = min(found.streams[index].from, entry.totals.from)
-        found.streams[index].to = max(found.streams[index].to, entry.totals.to)
       }
     }
-    return found.streams
+    return true
   }
 
   // MARK: How
 
   /// Counts what is kept and what is not. False: that takes more room than there is, or than it frees.
   private mutating func survey(_ group: inout ThinGroup) throws(StorageError) -> Bool {
-    group.streams = described(group)
+    group.describe()
+    group.kept = 0
     group.bytes = UInt64(segmentHeaderBytes)
+    var draft = group.segments[0]
+    draft.frames = 0
+    try sift(&group, into: &draft, isDraft: true)
     var table = frameOverheadBytes
     for thinned in group.streams {
       table += 1 + tableEntryFixedBytes + streams[thinned.stream].stream.name.count
     }
     // Frames and a seal with all streams in each.
-    var draft = Segment(
-      header: logs[telemetryClass].segments[group.places.lowerBound].header, state: .closed,
-      bytes: 0)
-    try sift(&group, into: &draft, isDraft: true)
     group.bytes += UInt64((Int(draft.frames) + 1) * table + 4)
     var freed: UInt64 = 0
-    for place in group.places { freed += UInt64(logs[telemetryClass].segments[place].bytes) }
+    for segment in group.segments { freed += UInt64(segment.bytes) }
     return group.bytes < freed && accountedBytes + group.bytes <= limits.totalBytes
   }
 
   private mutating func replace(_ group: inout ThinGroup) throws(StorageError) {
-    let segments = logs[telemetryClass].segments
-    let first = segments[group.places.lowerBound].header
+    let first = group.segments[0].header
     var made = Segment(
-      header: segments[group.places.upperBound - 1].header, state: .closed, bytes: 0)
+      header: group.segments[group.segments.count - 1].header, state: .closed, bytes: 0)
     made.header.level = group.level
     made.header.span = made.header.number - first.number + first.span
     made.header.salt = UInt32(truncatingIfNeeded: random.next())
-    var gaps: [GapReport] = []
-    for thinned in group.streams where thinned.dropped > 0 {
-      gaps.append(gap(thinned, epoch: first.epoch))
-    }
-    if !group.isEmpty { try write(&made, group, gaps) }
-    for gap in gaps {
+    // A crash before the new segment counts leaves the records: nobody knows which will be missing.
+    for thinned in group.streams where thinned.dropped > 0 { announce(thinned, first.epoch) }
+    if group.kept > 0 { try write(&made, &group) }
+    for var gap in thinning {
+      gap.isUpperBound = false
       counters.thinned += gap.count
       report(gap)
     }
     for thinned in group.streams where thinned.kept == 0 {
       streams[thinned.stream].settled.settle(thinned.range.first, thinned.range.last)
     }
-    for place in group.places {
-      for entry in segments[place].entries.indices {
-        logs[telemetryClass].segments[place].entries[entry].settleAll()
-      }
+    var place = 0
+    while logs[telemetryClass].segments[place].header != first { place += 1 }
+    for index in place..<(place + group.segments.count) {
+      // Freed as if everything had been delivered.
+      logs[telemetryClass].segments[index].entries = []
     }
-    if !group.isEmpty {
-      hasThinned = true
-      logs[telemetryClass].segments.insert(made, at: group.places.upperBound)
+    if group.kept > 0 {
+      logs[telemetryClass].segments.insert(made, at: place + group.segments.count)
     }
+    hasThinned = true
     hasSettledSegments = true
     // Where readers stood in the old files.
     for index in streams.indices {
@@ -207,35 +203,29 @@ extension Spool where Storage: ~Copyable {
     }
   }
 
-  private func gap(_ thinned: ThinnedStream, epoch: UInt64) -> GapReport {
-    let range = thinned.range
-    let first = max(range.first, streams[thinned.stream].settled.through + 1)
-    var gap = gapReport(thinned.stream, min(first, range.last), range.last, .space)
+  private mutating func announce(_ thinned: ThinnedStream, _ epoch: UInt64) {
+    let first = max(thinned.range.first, streams[thinned.stream].settled.through + 1)
+    var gap = gapReport(
+      thinned.stream, min(first, thinned.range.last), thinned.range.last, .space)
     gap.epoch = epoch
     gap.count = thinned.dropped
     gap.from = WallTime(nanoseconds: thinned.from)
     gap.to = WallTime(nanoseconds: thinned.to)
-    return gap
+    gap.isUpperBound = true
+    thinning.append(gap)
   }
 
   /// Writes the new segment, after a cursor with what it leaves out. Should it be found at the next start
   /// although this failed, that is named.
   private mutating func write(
-    _ made: inout Segment, _ group: ThinGroup, _ gaps: [GapReport]
+    _ made: inout Segment, _ group: inout ThinGroup
   ) throws(StorageError) {
     guard try storage.freeBytes() >= limits.freeFloorBytes + group.bytes else { throw .full }
-    // A crash before the new segment counts leaves the records: nobody knows which will be missing.
-    for gap in gaps {
-      thinning.append(gap)
-      thinning[thinning.count - 1].isUpperBound = true
-    }
-    defer { thinning = [] }
     try writeCursor()
     do throws(StorageError) {
       try storage.create(made.file, reserving: 0)
       output.removeAll(keepingCapacity: true)
       made.header.encode(into: &output)
-      var group = group
       try sift(&group, into: &made, isDraft: false)
       encodeSeal(of: made)
       try append(to: &made)

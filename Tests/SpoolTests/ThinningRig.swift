@@ -53,10 +53,8 @@ final class ThinningRig {
 
   func append(_ stream: Int, bytes: Int = 100) {
     let payload = Rig.payload(payloads[stream].count * 4 + stream, bytes)
-    guard case .taken(let sequence) = rig.append(stream, payload) else {
-      Issue.record("not taken")
-      return
-    }
+    // A disk that fails refuses what must be on it.
+    guard case .taken(let sequence) = rig.append(stream, payload) else { return }
     payloads[stream].append(payload)
     if sequence != UInt64(payloads[stream].count) { Issue.record("another number: \(sequence)") }
   }
