@@ -124,7 +124,7 @@ struct SchemaErrorTests {
       ),
       Wrong(
         minimal + "[spool]\nthin = 'yes'",
-        "9:8: 'thin' in [spool] must be true or false, found 'yes'"),
+        "9:8: 'thin' in [spool] must be true or false, found a string"),
       Wrong(
         minimal + "[spool]\ncommit.interval = '10ms'",
         "9:19: 'sync_interval' in [spool] commit is 50ms, but must be at most 'interval', which is 10ms"
