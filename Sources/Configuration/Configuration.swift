@@ -62,6 +62,8 @@ public struct SpoolConfiguration: Equatable, Sendable {
   public var commitBytes = 64 << 10
   public var commitInterval = Interval.seconds(30)
   public var syncInterval = Interval.milliseconds(50)
+  /// Old telemetry is thinned before any is dropped.
+  public var thin = false
 
   public init() {}
 }

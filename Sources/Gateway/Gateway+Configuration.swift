@@ -75,6 +75,7 @@ extension SpoolLimits {
     commitBytes = spool.commitBytes
     commitInterval = spool.commitInterval
     syncInterval = spool.syncInterval
+    isThinning = spool.thin
     recordBytesMax = GatewayLimits.recordBytesMax
     tailBytesMax = configuration.spoolTailBytes
   }

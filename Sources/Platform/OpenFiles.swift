@@ -69,8 +69,9 @@ struct OpenFiles: ~Copyable {
 extension StorageFile {
   var name: ByteString {
     switch self {
-    case .segment(let logClass, let number):
-      return ByteString("\(logClass)-\(decimal(number, digits: 10)).seg")
+    case .segment(let logClass, let number, let level):
+      let stem = "\(logClass)-\(decimal(number, digits: 10))"
+      return ByteString(level == 0 ? "\(stem).seg" : "\(stem)-\(level).seg")
     case .cursor: return "cursor"
     case .deadLetter: return "dead-letter.seg"
     }
@@ -90,10 +91,17 @@ extension StorageFile {
       self = .deadLetter
       return
     }
-    guard name.count == 16, let number = leadingNumber(ByteString(Array(name.bytes[2...]))),
+    guard name.count == 16 || name.count == 18,
+      let number = leadingNumber(ByteString(Array(name.bytes[2...]))),
       name.bytes[0] >= UInt8(ascii: "0"), name.bytes[0] <= UInt8(ascii: "3")
     else { return nil }
-    self = .segment(logClass: name.bytes[0] - UInt8(ascii: "0"), number: number)
+    var level: UInt8 = 0
+    if name.count == 18 {
+      level = name.bytes[13] &- UInt8(ascii: "0")
+      guard level >= 1, level <= 3 else { return nil }
+    }
+    self = .segment(
+      logClass: name.bytes[0] - UInt8(ascii: "0"), number: number, level: level)
     if self.name != name { return nil }
   }
 }

@@ -42,9 +42,9 @@ public protocol SegmentStorage: ~Copyable {
 }
 
 /// A file of the spool. The file names are `CLASS-NNNNNNNNNN.seg` (class 0 to 3, decimal number),
-/// `cursor` and `dead-letter.seg`.
+/// `CLASS-NNNNNNNNNN-LEVEL.seg` for one that was thinned so often (1 to 3), `cursor` and `dead-letter.seg`.
 public enum StorageFile: Hashable, Sendable {
-  case segment(logClass: UInt8, number: UInt32)
+  case segment(logClass: UInt8, number: UInt32, level: UInt8 = 0)
   case cursor
   case deadLetter
 }

@@ -13,7 +13,7 @@ import Primitives
 //   32     entries: u8 name length, name, u64 settled through, u64 accounted, u64 reserved,
 //                   u8 ranges (bits 0-3, 8 at most) and lent ranges (bits 4-5, 2 at most),
 //                   ranges: u64 first, u64 last,
-//                   lent ranges: u64 first, u64 last, u64 epoch, u8 reason
+//                   lent ranges: u64 first, u64 last, u64 epoch, u8 reason (bits 0-3) and level (bits 4-5)
 //          gaps: u8 index of the entry, u8 reason (bit 7: an upper bound), u64 epoch, u64 first,
 //                u64 last, u64 count, i64 earliest, i64 latest (the least number: not known)
 //          i64 wall-clock time, ns: the latest that is known to have been right; older slots end before it
@@ -80,7 +80,7 @@ struct CursorSlot: Equatable {
         bytes.appendLittleEndian(lent.range.first)
         bytes.appendLittleEndian(lent.range.last)
         bytes.appendLittleEndian(lent.epoch)
-        bytes.append(lent.reason.rawValue)
+        bytes.append(lent.reason.rawValue | lent.level << 4)
       }
     }
     for gap in gaps { gap.encode(into: &bytes) }
@@ -153,11 +153,13 @@ struct CursorSlot: Equatable {
       for _ in 0..<lent {
         let range = SequenceRange(
           first: littleEndian(bytes, at: place), last: littleEndian(bytes, at: place + 8))
-        guard let reason = DropReason(rawValue: bytes[place + 24]), range.last <= sequenceMax
+        guard let reason = DropReason(rawValue: bytes[place + 24] & 15),
+          range.last <= sequenceMax
         else { return nil }
         entry.lent.append(
           LentRange(
-            range: range, epoch: littleEndian(bytes, at: place + 16), reason: reason))
+            range: range, epoch: littleEndian(bytes, at: place + 16), reason: reason,
+            level: bytes[place + 24] >> 4 & 3))
         place += CursorEntry.lentBytes
       }
       entries.append(entry)

@@ -96,6 +96,22 @@ struct FrameSlot {
 
   func time(_ view: RecordView) -> Int64 { (header?.wall ?? 0) &+ view.timeDelta }
 
+  /// Adds the record to a frame that is to be written; `covering` is what it stands for there.
+  func encode(
+    _ view: RecordView, covering range: SequenceRange, wall: Int64,
+    into builder: inout FrameBuilder
+  ) {
+    let span = bytes.span
+    builder.append(
+      TailEntry(
+        stream: table[view.tableIndex].stream, sequence: sequence(view), epoch: 0,
+        time: time(view), token: view.token, appended: Instant(nanoseconds: 0),
+        sourceBytes: view.source.count, subjectBytes: view.subject.count,
+        payloadBytes: view.payload.count, quality: view.quality, isSync: true),
+      covering: range, wall: wall, source: span.extracting(view.source),
+      subject: span.extracting(view.subject), payload: span.extracting(view.payload))
+  }
+
   func copy(_ view: RecordView, into record: inout SpooledRecord) {
     record.fill(
       bytes.span, source: view.source, subject: view.subject, payload: view.payload)
@@ -108,8 +124,7 @@ struct FrameSlot {
 }
 
 struct FramePlace: Equatable {
-  var logClass: Int
-  var number: UInt32
+  var file: StorageFile
   var offset: UInt32
 }
 
@@ -132,8 +147,7 @@ extension Spool where Storage: ~Copyable {
     _ file: StorageFile, _ segment: SegmentHeader, at offset: UInt32, end: UInt32
   ) throws(StorageError) -> FrameProbe {
     guard offset < end else { return .end }
-    let place = FramePlace(
-      logClass: Int(segment.logClass), number: segment.number, offset: offset)
+    let place = FramePlace(file: file, offset: offset)
     slotUses += 1
     for index in slots.indices where slots[index].place == place {
       slots[index].lastUse = slotUses

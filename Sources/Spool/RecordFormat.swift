@@ -35,13 +35,15 @@ struct FrameBuilder {
     recent.count = 0
   }
 
+  /// `covering`: the record stands for more numbers than its own, none of which comes later.
   mutating func append(
-    _ entry: TailEntry, wall: Int64, source: Span<UInt8>, subject: Span<UInt8>,
-    payload: Span<UInt8>
+    _ entry: TailEntry, covering range: SequenceRange? = nil, wall: Int64, source: Span<UInt8>,
+    subject: Span<UInt8>, payload: Span<UInt8>
   ) {
-    let index = tableIndex(entry)
+    let index = tableIndex(entry, first: range?.first ?? entry.sequence)
     totals[index].include(
       sequence: entry.sequence, time: entry.time, bytes: payload.count, quality: entry.quality)
+    totals[index].last = max(totals[index].last, range?.last ?? 0)
     body.removeAll(keepingCapacity: true)
     body.appendVarint(UInt64(index))
     body.append(entry.quality.rawValue | (entry.token == 0 ? 0 : 4))
@@ -58,10 +60,9 @@ struct FrameBuilder {
     if let subjectAt { recent.insert(start + subjectAt) }
   }
 
-  private mutating func tableIndex(_ entry: TailEntry) -> Int {
+  private mutating func tableIndex(_ entry: TailEntry, first: UInt64) -> Int {
     for index in totals.indices where totals[index].stream == entry.stream { return index }
-    totals.append(
-      StreamTotals(stream: entry.stream, sequence: entry.sequence, time: entry.time))
+    totals.append(StreamTotals(stream: entry.stream, sequence: first, time: entry.time))
     return totals.count - 1
   }
 

@@ -53,12 +53,19 @@ struct Segment {
   var readFailures = 0
   var readAgainAt: Instant?
 
-  var file: StorageFile { .segment(logClass: header.logClass, number: header.number) }
+  var file: StorageFile { header.file }
 
   var remaining: UInt64 {
     var sum: UInt64 = 0
     for entry in entries { sum += UInt64(entry.remaining) }
     return sum
+  }
+
+  /// Which numbers it may hold of what the entry stands for.
+  func sieve(_ entry: Int) -> Sieve {
+    Sieve(
+      level: header.level,
+      range: SequenceRange(first: entries[entry].totals.first, last: entries[entry].highest))
   }
 
   func entry(of stream: Int) -> Int? {

@@ -6,7 +6,7 @@ import Primitives
 //    0  8  "SPOKESEG"                      0  4  "SpFr"
 //    8  1  version, 1                      4  1  version, 1
 //    9  1  class                           5  1  class
-//   10  2  zero                            6  1  flags: bit 0 seal
+//   10  2  level and span                  6  1  flags: bit 0 seal
 //   12  4  number                          7  1  quality of the wall-clock time
 //   16  8  epoch                           8  8  epoch
 //   24  4  salt                           16  8  wall-clock time of the commit, ns
@@ -21,6 +21,9 @@ import Primitives
 //
 //   table entry: u8 name length, name, u64 first sequence, u64 last, u32 records, u32 bytes of
 //   their payloads, i64 earliest time, i64 latest, u8 flags (bit 0: some times are not trusted)
+//
+// Level: how often the segment was thinned (bits 14-15), and span: how many numbers below its own the
+// segments had whose place it takes (bits 0-13). Both are zero in a segment as it was written.
 //
 // A frame's three CRCs start from the segment's random salt, so that bytes left over from another
 // segment never verify. A frame is valid when all three do. All numbers are little-endian.
@@ -46,13 +49,19 @@ struct SegmentHeader: Equatable {
   var number: UInt32
   var epoch: UInt64
   var salt: UInt32
+  var level: UInt8 = 0
+  var span: UInt32 = 0
+
+  static let spanMax: UInt32 = 0x3FFF
+
+  var file: StorageFile { .segment(logClass: logClass, number: number, level: level) }
 
   func encode(into bytes: inout [UInt8]) {
     let start = bytes.count
     bytes.appendLittleEndian(segmentMagic)
     bytes.append(formatVersion)
     bytes.append(logClass)
-    bytes.appendLittleEndian(UInt16(0))
+    bytes.appendLittleEndian(UInt16(level) << 14 | UInt16(span))
     bytes.appendLittleEndian(number)
     bytes.appendLittleEndian(epoch)
     bytes.appendLittleEndian(salt)
@@ -72,6 +81,9 @@ struct SegmentHeader: Equatable {
       littleEndian(bytes, at: 28, as: UInt32.self) == saltedCRC(bytes, 0..<28, salt: 0)
     else { return nil }
     logClass = bytes[9]
+    let origin: UInt16 = littleEndian(bytes, at: 10)
+    level = UInt8(origin >> 14)
+    span = min(UInt32(origin & 0x3FFF), littleEndian(bytes, at: 12))
     number = littleEndian(bytes, at: 12)
     epoch = littleEndian(bytes, at: 16)
     salt = littleEndian(bytes, at: 24)

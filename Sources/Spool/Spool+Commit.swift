@@ -99,6 +99,7 @@ extension Spool where Storage: ~Copyable {
   mutating func keepHouse() {
     guard !disk.isDegraded else { return }
     do throws(StorageError) {
+      if mayThin, limits.isThinning { thin() }
       if hasSettledSegments { try freeSettledSegments() }
       let isDue = cursor.writtenAt.map { clocks.now >= $0 + cursorInterval } ?? true
       if cursor.isUrgent || (cursor.isStale && isDue) { try writeCursor() }
@@ -281,6 +282,7 @@ extension Spool where Storage: ~Copyable {
     let segment = Segment(header: header, state: .open, bytes: 0)
     try storage.create(segment.file, reserving: UInt64(limits.segmentBytes))
     logs[logClass].segments.append(segment)
+    mayThin = true
     if !isMutated(.skipDirectorySync) { try storage.syncDirectory() }
     // Making room may have written a cursor with the same buffer.
     output.removeAll(keepingCapacity: true)
@@ -291,8 +293,21 @@ extension Spool where Storage: ~Copyable {
   mutating func sealSegment(_ logClass: Int) throws(StorageError) {
     let last = logs[logClass].segments.count - 1
     let segment = logs[logClass].segments[last]
+    output.removeAll(keepingCapacity: true)
+    encodeSeal(of: segment)
+    try writeOutput(logClass)
+    // Gives back what was reserved and not used.
+    try storage.truncate(segment.file, to: UInt64(logs[logClass].segments[last].bytes))
+    try syncSegment(logClass)
+    logs[logClass].segments[last].state = .closed
+    if logs[logClass].segments[last].remaining == 0 { hasSettledSegments = true }
+    checkpoint = nil
+  }
+
+  /// Appends a segment's seal to the output buffer.
+  mutating func encodeSeal(of segment: Segment) {
     var header = FrameHeader(
-      logClass: UInt8(logClass), quality: clocks.quality, epoch: segment.header.epoch,
+      logClass: segment.header.logClass, quality: clocks.quality, epoch: segment.header.epoch,
       wall: clocks.wall.nanoseconds, number: segment.frames)
     header.isSeal = true
     header.recordBytes = 4
@@ -302,20 +317,12 @@ extension Spool where Storage: ~Copyable {
       header.tableBytes +=
         1 + tableEntryFixedBytes + streams[entry.totals.stream].stream.name.count
     }
-    output.removeAll(keepingCapacity: true)
     header.encode(into: &output, salt: segment.header.salt)
     encodeTable(segment.entries.map { $0.totals }, salt: segment.header.salt)
     let start = output.count
     output.appendLittleEndian(segment.bytes)
     output.appendLittleEndian(
       saltedCRC(output.span, start..<output.count, salt: segment.header.salt))
-    try writeOutput(logClass)
-    // Gives back what was reserved and not used.
-    try storage.truncate(segment.file, to: UInt64(logs[logClass].segments[last].bytes))
-    try syncSegment(logClass)
-    logs[logClass].segments[last].state = .closed
-    if logs[logClass].segments[last].remaining == 0 { hasSettledSegments = true }
-    checkpoint = nil
   }
 
   private mutating func syncSegment(_ logClass: Int) throws(StorageError) {

@@ -91,7 +91,7 @@ extension Spool where Storage: ~Copyable {
       case .end, .seal: offset = end
       }
     }
-    for index in slots.indices where slots[index].place?.logClass == Int(deadLetterClass) {
+    for index in slots.indices where slots[index].place?.file == .deadLetter {
       slots[index].place = nil
     }
     var kept: [UInt8] = []

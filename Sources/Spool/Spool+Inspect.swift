@@ -17,6 +17,8 @@ public struct SegmentDescription: Equatable, Sendable {
   }
 
   public var file: StorageFile
+  /// How often it was thinned: one record of 4 to the power of it is left.
+  public var level: UInt8
   public var epoch: UInt64
   public var bytes: UInt32
   /// It takes further frames.
@@ -32,7 +34,8 @@ extension Spool where Storage: ~Copyable {
       for segment in log.segments {
         descriptions.append(
           SegmentDescription(
-            file: segment.file, epoch: segment.header.epoch, bytes: segment.bytes,
+            file: segment.file, level: segment.header.level, epoch: segment.header.epoch,
+            bytes: segment.bytes,
             isOpen: segment.state == .open, streams: segment.entries.map { describe($0) }))
       }
     }

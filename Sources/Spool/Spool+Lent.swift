@@ -13,7 +13,7 @@ extension Spool where Storage: ~Copyable {
     let stream = held.totals.stream
     let epoch = segment.header.epoch
     let whole = SequenceRange(first: held.totals.first, last: held.highest)
-    let lent = lend(stream, whole, held, epoch: epoch, reason: reason)
+    let lent = lend(stream, segment.sieve(entry), held, epoch: epoch, reason: reason)
     logs[place.logClass].segments[place.index].entries[entry].settleAll()
     var gap = gapReport(stream, whole.last, whole.last, reason)
     var open: UInt64 = 0
@@ -41,9 +41,10 @@ extension Spool where Storage: ~Copyable {
 
   /// One record that waits in memory loses its place there while it is on its way.
   mutating func lendFromTail(_ entry: TailEntry, reason: DropReason) {
+    let range = SequenceRange(first: entry.sequence, last: entry.sequence)
     lend(
-      entry.stream, SequenceRange(first: entry.sequence, last: entry.sequence), records: 1,
-      bytes: UInt64(entry.payloadBytes), epoch: entry.epoch, reason: reason)
+      entry.stream, LentRange(range: range, epoch: entry.epoch, reason: reason), records: 1,
+      bytes: UInt64(entry.payloadBytes))
   }
 
   /// Whether a reader has the record, settled or not.
@@ -59,22 +60,21 @@ extension Spool where Storage: ~Copyable {
 
   /// How many of a segment's records are lent from now on.
   private mutating func lend(
-    _ stream: Int, _ whole: SequenceRange, _ held: SegmentEntry, epoch: UInt64,
-    reason: DropReason
+    _ stream: Int, _ sieve: Sieve, _ held: SegmentEntry, epoch: UInt64, reason: DropReason
   ) -> UInt64 {
     var sum: UInt64 = 0
-    for range in readRanges(stream, whole) {
-      let records = streams[stream].settled.unsettled(range.first, range.last)
+    for range in readRanges(stream, sieve.range) {
+      let records = sieve.open(range.first, range.last, streams[stream].settled)
       let share = UInt64(held.remainingBytes) * records / UInt64(max(held.remaining, 1))
-      lend(stream, range, records: records, bytes: share, epoch: epoch, reason: reason)
+      let lent = LentRange(range: range, epoch: epoch, reason: reason, level: sieve.level)
+      lend(stream, lent, records: records, bytes: share)
       sum += records
     }
     return sum
   }
 
   private mutating func lend(
-    _ stream: Int, _ range: SequenceRange, records: UInt64, bytes: UInt64, epoch: UInt64,
-    reason: DropReason
+    _ stream: Int, _ lent: LentRange, records: UInt64, bytes: UInt64
   ) {
     guard records > 0 else { return }
     streams[stream].lentRecords += records
@@ -82,21 +82,23 @@ extension Spool where Storage: ~Copyable {
     if let last = streams[stream].lent.indices.last {
       let before = streams[stream].lent[last]
       // Ranges that follow each other become one: their number stays that of what is on its way.
-      if before.epoch == epoch, before.reason == reason, before.range.last < range.first,
-        streams[stream].settled.unsettled(before.range.last + 1, range.first - 1) == 0
+      if before.epoch == lent.epoch, before.reason == lent.reason, before.level | lent.level == 0,
+        before.range.last < lent.range.first,
+        streams[stream].settled.unsettled(before.range.last + 1, lent.range.first - 1) == 0
       {
-        streams[stream].lent[last].range.last = range.last
+        streams[stream].lent[last].range.last = lent.range.last
         return
       }
     }
-    streams[stream].lent.append(LentRange(range: range, epoch: epoch, reason: reason))
+    streams[stream].lent.append(lent)
   }
 
   /// Nil: the record is not lent.
   mutating func settleLent(_ stream: Int, _ sequence: UInt64) -> Settled? {
     for lent in streams[stream].lent
     where lent.range.first <= sequence && sequence <= lent.range.last {
-      streams[stream].settled.settle(sequence, sequence)
+      let stretch = lent.sieve.stretch(around: sequence)
+      streams[stream].settled.settle(stretch.first, stretch.last)
       streams[stream].lentBytes -= streams[stream].lentBytes / streams[stream].lentRecords
       streams[stream].lentRecords -= 1
       if streams[stream].lentRecords == 0 {
@@ -117,6 +119,7 @@ extension Spool where Storage: ~Copyable {
       let last = ranges.count - 1
       ranges[last].range.first = min(ranges[last].range.first, lent.range.first)
       ranges[last].range.last = max(ranges[last].range.last, lent.range.last)
+      ranges[last].level = min(ranges[last].level, lent.level)
     }
     return ranges
   }
@@ -125,7 +128,7 @@ extension Spool where Storage: ~Copyable {
   mutating func dropLent(_ stream: Int) {
     for lent in streams[stream].lent {
       var gap = gapReport(stream, lent.range.first, lent.range.last, lent.reason)
-      gap.count = streams[stream].settled.unsettled(lent.range.first, lent.range.last)
+      gap.count = lent.sieve.open(lent.range.first, lent.range.last, streams[stream].settled)
       gap.epoch = lent.epoch
       report(gap)
       streams[stream].settled.settle(lent.range.first, lent.range.last)
@@ -137,7 +140,7 @@ extension Spool where Storage: ~Copyable {
   }
 
   /// The parts of a range that a reader has been through.
-  private func readRanges(_ stream: Int, _ whole: SequenceRange) -> [SequenceRange] {
+  func readRanges(_ stream: Int, _ whole: SequenceRange) -> [SequenceRange] {
     var ranges: [SequenceRange] = []
     let through = min(whole.last, streams[stream].ordered.through)
     if whole.first <= through { ranges.append(SequenceRange(first: whole.first, last: through)) }

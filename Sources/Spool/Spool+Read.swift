@@ -76,17 +76,18 @@ extension Spool where Storage: ~Copyable {
 
   private enum DiskRead { case record, again, unreadable, none }
 
-  /// There is nothing to deliver up to and with `sequence`.
-  private mutating func skip(_ stream: Int, to sequence: UInt64) {
+  /// There is nothing to deliver up to and with `sequence`. What a sieve left out is settled with the
+  /// records beside it: by itself it would be a range each.
+  private mutating func skip(_ stream: Int, to sequence: UInt64, _ sieve: Sieve = .none) {
     let start = streams[stream].reader.through + 1
     guard sequence >= start else { return }
-    streams[stream].settled.settle(start, sequence)
+    if !sieve.leavesOut(start, sequence) { streams[stream].settled.settle(start, sequence) }
     streams[stream].reader.through = sequence
   }
 
   /// The record was handed out; what lies between it and the one before does not exist.
-  private mutating func advance(_ stream: Int, to sequence: UInt64) {
-    if sequence > streams[stream].reader.through + 1 { skip(stream, to: sequence - 1) }
+  private mutating func advance(_ stream: Int, to sequence: UInt64, _ sieve: Sieve = .none) {
+    if sequence > streams[stream].reader.through + 1 { skip(stream, to: sequence - 1, sieve) }
     streams[stream].reader.through = sequence
   }
 
@@ -152,7 +153,8 @@ extension Spool where Storage: ~Copyable {
       if found { return .record }
       // Nothing more of this stream in the segment.
       if let entry = segment.entry(of: stream) {
-        skip(stream, to: min(segment.entries[entry].highest, streams[stream].readLimit))
+        let (highest, limit) = (segment.entries[entry].highest, streams[stream].readLimit)
+        skip(stream, to: min(highest, limit), highest > limit ? .none : segment.sieve(entry))
         correct(place, entry)
       }
       streams[stream].reader.position = nil
@@ -165,7 +167,8 @@ extension Spool where Storage: ~Copyable {
   /// A segment has no more left than there are open numbers, whatever was counted when it could not be read.
   mutating func correct(_ place: SegmentPlace, _ index: Int) {
     let entry = logs[place.logClass].segments[place.index].entries[index]
-    let open = streams[entry.totals.stream].settled.unsettled(entry.totals.first, entry.highest)
+    let open = logs[place.logClass].segments[place.index].sieve(index).open(
+      entry.totals.first, entry.highest, streams[entry.totals.stream].settled)
     guard open < entry.remaining else { return }
     logs[place.logClass].segments[place.index].entries[index].remaining = UInt32(open)
     if open == 0 { logs[place.logClass].segments[place.index].entries[index].remainingBytes = 0 }
@@ -255,7 +258,7 @@ extension Spool where Storage: ~Copyable {
     while true {
       let segment = logs[place.logClass].segments[place.index]
       guard let held = segment.entry(of: stream) else { return false }
-      let highest = segment.entries[held].highest
+      let sieve = segment.sieve(held)
       let found = try probe(
         segment.file, segment.header, at: position.frame, end: segment.bytes)
       switch found {
@@ -265,7 +268,7 @@ extension Spool where Storage: ~Copyable {
         position.frame = next
         position.record = 0
       case .frame(let slot, let next):
-        if read(stream, upTo: highest, slot, &position.record, into: &record) { return true }
+        if read(stream, sieve, slot, &position.record, into: &record) { return true }
         position.frame = next
         position.record = 0
       }
@@ -274,7 +277,7 @@ extension Spool where Storage: ~Copyable {
 
   /// Reads on in a frame; `place` counts from the start of its records.
   private mutating func read(
-    _ stream: Int, upTo highest: UInt64, _ slot: Int, _ place: inout Int,
+    _ stream: Int, _ sieve: Sieve, _ slot: Int, _ place: inout Int,
     into record: inout SpooledRecord
   ) -> Bool {
     guard let index = tableIndex(stream, slot), let header = slots[slot].header else {
@@ -286,7 +289,7 @@ extension Spool where Storage: ~Copyable {
       guard view.tableIndex == index else { continue }
       let sequence = slots[slot].sequence(view)
       guard sequence > streams[stream].reader.through,
-        sequence <= min(highest, streams[stream].assigned, streams[stream].readLimit),
+        sequence <= min(sieve.range.last, streams[stream].assigned, streams[stream].readLimit),
         !streams[stream].settled.contains(sequence)
       else { continue }
       let time = slots[slot].time(view)
@@ -296,7 +299,7 @@ extension Spool where Storage: ~Copyable {
         record.isBacklog = false
         return true
       }
-      advance(stream, to: sequence)
+      advance(stream, to: sequence, sieve)
       if isExpired {
         drop(stream, sequence, time: time, reason: .expired)
         continue

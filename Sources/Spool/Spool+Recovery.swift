@@ -190,22 +190,24 @@ extension Spool where Storage: ~Copyable {
     for index in streams.indices {
       lastSeen[index] = max(lastSeen[index], streams[index].settled.through)
     }
-    var numbers: [UInt32] = []
+    var keys: [UInt64] = []
     for file in files {
-      if case .segment(let owner, let number) = file, owner == UInt8(logClass) {
-        numbers.append(number)
+      if case .segment(UInt8(logClass), let number, let level) = file {
+        keys.append(UInt64(number) << 2 | UInt64(level))
       }
     }
-    numbers.heapSort { $0 < $1 }
+    keys.heapSort { $0 < $1 }
+    try finishThinning(UInt8(logClass), &keys, settingAside: settingAside)
     var isTorn = false
-    for number in numbers {
-      logs[logClass].nextNumber = max(logs[logClass].nextNumber, number + 1)
-      let isLast = number == numbers.last
+    for key in keys {
+      let file = StorageFile(UInt8(logClass), key: key)
+      logs[logClass].nextNumber = max(logs[logClass].nextNumber, UInt32(key >> 2) + 1)
+      let isLast = key == keys.last
       do throws(StorageError) {
-        isTorn = try recoverSegment(logClass, number, isLast: isLast, &lastSeen)
+        isTorn = try recoverSegment(file, isLast: isLast, &lastSeen)
       } catch {
         guard settingAside else { throw error }
-        setAside(.segment(logClass: UInt8(logClass), number: number))
+        setAside(file)
         isTorn = isLast
       }
     }
@@ -214,16 +216,13 @@ extension Spool where Storage: ~Copyable {
   }
 
   private mutating func recoverSegment(
-    _ logClass: Int, _ number: UInt32, isLast: Bool, _ lastSeen: inout [UInt64]
+    _ file: StorageFile, isLast: Bool, _ lastSeen: inout [UInt64]
   ) throws(StorageError) -> Bool {
-    let file = StorageFile.segment(logClass: UInt8(logClass), number: number)
     let size = UInt32(clamping: try storage.size(of: file))
-    guard let header = try readHeader(file), header.logClass == UInt8(logClass),
-      header.number == number
-    else {
+    guard let header = try readHeader(file), header.file == file else {
       // An empty one was about to be written.
       if try isBlank(file, from: 0, to: size) {
-        do throws(StorageError) { try removeFile(file) } catch { counters.filesLeft += 1 }
+        dispose(of: file)
         if !isLast { flagDamage() }
         return false
       }
@@ -236,7 +235,7 @@ extension Spool where Storage: ~Copyable {
         do throws(StorageError) { try storage.sync(file) } catch { unsyncable.append(file) }
       }
       for entry in segment.entries { observe(entry.totals, header, &lastSeen) }
-      logs[logClass].segments.append(segment)
+      logs[Int(header.logClass)].segments.append(segment)
       return false
     }
     return try recoverUnsealed(
@@ -247,7 +246,7 @@ extension Spool where Storage: ~Copyable {
     for index in streams.indices { streams[index].afterDamage = true }
   }
 
-  private mutating func readHeader(
+  mutating func readHeader(
     _ file: StorageFile
   ) throws(StorageError) -> SegmentHeader? {
     input.removeAll(keepingCapacity: true)
@@ -279,7 +278,7 @@ extension Spool where Storage: ~Copyable {
   }
 
   /// The segment by its totals, if it has them.
-  private mutating func readSeal(
+  mutating func readSeal(
     _ file: StorageFile, _ header: SegmentHeader, _ size: UInt32
   ) throws(StorageError) -> Segment? {
     guard Int(size) >= segmentHeaderBytes + frameOverheadBytes + 4 else { return nil }
@@ -320,7 +319,8 @@ extension Spool where Storage: ~Copyable {
       // A segment that another one follows had an end, unless its disk failed.
       if !isLast { flagDamage() }
       segment.bytes = result.end
-      segment.state = isLast ? .open : .closed
+      // Only a segment as it was written can be written on.
+      segment.state = isLast && segment.header.level == 0 ? .open : .closed
       // Cuts off what is no frame, and gives back what was reserved behind it.
       do throws(StorageError) {
         try storage.truncate(segment.file, to: UInt64(result.end))

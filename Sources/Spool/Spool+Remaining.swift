@@ -62,7 +62,7 @@ extension Spool where Storage: ~Copyable {
 
   /// Some numbers were never written: they are counted one by one. That concerns one segment of a
   /// stream, the one its reader stands in.
-  private mutating func countRecords(
+  mutating func countRecords(
     _ place: SegmentPlace, _ totals: StreamTotals, upTo highest: UInt64
   ) -> UInt32 {
     let segment = logs[place.logClass].segments[place.index]

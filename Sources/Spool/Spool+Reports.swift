@@ -43,6 +43,7 @@ extension Spool where Storage: ~Copyable {
   func gapsForCursor(atMost limit: Int) -> [CursorGap] {
     var gaps: [CursorGap] = []
     for told in unconfirmed { add(told.gap, to: &gaps, atMost: limit) }
+    for gap in thinning { add(gap, to: &gaps, atMost: limit) }
     for index in reportsTaken..<reports.count {
       if case .gap(let gap) = reports[index] { add(gap, to: &gaps, atMost: limit) }
     }
@@ -118,7 +119,8 @@ extension GapReport {
   mutating func merge(_ other: GapReport) {
     first = min(first, other.first)
     last = max(last, other.last)
-    count += other.count
+    // What was told again after a crash may be in both.
+    count = min(count + other.count, last - first + 1)
     isUpperBound = isUpperBound || other.isUpperBound
     if let time = other.from { from = min(from ?? time, time) }
     if let time = other.to { to = max(to ?? time, time) }

@@ -165,7 +165,9 @@ extension Spool where Storage: ~Copyable {
     gap.epoch = epoch
     gap.count = min(open, totals.map { UInt64($0.count) } ?? open)
     // Which of a `spill` stream's numbers were delivered before they had to be written, nobody knows.
-    gap.isUpperBound = totals == nil && !streams[stream].isSync || gap.count != open
+    // Nor which of telemetry's had been left out.
+    let isKnown = streams[stream].isSync && !(hasThinned && streams[stream].logClass == 2)
+    gap.isUpperBound = totals == nil && !isKnown || gap.count != open
     gap.from = totals.map { WallTime(nanoseconds: $0.from) }
     gap.to = totals.map { WallTime(nanoseconds: $0.to) }
     report(gap)
@@ -215,6 +217,10 @@ extension Spool where Storage: ~Copyable {
           candidate.totals.first, min(candidate.totals.last, entry.highest))
         entry.remaining = UInt32(
           min(open, UInt64(candidate.totals.count), UInt64(before.entries[index].remaining)))
+        // Numbers that were left out are open, too, until the records beside them are settled.
+        if before.header.level > 0 {
+          entry.remaining = countRecords(place, entry.totals, upTo: entry.highest)
+        }
         entry.remainingBytes = candidate.totals.bytes
       }
       if entry.remaining == 0 { entry.remainingBytes = 0 }

@@ -52,11 +52,18 @@ extension Spool where Storage: ~Copyable {
     if sequence <= streams[stream].onDisk {
       guard let place = findOnDisk(stream, sequence) else { return nil }
       settleOnDisk(place)
-      streams[stream].settled.settle(sequence, sequence)
-      correct(SegmentPlace(logClass: place.logClass, index: place.segment), place.entry)
+      let segment = logs[place.logClass].segments[place.segment]
+      let sieve = segment.sieve(place.entry)
+      // What was left out around it goes with it, and with the last one all.
+      let stretch =
+        segment.entries[place.entry].remaining == 0 && sieve.level > 0
+        ? sieve.range : sieve.stretch(around: sequence)
+      streams[stream].settled.settle(stretch.first, stretch.last)
+      if sieve.level == 0 {
+        correct(SegmentPlace(logClass: place.logClass, index: place.segment), place.entry)
+      }
       cursor.isStale = true
-      return Settled(
-        epoch: logs[place.logClass].segments[place.segment].header.epoch, time: nil)
+      return Settled(epoch: segment.header.epoch, time: nil)
     }
     guard let place = findInTail(stream, sequence) else { return nil }
     let logClass = streams[stream].logClass
@@ -108,7 +115,8 @@ extension Spool where Storage: ~Copyable {
     guard let entry = segment.entry(of: stream) else { return nil }
     let totals = segment.entries[entry].totals
     guard segment.entries[entry].remaining > 0,
-      totals.first <= sequence, sequence <= segment.entries[entry].highest
+      totals.first <= sequence, sequence <= segment.entries[entry].highest,
+      segment.sieve(entry).keeps(sequence)
     else { return nil }
     return entry
   }

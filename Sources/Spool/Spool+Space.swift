@@ -31,9 +31,10 @@ extension Spool where Storage: ~Copyable {
   /// Makes room for one more segment, or throws `full`.
   mutating func makeRoom(for logClass: Int) throws(StorageError) {
     if hasSettledSegments { try freeSettledSegments() }
-    let needed = UInt64(limits.segmentBytes) + 4096
-    if accountedBytes + needed > limits.totalBytes { try freeDrainedSegments(for: logClass) }
-    while accountedBytes + needed > limits.totalBytes, !isMutated(.ignoreDiskLimit) {
+    let needed = limits.nextSegmentBytes
+    let wanted = needed + limits.thinBytes
+    if accountedBytes + wanted > limits.totalBytes { try freeDrainedSegments(for: logClass) }
+    while accountedBytes + wanted > limits.totalBytes, !isMutated(.ignoreDiskLimit) {
       guard try dropOldestSegment(for: logClass) else { throw .full }
     }
     // When others fill the file system, the spool gives up as much as it takes, not everything.
@@ -81,10 +82,10 @@ extension Spool where Storage: ~Copyable {
         left -= 1
       }
     }
-    return sum >= UInt64(limits.segmentBytes) + 4096
+    return sum >= limits.nextSegmentBytes
   }
 
-  private func victim(for logClass: Int) -> SegmentPlace? {
+  func victim(for logClass: Int) -> SegmentPlace? {
     for candidate in (logClass..<4).reversed() {
       let log = logs[candidate]
       let kept = candidate == logClass ? 0 : 1

@@ -31,6 +31,12 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   /// Files whose sync failed in this process: it is not tried again, not even after a reopening.
   var unsyncable: [StorageFile] = []
   var hasSettledSegments = false
+  /// A segment was made since nothing more could be thinned.
+  var mayThin = true
+  /// There is, or was, a segment that takes the place of others.
+  var hasThinned = false
+  /// What is about to be left out: the cursor has it before that is done.
+  var thinning: [GapReport] = []
   /// The segment that is written, as it was when it was last synced.
   var checkpoint: Segment?
   /// What is missing between records, while segments are scanned.

@@ -20,6 +20,8 @@ public struct SpoolLimits: Equatable, Sendable {
   public var tailBytesMax: Int
   /// Frames that are kept decoded for readers. Each is as large as a frame.
   public var frameSlots: Int
+  /// Old telemetry is thinned before any is dropped.
+  public var isThinning = false
 
   /// The streams that one spool may have.
   public static let streamsMax = 64
@@ -51,6 +53,11 @@ public struct SpoolLimits: Equatable, Sendable {
   }
 
   static let segmentBytesMin: UInt32 = 4 << 10
+
+  /// What the next segment takes, and what is kept free for one that takes the place of four: as a
+  /// rule a fourth of them, and a quarter more where their records are large and few.
+  var nextSegmentBytes: UInt64 { UInt64(segmentBytes) + 4096 }
+  var thinBytes: UInt64 { isThinning ? nextSegmentBytes + UInt64(segmentBytes / 4) : 0 }
 }
 
 /// No frame is longer, whatever the configuration of the spool that wrote it: what a reader has to

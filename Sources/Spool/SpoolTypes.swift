@@ -176,6 +176,8 @@ public struct SpoolStatistics: Equatable, Sendable {
   public var filesLeft: UInt64 = 0
   public var damagedCursors: UInt64 = 0
   public var parked: UInt64 = 0
+  /// Records of old telemetry that were left out to make room.
+  public var thinned: UInt64 = 0
 
   /// The disk takes nothing: `spill` records stay in memory, `sync` ones are refused.
   public var isDegraded: Bool { failure != nil }

@@ -105,6 +105,10 @@ struct LentRange: Equatable {
   var range: SequenceRange
   var epoch: UInt64
   var reason: DropReason
+  /// Of the segment that held them: only what it kept is lent.
+  var level: UInt8 = 0
+
+  var sieve: Sieve { Sieve(level: level, range: range) }
 }
 
 /// A stream: its numbers, its reader, what is left of it.

@@ -68,9 +68,12 @@ struct SpoolCommand {
     _ configuration: Configuration
   ) throws(FileStorage.OpenError) -> Spool<FileStorage> {
     let storage = try FileStorage(directory: configuration.spool.directory)
+    // What is exported is to be whole.
+    var limits = SpoolLimits(configuration)
+    limits.isThinning = false
     return Spool(
-      opening: storage, limits: SpoolLimits(configuration), streams: configuration.spoolStreams,
-      seed: Self.seed(), clocks: Self.clocks())
+      opening: storage, limits: limits, streams: configuration.spoolStreams, seed: Self.seed(),
+      clocks: Self.clocks())
   }
 
   /// An epoch may be drawn from it, so that it must not repeat; without the kernel's randomness the

@@ -15,10 +15,14 @@ extension SpoolCommand {
 
   private static func table(_ segments: [SegmentDescription]) -> [UInt8] {
     var table = TextTable(
-      ["SEGMENT", "STATE", "BYTES", "EPOCH", "STREAM", "FIRST", "LAST", "RECORDS", "WAITING"])
+      [
+        "SEGMENT", "LEVEL", "STATE", "BYTES", "EPOCH", "STREAM", "FIRST", "LAST", "RECORDS",
+        "WAITING",
+      ])
     for segment in segments {
       let head = [
-        segment.file.text, segment.isOpen ? "open" : "closed", "\(segment.bytes)",
+        segment.file.text, "\(segment.level)", segment.isOpen ? "open" : "closed",
+        "\(segment.bytes)",
         EpochText.of(segment.epoch).description,
       ]
       if segment.streams.isEmpty { table.add(head + ["-", "-", "-", "0", "0"]) }
@@ -43,6 +47,7 @@ extension SpoolCommand {
     for segment in segments {
       json.beginObject()
       json.member("segment", ByteString(segment.file.text))
+      json.member("level", UInt64(segment.level))
       json.member("open", segment.isOpen)
       json.member("bytes", UInt64(segment.bytes))
       json.member("epoch", EpochText.of(segment.epoch))

@@ -1,10 +1,12 @@
 """Time to live, priorities, requests in flight, fairness between streams, room on the disk."""
 
+import contextlib
 import json
+import subprocess
 
 import pytest
 from smalldisk import SmallDisk
-from spoke import configuration, mqtt, stream
+from spoke import configuration, mqtt, program, stream
 from upstream import Answer
 from waiting import holds_for, wait_until
 
@@ -113,8 +115,64 @@ def test_a_full_spool_drops_the_oldest_and_says_exactly_what(make_upstream, make
     assert numbers == sorted(numbers)
     assert set(numbers) | missing == set(range(1, 401))
     assert [int(r.id.rsplit("-", 1)[1]) for r in arrived] == numbers
-    used = sum(f.stat().st_size for f in (line.spoke.folder / "spool").rglob("*") if f.is_file())
-    assert used <= 256 * 1024 + 64 * 1024
+    assert disk_usage(line) <= 256 * 1024 + 64 * 1024
+
+
+def disk_usage(line):
+    used = 0
+    for path in (line.spoke.folder / "spool").rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            used += path.stat().st_size if path.is_file() else 0
+    return used
+
+
+def test_with_thinning_old_records_come_coarse_and_new_ones_whole(make_upstream, make_line):
+    upstream, count = make_upstream(paused=True), 3000
+    spool = 'size = "1MiB"\nsegment = "64KiB"\nfree_floor = "64KiB"\nthin = true\ncommit = { bytes = "16KiB" }'
+    line = make_line(upstream, reports=True, spool=spool, content_type="application/octet-stream")
+    payloads = [b"%06d" % n + b"." * 1000 for n in range(count)]
+    most = 0
+    for start in range(0, count, 100):
+        line.publish(*payloads[start : start + 100])
+        line.spoke.wait_for_stat("spoke.stream.state.records_in", start + 100, 30)
+        most = max(most, disk_usage(line))
+    # The cap is that of the segments and the cursor; the file of the lock is empty.
+    assert most <= 1024 * 1024
+    assert line.spoke.stat("spoke.spool.thinned") > count / 3
+    levels = [s["level"] for s in listed(line) if any(e["name"] == "state" for e in s["streams"])]
+    # The oldest one holds the record that is on its way, and stays as it is.
+    if levels[0] == 0:
+        levels = levels[1:]
+    assert levels == sorted(levels, reverse=True) and max(levels) >= 2 and levels.count(0) >= len(levels) / 3
+    dropped = line.spoke.stat("spoke.stream.state.dropped")
+    assert dropped >= line.spoke.stat("spoke.spool.thinned") > 0
+    upstream.start()
+    upstream.wait_for_body(payloads[-1], 60)
+    dropped = line.spoke.stat("spoke.stream.state.dropped")
+    wait_until(
+        lambda: sum(g["count"] for g in gaps(upstream)) == dropped, lambda: f"{dropped} in {gaps(upstream)}"
+    )
+    told = gaps(upstream)
+    arrived = [r for r in upstream.whole() if r.path == "/v1/state"]
+    numbers = [int(r.body[:6]) + 1 for r in arrived]
+    assert [r.body for r in arrived] == [payloads[n - 1] for n in numbers]
+    assert numbers == sorted(set(numbers)) and len(numbers) + dropped == count
+    assert {g["reason"] for g in told} == {"space"} and not any(g.get("upper_bound") for g in told)
+    missing = {n for g in told for n in range(g["first"], g["last"] + 1)}
+    assert set(numbers) | missing == set(range(1, count + 1))
+    # Without thinning some 800 would be left, and the oldest of them would be number 2200.
+    assert numbers[0] < count / 3
+    whole = next(n for n in range(count, 0, -1) if n not in set(numbers)) + 1
+    assert count - whole > 180, whole
+    old = [n for n in numbers if n < whole]
+    assert len(old) < (whole - old[0]) / 3
+    wait_until(lambda: line.spoke.stat("spoke.stream.state.backlog_records") == 0, "nothing waits")
+
+
+def listed(line):
+    done = subprocess.run(
+        [program("spokectl"), "--config", line.spoke.file, "spool", "ls", "--json"], capture_output=True, timeout=30)
+    return json.loads(done.stdout)["segments"]
 
 
 @pytest.fixture

@@ -165,8 +165,19 @@ struct DesignExampleTests {
     #expect(read.spool.directory == "/var/lib/spoke/spool")
     #expect(read.spool.size == 48 << 20)
     #expect(read.spool.commitInterval == .seconds(30))
+    #expect(!read.spool.thin)
     #expect(read.admin.socket == "/run/spoke/admin.sock")
     #expect(read.admin.listen == nil)
+  }
+
+  @Test("old telemetry is thinned when the file says so; to change that takes a restart")
+  func thinning() throws {
+    let read = try configuration("node.id = 'n'\nspool = { thin = true, size = '2MiB' }")
+    #expect(read.spool.thin)
+    var other = try configuration("node.id = 'n'\nspool = { thin = false, size = '2MiB' }")
+    #expect(!other.spool.thin)
+    #expect(other.keepWhatNeedsRestart(of: read) == ["[spool]"])
+    #expect(other.spool.thin)
   }
 
   @Test("two files that mean the same are equal")

@@ -119,6 +119,13 @@ struct SchemaErrorTests {
         minimal + "[spool]\nsize = '1MiB'\nsegment='512KiB'",
         "9:8: 'size' in [spool] is 1MiB, but must be at least four segments of 512KiB"),
       Wrong(
+        minimal + "[spool]\nthin = true\nsize = '1MiB'",
+        "10:8: 'size' in [spool] is 1MiB, but must be at least eight segments of 256KiB with 'thin'"
+      ),
+      Wrong(
+        minimal + "[spool]\nthin = 'yes'",
+        "9:8: 'thin' in [spool] must be true or false, found a string"),
+      Wrong(
         minimal + "[spool]\ncommit.interval = '10ms'",
         "9:19: 'sync_interval' in [spool] commit is 50ms, but must be at most 'interval', which is 10ms"
       ),

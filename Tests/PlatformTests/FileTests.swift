@@ -55,7 +55,8 @@ import Testing
     let directory = TemporaryDirectory()
     for name in [
       "4-0000000001.seg", "0-1.seg", "0-00000000001.seg", "0-9999999999.seg", "0-000000000x.seg",
-      "notes", "cursor.bak", "0-0000000001.seg.tmp",
+      "notes", "cursor.bak", "0-0000000001.seg.tmp", "2-0000000001-0.seg", "2-0000000001-4.seg",
+      "2-0000000001x1.seg", "2-0000000001-1.sex",
     ] {
       try Data().write(to: URL(fileURLWithPath: directory.file(name).description))
     }
@@ -63,11 +64,14 @@ import Testing
     #expect(try storage.list().isEmpty)
     let files: Set<StorageFile> = [
       .cursor, .deadLetter, segment, .segment(logClass: 0, number: 0),
-      .segment(logClass: 3, number: .max),
+      .segment(logClass: 3, number: .max), .segment(logClass: 2, number: 42, level: 1),
+      .segment(logClass: 2, number: 42, level: 3),
     ]
     for file in files { try storage.create(file, reserving: 0) }
     #expect(Set(try storage.list()) == files)
     #expect(segment.name == "2-0000000042.seg")
+    #expect(
+      StorageFile.segment(logClass: 2, number: 42, level: 3).name == "2-0000000042-3.seg")
     let path = directory.file("2-0000000042.seg").description
     let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions]
     #expect(mode as? Int == 0o600)

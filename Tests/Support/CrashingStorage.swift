@@ -29,6 +29,8 @@ public final class CrashingDisk {
   public var capacity = UInt64.max
   /// Fails every operation of these kinds.
   public var failing: [Operation: StorageError] = [:]
+  /// Fails every creation of a thinned segment.
+  public var refusesThinned = false
   /// Fails the operation with this number, counted over all kinds, once.
   public var failAt: (number: Int, error: StorageError)?
   /// A write that fails leaves this share of its bytes, in 1/256.
@@ -36,6 +38,8 @@ public final class CrashingDisk {
   public private(set) var operations = 0
   public private(set) var counts: [Operation: Int] = [:]
   public private(set) var bytesRead = 0
+  /// The most bytes that all files had together.
+  public private(set) var mostBytes: UInt64 = 0
   /// The operation with this number is the last one that reaches the medium: the process, or the
   /// power, is gone before it. What follows happens to a copy, until `kill` or `cutPower`.
   private var freezeAt: Int?
@@ -57,7 +61,8 @@ public final class CrashingDisk {
 
   private func key(_ file: StorageFile) -> UInt64 {
     switch file {
-    case .segment(let logClass, let number): UInt64(logClass) << 32 | UInt64(number)
+    case .segment(let logClass, let number, let level):
+      UInt64(logClass) << 40 | UInt64(number) << 8 | UInt64(level)
     case .cursor: 1 << 60
     case .deadLetter: 1 << 61
     }
@@ -201,6 +206,7 @@ public final class CrashingDisk {
     let part = Array(bytes[0..<count])
     files[name]!.live.overwrite(at: Int(offset), part)
     files[name]!.unsynced.append((Int(offset), part))
+    mostBytes = max(mostBytes, totalBytes)
     if let failure { throw failure }
   }
 
@@ -243,6 +249,7 @@ public final class CrashingDisk {
   func create(_ name: StorageFile, _ bytes: UInt64) throws(StorageError) {
     try begin(.create)
     guard files[name] == nil else { throw .exists }
+    if refusesThinned, case .segment(_, _, 1...) = name { throw .failed(5) }
     files[name] = File()
   }
 

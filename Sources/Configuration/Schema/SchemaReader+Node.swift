@@ -58,7 +58,7 @@ extension SchemaReader {
       checkCommitBytes(spool, at: memoryTable, budget: budget)
       return spool
     }
-    checkKeys(table, "directory size segment free_floor commit")
+    checkKeys(table, "directory size segment free_floor commit thin")
     if let directory = path(table, "directory") { spool.directory = directory }
     if let size = size(table, "size", (256 << 10)...(1 << 40)) { spool.size = size }
     if let segment = size(table, "segment", (64 << 10)...(4 << 20)) {
@@ -70,12 +70,15 @@ extension SchemaReader {
       readCommit(commit, into: &spool)
       at = tree.child(of: commit.node, "bytes") ?? commit.node
     }
-    if UInt64(spool.segment) * 4 > spool.size {
+    if let thin = boolean(table, "thin") { spool.thin = thin }
+    // Four segments are thinned at once, beside those that are written.
+    let least: (count: UInt64, text: StaticString) = spool.thin ? (8, "eight") : (4, "four")
+    if UInt64(spool.segment) * least.count > spool.size {
       let node = tree.child(of: table.node, "size") ?? table.node
       report(
         node,
-        "'size' in [spool] is \(sizeText(spool.size)), but must be at least four segments of "
-          + sizeText(UInt64(spool.segment)))
+        "'size' in [spool] is \(sizeText(spool.size)), but must be at least \(least.text) segments of "
+          + sizeText(UInt64(spool.segment)) + (spool.thin ? " with 'thin'" : ""))
     }
     if spool.commitBytes > Int(spool.segment) {
       report(

@@ -167,6 +167,7 @@ extension Gateway where Storage: ~Copyable {
     json.member("segments", UInt64(statistics.segments))
     json.member("corrupt_frames", statistics.corruptFrames)
     json.member("commits", statistics.commits)
+    json.member("thinned", statistics.thinned)
     json.member("bytes_written", statistics.bytesWritten)
     json.member("degraded", statistics.isDegraded)
     if let failure = statistics.failure { json.member("reason", ByteString(failure.text)) }

@@ -83,6 +83,7 @@ extension Gateway where Storage: ~Copyable {
     statistics.add("spoke.spool.segments", .gauge, UInt64(spool.segments))
     statistics.add("spoke.spool.corrupt_frames", .counter, spool.corruptFrames)
     statistics.add("spoke.spool.commits", .counter, spool.commits)
+    statistics.add("spoke.spool.thinned", .counter, spool.thinned)
     statistics.add("spoke.spool.bytes_written", .counter, spool.bytesWritten)
     statistics.add("spoke.spool.degraded", .gauge, spool.isDegraded ? 1 : 0)
   }

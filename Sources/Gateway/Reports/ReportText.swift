@@ -45,7 +45,8 @@ extension StorageError {
 extension StorageFile {
   package var text: String {
     switch self {
-    case .segment(let logClass, let number): "segment \(logClass)-\(number)"
+    case .segment(let logClass, let number, 0): "segment \(logClass)-\(number)"
+    case .segment(let logClass, let number, let level): "segment \(logClass)-\(number)-\(level)"
     case .cursor: "cursor"
     case .deadLetter: "dead-letter segment"
     }

@@ -17,6 +17,7 @@ extension Plan {
     text.append("[node]\nid = \"sim\"\n[log]\nlevel = \"info\"\n")
     text.append("[spool]\ndirectory = \"/sim\"\nsize = \"\(spoolBytes >> 10)KiB\"\n")
     text.append("segment = \"\(segmentBytes >> 10)KiB\"\nfree_floor = \"0KiB\"\n")
+    if isThinning { text.append("thin = true\n") }
     text.append("commit = { bytes = \"\(commitBytes >> 10)KiB\", ")
     text.append("interval = \"\(commitInterval.milliseconds)ms\", ")
     text.append("sync_interval = \"\(syncInterval.milliseconds)ms\" }\n")

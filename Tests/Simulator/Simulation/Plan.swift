@@ -101,6 +101,7 @@ struct Plan {
   var commitBytes: Int
   var commitInterval: Interval
   var syncInterval: Interval
+  var isThinning = false
   var isUnsyncedAtStart: Bool
   /// The longest `Retry-After` of an upstream, in seconds.
   var retryAfterMax: Int
@@ -135,6 +136,8 @@ struct Plan {
     }
     var steering = draw.split()
     addPlane(&steering)
+    var thinning = draw.split()
+    isThinning = thinning.chance(1, in: 2) && 8 * segmentBytes <= spoolBytes
   }
 
   /// Every third world has one; the host that it is comes last.
