@@ -75,47 +75,33 @@ struct DynamicTable: Sendable {
     append(from: Int(entry.start), count: Int(entry.nameCount), to: &output)
   }
 
-  func appendValue(_ index: Int, to output: inout [UInt8]) {
+  /// Appends the name and the value behind it; answers the length of the name.
+  func append(_ index: Int, to output: inout [UInt8]) -> Int {
     let entry = entry(index)
-    append(
-      from: wrap(Int(entry.start) + Int(entry.nameCount)), count: Int(entry.valueCount),
-      to: &output)
+    append(from: Int(entry.start), count: Int(entry.nameCount + entry.valueCount), to: &output)
+    return Int(entry.nameCount)
   }
 
   /// The newest entry with this name and value, else the newest one with this name.
   func find(
     name: Span<UInt8>, value: Span<UInt8>, nameHash: UInt32, fieldHash: UInt32
   ) -> (name: Int?, field: Int?) {
-    var nameIndex: Int?
-    var index = next(withName: name, nameHash, from: 0)
-    while let found = index {
-      let entry = entry(found)
-      let start = UInt32(wrap(Int(entry.start) + Int(entry.nameCount)))
-      if entry.fieldHash == fieldHash, equals(start, entry.valueCount, value) {
-        return (found, found)
-      }
-      if nameIndex == nil { nameIndex = found }
-      index = next(withName: name, nameHash, from: found + 1)
-    }
-    return (nameIndex, nil)
-  }
-
-  /// The newest entry with this name.
-  func findName(_ name: Span<UInt8>, nameHash: UInt32) -> Int? {
-    next(withName: name, nameHash, from: 0)
-  }
-
-  private func next(withName name: Span<UInt8>, _ nameHash: UInt32, from start: Int) -> Int? {
-    let end = min(count, Self.searchMax)
-    guard start < end else { return nil }
     let entries = entries.span
-    var place = position(start)
-    for index in start..<end {
-      let entry = entries[place]
-      if entry.nameHash == nameHash, equals(entry.start, entry.nameCount, name) { return index }
+    var named: Int?
+    var place = newest
+    for index in 0..<min(count, Self.searchMax) {
+      // Of most entries, including those of other values under this name, no more than the hashes is read.
+      if entries[place].nameHash == nameHash {
+        let entry = entries[place]
+        if entry.fieldHash == fieldHash, equals(entry.start, entry.nameCount, name) {
+          let start = UInt32(wrap(Int(entry.start) + Int(entry.nameCount)))
+          if equals(start, entry.valueCount, value) { return (index, index) }
+        }
+        if named == nil, equals(entry.start, entry.nameCount, name) { named = index }
+      }
       place = place == 0 ? entries.count - 1 : place - 1
     }
-    return nil
+    return (named, nil)
   }
 
   private func entry(_ index: Int) -> Entry {

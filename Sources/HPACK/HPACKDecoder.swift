@@ -109,9 +109,7 @@ public struct HPACKDecoder: Sendable {
     guard index != 0, index <= StaticTable.count + table.count else { throw .invalidIndex }
     guard keep else { return }
     let start = list.bytes.count
-    appendName(index, to: &list.bytes)
-    let middle = list.bytes.count
-    appendValue(index, to: &list.bytes)
+    let middle = start + appendField(index, to: &list.bytes)
     list.fields.append(
       HeaderList.Field(
         name: start..<middle, value: middle..<list.bytes.count, indexing: .yes))
@@ -181,11 +179,15 @@ public struct HPACKDecoder: Sendable {
     bytes.append(contentsOf: list.bytes.span.extracting(list.fields[index - 1].name))
   }
 
-  private func appendValue(_ index: Int, to bytes: inout [UInt8]) {
+  /// The name and the value, which lie side by side in either table; answers the length of the name.
+  private func appendField(_ index: Int, to bytes: inout [UInt8]) -> Int {
     if index > StaticTable.count {
-      return table.appendValue(index - StaticTable.count - 1, to: &bytes)
+      return table.append(index - StaticTable.count - 1, to: &bytes)
     }
     let list = StaticTable.shared.list
-    bytes.append(contentsOf: list.bytes.span.extracting(list.fields[index - 1].value))
+    let field = list.fields[index - 1]
+    let range = field.name.lowerBound..<field.value.upperBound
+    bytes.append(contentsOf: list.bytes.span.extracting(range))
+    return field.name.count
   }
 }

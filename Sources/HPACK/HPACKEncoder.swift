@@ -104,7 +104,9 @@ public struct HPACKEncoder: Sendable {
 
   /// The index of a name in the dynamic table, as the wire counts it; 0 for none.
   private func dynamicName(_ name: Span<UInt8>, _ nameHash: UInt32) -> Int {
-    guard let entry = table.findName(name, nameHash: nameHash) else { return 0 }
+    let none = name.extracting(first: 0)
+    let found = table.find(name: name, value: none, nameHash: nameHash, fieldHash: 0)
+    guard let entry = found.name else { return 0 }
     return entry + StaticTable.count + 1
   }
 

@@ -62,6 +62,19 @@ public struct HeaderList: Sendable {
     append(name: name, value: value, indexing: neverIndexed ? .never : .yes)
   }
 
+  /// Copies all fields of another list to the end.
+  public mutating func append(_ other: HeaderList) {
+    let start = bytes.count
+    bytes.append(contentsOf: other.bytes.span)
+    for field in other.fields {
+      fields.append(
+        Field(
+          name: start + field.name.lowerBound..<start + field.name.upperBound,
+          value: start + field.value.lowerBound..<start + field.value.upperBound,
+          indexing: field.indexing))
+    }
+  }
+
   /// Copies one field to the end.
   public mutating func append(_ name: ByteString, _ value: ByteString, indexing: Indexing) {
     append(name: name.bytes.span, value: value.bytes.span, indexing: indexing)

@@ -45,12 +45,11 @@ struct StaticTable: Sendable {
   /// Entries with the same name stand side by side.
   private func field(from first: Int, name: Span<UInt8>, value: Span<UInt8>) -> Int {
     var index = first
-    while index <= Self.count {
-      let field = list.fields[index - 1]
-      guard equal(name, list.bytes.span.extracting(field.name)) else { return 0 }
-      if equal(value, list.bytes.span.extracting(field.value)) { return index }
+    repeat {
+      if equal(value, list.bytes.span.extracting(list.fields[index - 1].value)) { return index }
       index += 1
-    }
+    } while index <= Self.count
+      && equal(name, list.bytes.span.extracting(list.fields[index - 1].name))
     return 0
   }
 

@@ -204,12 +204,7 @@ struct RequestSlot: Sendable {
     let path = rewrite.path ?? request.path
     headers.append(name: ":path", value: path.bytes.span)
     if rewrite.mutations.isEmpty {
-      for index in 0..<request.headers.count {
-        let indexing = request.headers.fields[index].indexing
-        request.headers.withField(index) { name, value in
-          headers.append(name: name, value: value, indexing: indexing)
-        }
-      }
+      headers.append(request.headers)
     } else {
       headers.append(request.headers, mutations: rewrite.mutations)
     }

@@ -17,26 +17,56 @@ public struct Resolution: Sendable {
 /// `getaddrinfo`, which has no non-blocking form, on a thread of its own. The thread starts with
 /// the first request, and sleeps without waking while there is none.
 public final class Resolver {
-  private let shared: ResolverQueue
-
-  public init(capacity: Int = resolutionsMax) throws(SystemError) {
-    shared = ResolverQueue(
-      capacity: capacity, event: FileDescriptor(owning: try check("eventfd", spoke_eventfd())))
+  private struct Request {
+    var id: UInt64
+    var host: ByteString
+    var port: UInt16
   }
 
-  deinit { shared.stop() }
+  private let desk: UnsafeMutablePointer<LookupDesk>
+  /// Whose answers were not taken yet; the thread looks up the first.
+  private var requests: FixedQueue<Request>
+
+  public init(capacity: Int = resolutionsMax) throws(SystemError) {
+    desk = LookupDesk.open(event: try check("eventfd", spoke_eventfd()))
+    requests = FixedQueue(capacity: capacity)
+  }
+
+  deinit { LookupDesk.leave(desk) }
 
   /// Readable when `next` has something.
-  public var descriptor: Int32 { shared.event.raw }
+  public var descriptor: Int32 { desk.pointee.event }
 
   /// Asks for the addresses of a name; a numeric address is answered the same way. False when as
   /// many requests are under way as it holds, or when the thread cannot start.
   public func submit(id: UInt64, host: ByteString, port: UInt16) -> Bool {
-    shared.submit(ResolverQueue.Request(id: id, host: host, port: port))
+    guard !requests.isFull, LookupDesk.serve(desk) else { return false }
+    if requests.isEmpty { LookupDesk.ask(desk, host) }
+    return requests.append(Request(id: id, host: host, port: port))
   }
 
   /// The next answer; nil when there is none yet.
-  public func next() -> Resolution? { shared.next() }
+  public func next() -> Resolution? {
+    guard let (code, list) = LookupDesk.takeAnswer(desk), let request = requests.popFirst()
+    else { return nil }
+    defer { spoke_addresses_free(list) }
+    if let next = requests.first { LookupDesk.ask(desk, next.host) }
+    return Resolution(id: request.id, outcome: outcome(code, list, port: request.port))
+  }
+
+  private func outcome(
+    _ code: Int32, _ list: UnsafeMutableRawPointer?, port: UInt16
+  ) -> Resolution.Outcome {
+    guard code == 0 else { return .failed(String(cString: spoke_resolve_error(code))) }
+    var addresses: [SocketAddress] = []
+    var position = list
+    var found = spoke_address()
+    while addresses.count < addressesPerNameMax, spoke_addresses_next(&position, &found) == 1 {
+      found.port = port
+      if let address = SocketAddress(found) { addresses.append(address) }
+    }
+    return addresses.isEmpty ? .failed("no Internet address") : .addresses(addresses)
+  }
 }
 
 /// Asked for and not yet taken. A board has a handful of upstreams.
@@ -45,115 +75,114 @@ public let resolutionsMax = 16
 /// Answers of one name beyond this are left out.
 let addressesPerNameMax = 16
 
-/// What the loop's thread and the resolver's thread share. Both hold a reference, so that a lookup
-/// that outlives the `Resolver` still has where to put its answer.
-private final class ResolverQueue {
-  struct Request {
-    var id: UInt64
-    var host: ByteString
-    var port: UInt16
-  }
+/// Where the loop's thread leaves a name and the resolver's thread its addresses, one at a time. Plain memory,
+/// which the compiler checks: references are not counted atomically (board/build), so the resolver's thread
+/// touches nothing that has any. The last one to leave frees it, as a lookup may outlive the `Resolver`.
+private struct LookupDesk: BitwiseCopyable {
+  let event: Int32
+  let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+  let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  var isRunning = false
+  var isStopped = false
+  /// Nobody else touches it before its answer was taken.
+  var host: UnsafeMutablePointer<CChar>?
+  var isAnswered = false
+  var code: Int32 = 0
+  var list: UnsafeMutableRawPointer?
 
-  let event: FileDescriptor
-  private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-  private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-  private let capacity: Int
-  private var requests: FixedQueue<Request>
-  private var answers: FixedQueue<Resolution>
-  /// Requests taken and answers not yet fetched: the answers always have room.
-  private var underWay = 0
-  private var isRunning = false
-  private var isStopped = false
-
-  init(capacity: Int, event: consuming FileDescriptor) {
+  init(event: Int32) {
     self.event = event
-    self.capacity = capacity
-    requests = FixedQueue(capacity: capacity)
-    answers = FixedQueue(capacity: capacity)
     pthread_mutex_init(mutex, nil)
-    pthread_cond_init(condition, nil)
+    pthread_cond_init(changed, nil)
   }
 
-  deinit {
-    pthread_cond_destroy(condition)
-    pthread_mutex_destroy(mutex)
-    condition.deallocate()
-    mutex.deallocate()
+  static func open(event: Int32) -> UnsafeMutablePointer<LookupDesk> {
+    let desk = UnsafeMutablePointer<LookupDesk>.allocate(capacity: 1)
+    desk.initialize(to: LookupDesk(event: event))
+    return desk
   }
 
-  func submit(_ request: Request) -> Bool {
-    pthread_mutex_lock(mutex)
-    defer { pthread_mutex_unlock(mutex) }
-    guard underWay < capacity, startThread(), requests.append(request) else { return false }
-    underWay += 1
-    pthread_cond_signal(condition)
-    return true
-  }
-
-  func next() -> Resolution? {
-    pthread_mutex_lock(mutex)
-    defer { pthread_mutex_unlock(mutex) }
-    guard let answer = answers.popFirst() else { return nil }
-    underWay -= 1
-    if answers.isEmpty { _ = spoke_eventfd_drain(event.raw) }
-    return answer
-  }
-
-  func stop() {
-    pthread_mutex_lock(mutex)
-    isStopped = true
-    pthread_cond_signal(condition)
-    pthread_mutex_unlock(mutex)
-  }
-
-  private func startThread() -> Bool {
-    if isRunning { return true }
-    let context = Unmanaged.passRetained(self)
+  /// Whether the thread runs.
+  static func serve(_ desk: UnsafeMutablePointer<LookupDesk>) -> Bool {
+    guard !desk.pointee.isRunning else { return true }
     let answer = spoke_thread_start(
       resolverStackBytes,
       { context in
-        let queue = Unmanaged<ResolverQueue>.fromOpaque(context!).takeRetainedValue()
-        queue.run()
+        LookupDesk.run(context!.assumingMemoryBound(to: LookupDesk.self))
         return nil
-      }, context.toOpaque())
-    if answer < 0 { context.release() }
-    isRunning = answer == 0
-    return isRunning
+      }, desk)
+    desk.pointee.isRunning = answer == 0
+    return answer == 0
+  }
+
+  /// The answer to the name before was taken.
+  static func ask(_ desk: UnsafeMutablePointer<LookupDesk>, _ name: ByteString) {
+    let host = UnsafeMutablePointer<CChar>.allocate(capacity: name.count + 1)
+    for index in name.bytes.indices { host[index] = CChar(bitPattern: name.bytes[index]) }
+    host[name.count] = 0
+    pthread_mutex_lock(desk.pointee.mutex)
+    desk.pointee.host = host
+    pthread_cond_signal(desk.pointee.changed)
+    pthread_mutex_unlock(desk.pointee.mutex)
+  }
+
+  /// What `spoke_resolve` said; nil: nothing yet.
+  static func takeAnswer(
+    _ desk: UnsafeMutablePointer<LookupDesk>
+  ) -> (code: Int32, list: UnsafeMutableRawPointer?)? {
+    pthread_mutex_lock(desk.pointee.mutex)
+    defer { pthread_mutex_unlock(desk.pointee.mutex) }
+    guard desk.pointee.isAnswered else { return nil }
+    let list = desk.pointee.list
+    desk.pointee.host?.deallocate()
+    desk.pointee.host = nil
+    desk.pointee.list = nil
+    desk.pointee.isAnswered = false
+    _ = spoke_eventfd_drain(desk.pointee.event)
+    return (desk.pointee.code, list)
+  }
+
+  static func leave(_ desk: UnsafeMutablePointer<LookupDesk>) {
+    guard desk.pointee.isRunning else { return free(desk) }
+    let mutex = desk.pointee.mutex
+    pthread_mutex_lock(mutex)
+    desk.pointee.isStopped = true
+    pthread_cond_signal(desk.pointee.changed)
+    pthread_mutex_unlock(mutex)
   }
 
   /// The thread's whole life.
-  private func run() {
+  private static func run(_ desk: UnsafeMutablePointer<LookupDesk>) {
     _ = spoke_block_all_signals()
-    while let request = waitForRequest() {
-      let outcome = lookUp(request)
-      pthread_mutex_lock(mutex)
-      let taken = answers.append(Resolution(id: request.id, outcome: outcome))
-      precondition(taken, "Resolver: more answers than requests")
-      pthread_mutex_unlock(mutex)
-      _ = spoke_eventfd_signal(event.raw)
-    }
-  }
-
-  private func waitForRequest() -> Request? {
+    let mutex = desk.pointee.mutex
     pthread_mutex_lock(mutex)
-    defer { pthread_mutex_unlock(mutex) }
-    while requests.isEmpty && !isStopped { pthread_cond_wait(condition, mutex) }
-    return isStopped ? nil : requests.popFirst()
+    while !desk.pointee.isStopped {
+      guard let host = desk.pointee.host, !desk.pointee.isAnswered else {
+        pthread_cond_wait(desk.pointee.changed, mutex)
+        continue
+      }
+      pthread_mutex_unlock(mutex)
+      var list: UnsafeMutableRawPointer?
+      let code = spoke_resolve(host, 0, &list)
+      pthread_mutex_lock(mutex)
+      desk.pointee.code = code
+      desk.pointee.list = list
+      desk.pointee.isAnswered = true
+      _ = spoke_eventfd_signal(desk.pointee.event)
+    }
+    pthread_mutex_unlock(mutex)
+    free(desk)
   }
 
-  private func lookUp(_ request: Request) -> Resolution.Outcome {
-    var list: UnsafeMutableRawPointer?
-    let code = request.host.withCString { spoke_resolve($0, 0, &list) }
-    guard code == 0 else { return .failed(String(cString: spoke_resolve_error(code))) }
-    defer { spoke_addresses_free(list) }
-    var addresses: [SocketAddress] = []
-    var position = list
-    var found = spoke_address()
-    while addresses.count < addressesPerNameMax, spoke_addresses_next(&position, &found) == 1 {
-      found.port = request.port
-      if let address = SocketAddress(found) { addresses.append(address) }
-    }
-    return addresses.isEmpty ? .failed("no Internet address") : .addresses(addresses)
+  private static func free(_ desk: UnsafeMutablePointer<LookupDesk>) {
+    spoke_addresses_free(desk.pointee.list)
+    desk.pointee.host?.deallocate()
+    pthread_cond_destroy(desk.pointee.changed)
+    pthread_mutex_destroy(desk.pointee.mutex)
+    desk.pointee.changed.deallocate()
+    desk.pointee.mutex.deallocate()
+    _ = spoke_close(desk.pointee.event)
+    desk.deallocate()
   }
 }
 

@@ -54,6 +54,8 @@ public final class TLSSession {
       throw TLSError(step: "ALPN")
     }
     SSL_set_connect_state(session)
+    // One system call for all records that have come, into the buffer that is there for one.
+    SSL_set_read_ahead(session, 1)
     if mayResume { offerSession() }
   }
 
@@ -189,7 +191,7 @@ public final class TLSSession {
     return try outcome(of: "TLS write to", result)
   }
 
-  /// Whether `read` has bytes without the socket being readable.
+  /// Whether `read` may have bytes without the socket being readable.
   public var hasPendingBytes: Bool { SSL_has_pending(session) == 1 }
 
   /// Sends close_notify, as far as the socket takes it. The peer's is not waited for: HTTP/2 says

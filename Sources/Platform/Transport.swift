@@ -144,8 +144,15 @@ public final class Transport {
     return transfer
   }
 
-  /// Whether `read` has bytes without the socket being ready.
+  /// Whether `read` may have bytes without the socket being ready.
   public var hasPendingBytes: Bool { session?.hasPendingBytes ?? false }
+
+  /// Whether a read of `count` bytes, where there was room for `room`, took all there was: the next one
+  /// would only find that out. What comes later makes the socket ready again.
+  public func isDrained(after count: Int, room: Int) -> Bool {
+    if let session { return !session.hasPendingBytes }
+    return count < room
+  }
 
   /// Says the end to the peer, as far as the socket takes it. The descriptor closes with the object.
   public func shutDown() {

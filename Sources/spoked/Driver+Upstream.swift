@@ -149,6 +149,7 @@ extension Driver {
         switch try link.transport.read(into: &readBuffer) {
         case .bytes(let count):
           gateway.received(link.id, readBuffer.span.extracting(0..<count), now: clocks.now)
+          if link.transport.isDrained(after: count, room: readBuffer.count) { return }
         case .blocked: return
         case .ended: return disconnect(link, "closed by the peer")
         }

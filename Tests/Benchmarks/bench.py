@@ -268,15 +268,20 @@ def measure_load(table, spoke, publisher):
     first, rest = (5000, 15000) if QUICK else (20000, 200000)
     publish(publisher, first)
     delivered(spoke, start + first)
-    warm, time_before = memory(spoke.process.pid), ticks(spoke.process.pid)
+    time_before = ticks(spoke.process.pid)
     begun = time.monotonic()
-    publish(publisher, rest)
-    delivered(spoke, start + first + rest)
+    pieces, private = 10, []
+    for piece in range(pieces):
+        publish(publisher, rest // pieces)
+        delivered(spoke, start + first + rest * (piece + 1) // pieces)
+        loaded = memory(spoke.process.pid)
+        private.append(loaded["Private_Dirty"] + loaded["Private_Clean"])
     elapsed = time.monotonic() - begun
-    loaded = memory(spoke.process.pid)
-    private = [m["Private_Dirty"] + m["Private_Clean"] for m in (warm, loaded)]
     table.row("resident memory under load", loaded["Rss"], None, "", 14 * 1024, "KiB")
-    table.row(f"private memory growth over {rest:,} records", private[1] - private[0], None, "", 0, "KiB")
+    # Between two moments the top of the heap may have moved by what OpenSSL takes and gives back for a record
+    # (17 KiB). What is lost would raise the most that each half has seen.
+    growth = max(private[pieces // 2:]) - max(private[:pieces // 2])
+    table.row(f"private memory growth over {rest:,} records, second half over the first", max(growth, 0), None, "", 0, "KiB")
     table.row("the whole daemon's CPU per record, MQTT to TLS", (ticks(spoke.process.pid) - time_before) / rest * 1e6,
               unit="µs")
     table.row("records per second, MQTT to TLS (the publisher may be slower)", rest / elapsed)
@@ -374,6 +379,9 @@ def main() -> int:
             folder = work / str(number)
             folder.mkdir()
             measure(folder)
+        table.note(
+            "resident memory under load, batches: the budget, half of what Fluent Bit is published to take, is below "
+            "what shared libraries have resident here. OpenSSL's two and the C library are 6,340 KiB, 480 of it private.")
         if not QUICK:
             table.write(ROOT / "Tests/Benchmarks/RESULTS.md")
         print(f"\n{len(table.failed)} over budget" + "".join(f"\n  {what}" for what in table.failed))

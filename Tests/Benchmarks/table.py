@@ -16,6 +16,7 @@ class Table:
         self.command = command
         self.failed = []
         self.rows = []
+        self.notes = []
         print(f"{'what':<58} {'ours':>12} {'peer':>12} {'ratio':>6}  {'budget':>9}  peer is", flush=True)
 
     def row(self, what, ours, peer=None, peer_name="", budget=None, unit=""):
@@ -32,6 +33,10 @@ class Table:
             f"{self.text(budget, ''):>9}{'!' if over else ' '} {peer_name}", flush=True,
         )
 
+    def note(self, text):
+        """An explanation below the table."""
+        self.notes.append(text)
+
     def write(self, path: Path):
         """The table for the repository, with what it was made on and with."""
         lines = [
@@ -40,6 +45,7 @@ class Table:
             *(f"- {line}" for line in circumstances()), "",
             "| what | ours | the peer's | ratio | budget | the peer |", "|---|---|---|---|---|---|",
             *(f"| {' | '.join(row)} |" for row in self.rows), "",
+            *(f"- {note}" for note in self.notes), "",
         ]
         path.write_text("\n".join(lines))
 

@@ -167,7 +167,8 @@ private final class PostClient {
   private func receive(_ id: ConnectionID) {
     while case .bytes(let count) = read() {
       core.received(id, buffer.span.extracting(0..<count), now: SystemClocks.now())
-      if count < buffer.count && session == nil { return }
+      // As the daemon does (Transport.isDrained).
+      if session.map({ !$0.hasPendingBytes }) ?? (count < buffer.count) { return }
     }
   }
 

@@ -62,7 +62,7 @@ struct FrameReader: Sendable {
   mutating func expect(prefix count: UInt32, use: Use) {
     precondition(count <= header.length && Int(count) <= Self.prefixMax, "FrameReader: prefix")
     self.use = use
-    prefix.removeAll(keepingCapacity: true)
+    forgetPrefix()
     prefixWanted = Int(count)
     let rest = header.length - count
     bodyRemaining = use == .control ? 0 : rest
@@ -108,8 +108,13 @@ struct FrameReader: Sendable {
 
   /// Forgets what was collected; the next frame begins.
   mutating func expectHeader() {
-    prefix.removeAll(keepingCapacity: true)
+    forgetPrefix()
     phase = .header
+  }
+
+  /// Most frames have none.
+  private mutating func forgetPrefix() {
+    if !prefix.isEmpty { prefix.removeAll(keepingCapacity: true) }
   }
 
   /// Skips the rest of the current frame, if it is not complete. Its prefix is.

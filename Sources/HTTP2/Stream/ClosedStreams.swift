@@ -20,9 +20,9 @@ struct ClosedStreams: Sendable {
   }
 
   /// A stream that is there already keeps its place: a peer that has the same stream reset over and
-  /// over does not push the others out.
+  /// over does not push the others out. One that ended was open until now, and is not there.
   mutating func insert(_ id: UInt32, _ closure: Closure) {
-    if let place = identifiers.firstIndex(of: id) {
+    if closure != .ended, let place = identifiers.firstIndex(of: id) {
       closures[place] = closure
       return
     }

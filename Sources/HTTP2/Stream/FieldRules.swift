@@ -34,34 +34,35 @@ struct FieldRules {
     _ list: HeaderList, as part: MessagePart
   ) throws(HTTP2Cause) -> MessageFacts {
     var rules = FieldRules()
-    for index in 0..<list.count {
-      try rules.checkField(list, index, part)
+    let bytes = list.bytes.span
+    let fields = list.fields.span
+    for index in fields.indices {
+      try rules.checkField(
+        bytes.extracting(fields[index].name), bytes.extracting(fields[index].value), part)
     }
     try rules.checkWhole(part)
     return rules.facts
   }
 
   private mutating func checkField(
-    _ list: HeaderList, _ index: Int, _ part: MessagePart
+    _ name: Span<UInt8>, _ value: Span<UInt8>, _ part: MessagePart
   ) throws(HTTP2Cause) {
-    let field = list.fields[index]
-    guard !field.name.isEmpty else { throw .fieldNameInvalid }
-    try Self.checkValue(list.bytes.span.extracting(field.value))
-    if list.bytes[field.name.lowerBound] == Self.colon {
+    guard !name.isEmpty else { throw .fieldNameInvalid }
+    try Self.checkValue(value)
+    if name[0] == Self.colon {
       guard !regularSeen && part != .trailers else { throw .pseudoFieldMisplaced }
-      try checkPseudo(list, index, part)
+      try checkPseudo(name, value, part)
     } else {
       regularSeen = true
-      try Self.checkName(list.bytes.span.extracting(field.name))
-      try checkRegular(list, index)
+      try Self.checkName(name)
+      try checkRegular(name, value)
     }
   }
 
   private mutating func checkPseudo(
-    _ list: HeaderList, _ index: Int, _ part: MessagePart
+    _ name: Span<UInt8>, _ value: Span<UInt8>, _ part: MessagePart
   ) throws(HTTP2Cause) {
-    let value = list.fields[index].value
-    guard let pseudo = Self.pseudo(list, index), (pseudo == .status) == (part == .response) else {
+    guard let pseudo = Self.pseudo(name), (pseudo == .status) == (part == .response) else {
       throw .pseudoFieldUnknown
     }
     guard seen & pseudo.rawValue == 0 else { throw .pseudoFieldDuplicate }
@@ -69,10 +70,10 @@ struct FieldRules {
     switch pseudo {
     case .method:
       guard !value.isEmpty else { throw .pseudoFieldInvalid }
-      facts.isHead = list.valueEquals(index, "HEAD")
-      facts.isConnect = list.valueEquals(index, "CONNECT")
+      facts.isHead = Self.equals(value, "HEAD")
+      facts.isConnect = Self.equals(value, "CONNECT")
     case .status:
-      facts.status = try Self.status(list.bytes, value)
+      facts.status = try Self.status(value)
     case .scheme, .path:
       guard !value.isEmpty else { throw .pseudoFieldInvalid }
     case .authority:
@@ -80,54 +81,60 @@ struct FieldRules {
     }
   }
 
-  private static func pseudo(_ list: HeaderList, _ index: Int) -> Pseudo? {
-    switch list.fields[index].name.count {
-    case 5: list.nameEquals(index, ":path") ? .path : nil
+  private static func pseudo(_ name: Span<UInt8>) -> Pseudo? {
+    switch name.count {
+    case 5: equals(name, ":path") ? .path : nil
     case 7:
-      if list.nameEquals(index, ":method") {
+      if equals(name, ":method") {
         .method
-      } else if list.nameEquals(index, ":status") {
+      } else if equals(name, ":status") {
         .status
-      } else if list.nameEquals(index, ":scheme") {
+      } else if equals(name, ":scheme") {
         .scheme
       } else {
         nil
       }
-    case 10: list.nameEquals(index, ":authority") ? .authority : nil
+    case 10: equals(name, ":authority") ? .authority : nil
     default: nil
     }
   }
 
+  private static func equals(_ text: Span<UInt8>, _ constant: StaticString) -> Bool {
+    let buffer = unsafe UnsafeBufferPointer(
+      start: constant.utf8Start, count: constant.utf8CodeUnitCount)
+    return equal(text, unsafe buffer.span)
+  }
+
   /// RFC 9113 §8.2.2: nothing that speaks about the connection; RFC 9110 §8.6: one content-length.
-  private mutating func checkRegular(_ list: HeaderList, _ index: Int) throws(HTTP2Cause) {
+  private mutating func checkRegular(
+    _ name: Span<UInt8>, _ value: Span<UInt8>
+  ) throws(HTTP2Cause) {
     let isForbidden: Bool
-    switch list.fields[index].name.count {
+    switch name.count {
     case 2:
-      isForbidden = list.nameEquals(index, "te") && !list.valueEquals(index, "trailers")
+      isForbidden = Self.equals(name, "te") && !Self.equals(value, "trailers")
     case 7:
-      isForbidden = list.nameEquals(index, "upgrade")
+      isForbidden = Self.equals(name, "upgrade")
     case 10:
-      isForbidden =
-        list.nameEquals(index, "connection") || list.nameEquals(index, "keep-alive")
+      isForbidden = Self.equals(name, "connection") || Self.equals(name, "keep-alive")
     case 14:
       isForbidden = false
-      if list.nameEquals(index, "content-length") { try setContentLength(list, index) }
+      if Self.equals(name, "content-length") { try setContentLength(value) }
     case 16:
-      isForbidden = list.nameEquals(index, "proxy-connection")
+      isForbidden = Self.equals(name, "proxy-connection")
     case 17:
-      isForbidden = list.nameEquals(index, "transfer-encoding")
+      isForbidden = Self.equals(name, "transfer-encoding")
     default:
       isForbidden = false
     }
     guard !isForbidden else { throw .connectionSpecificField }
   }
 
-  private mutating func setContentLength(_ list: HeaderList, _ index: Int) throws(HTTP2Cause) {
-    let range = list.fields[index].value
-    guard !range.isEmpty else { throw .contentLengthInvalid }
+  private mutating func setContentLength(_ text: Span<UInt8>) throws(HTTP2Cause) {
+    guard !text.isEmpty else { throw .contentLengthInvalid }
     var value: UInt64 = 0
-    for place in range {
-      let digit = list.bytes[place] &- 0x30
+    for place in text.indices {
+      let digit = text[place] &- 0x30
       guard digit <= 9 else { throw .contentLengthInvalid }
       let (tens, overflow) = value.multipliedReportingOverflow(by: 10)
       let (sum, carry) = tens.addingReportingOverflow(UInt64(digit))
@@ -194,12 +201,16 @@ struct FieldRules {
 
   private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 
-  /// Eight octets from 0x2d to 0x7e without the colon and 0x40 to 0x5f: letters, digits, hyphens, and a few
+  /// Eight octets from 0x21 to 0x7e without the colon and 0x40 to 0x5f: letters, digits, hyphens, and a few
   /// signs that are allowed as well.
+  @inline(__always)
   private static func isPlain(_ word: UInt64) -> Bool {
-    !hasOctet(word, below: 0x2d) && !hasOctet(word ^ octets(colon), below: 1)
-      && word & octets(0x80) == 0 && !hasOctet(word ^ octets(0x40), below: 0x20)
-      && !hasOctet(word ^ octets(0x7f), below: 1)
+    guard word & octets(0xa0) == octets(0x20) else { return false }
+    // All are below 0x80: adding 0x7f sets the upper bit of each that is not zero, and carries nothing over.
+    let others =
+      ((word ^ octets(0x20)) &+ octets(0x7f)) & ((word ^ octets(colon)) &+ octets(0x7f))
+      & ((word ^ octets(0x7f)) &+ octets(0x7f))
+    return others & octets(0x80) == octets(0x80)
   }
 
   /// Whether one of eight octets is below `limit`, which is 128 at most (Mycroft's test).
@@ -212,11 +223,11 @@ struct FieldRules {
   private static func octets(_ byte: UInt8) -> UInt64 { UInt64(byte) &* 0x0101_0101_0101_0101 }
 
   /// Three digits from 100 up. 101 does not exist in HTTP/2 (RFC 9113 §8.6).
-  private static func status(_ bytes: [UInt8], _ range: Range<Int>) throws(HTTP2Cause) -> UInt16 {
-    guard range.count == 3 else { throw .pseudoFieldInvalid }
+  private static func status(_ text: Span<UInt8>) throws(HTTP2Cause) -> UInt16 {
+    guard text.count == 3 else { throw .pseudoFieldInvalid }
     var value: UInt16 = 0
-    for place in range {
-      let digit = bytes[place] &- 0x30
+    for place in text.indices {
+      let digit = text[place] &- 0x30
       guard digit <= 9 else { throw .pseudoFieldInvalid }
       value = value * 10 + UInt16(digit)
     }
