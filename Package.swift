@@ -165,18 +165,16 @@ let package = Package(
         "HPACK", "Spool", "TestSupport", "Primitives",
       ], swiftSettings: tests),
 
-    // The whole daemon in a world of faults, out of one seed.
-    .target(
-      name: "Simulation",
+    // The whole daemon in a world of faults, out of one seed. One module: what is generic over the disk,
+    // nearly all of the daemon, is compiled in each module that uses it.
+    .executableTarget(
+      name: "simulate",
       dependencies: [
         "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "XDS", "Policy", "GRPC",
-        "Protobuf", "HTTP2", "HPACK", "TestSupport", "Primitives",
-      ], path: "Tests/Simulator/Simulation", swiftSettings: common),
-    .executableTarget(
-      name: "simulate", dependencies: ["Simulation", "Platform", "Primitives"],
-      path: "Tests/Simulator/Program", swiftSettings: impure, linkerSettings: link),
+        "Protobuf", "HTTP2", "HPACK", "TestSupport", "Platform", "Primitives",
+      ], path: "Tests/Simulator", swiftSettings: common, linkerSettings: link),
     .testTarget(
-      name: "SimulatorTests", dependencies: ["Simulation", "Primitives"], swiftSettings: tests),
+      name: "SimulatorTests", dependencies: ["simulate", "Primitives"], swiftSettings: tests),
 
     // What libFuzzer runs, and the replay of everything it has found.
     .target(

@@ -84,9 +84,15 @@ extension Driver {
   /// configuration does not want any more.
   func formerFilters(of new: MQTTConfiguration?) -> [ByteString] {
     guard let new else { return [] }
-    let known = subscriptions.read(new)
-    let former = known.filter { filter in !new.subscriptions.contains { $0.filter == filter } }
-    return Array(former.prefix(BrokerLink.formerFiltersMax))
+    do throws(FileError) {
+      let former = try subscriptions.read(new).filter { filter in
+        !new.subscriptions.contains { $0.filter == filter }
+      }
+      return Array(former.prefix(BrokerLink.formerFiltersMax))
+    } catch {
+      log(.warning, "mqtt: earlier subscriptions stay: \(error.description)")
+      return []
+    }
   }
 }
 

@@ -16,13 +16,8 @@ struct SubscriptionFile {
   init(_ directory: ByteString) { self.directory = directory }
 
   /// The filters that an earlier run may have left in the session; none if it was another's.
-  mutating func read(_ mqtt: MQTTConfiguration) -> [ByteString] {
-    do throws(FileError) {
-      written =
-        try ResourceFiles.read(Self.name, in: directory, limit: Self.bytesMax) ?? []
-    } catch {
-      return []
-    }
+  mutating func read(_ mqtt: MQTTConfiguration) throws(FileError) -> [ByteString] {
+    written = try ResourceFiles.read(Self.name, in: directory, limit: Self.bytesMax) ?? []
     let parts = written.split(separator: 0, omittingEmptySubsequences: false).map {
       ByteString(Array($0))
     }

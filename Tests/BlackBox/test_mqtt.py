@@ -108,6 +108,20 @@ def test_a_subscription_that_a_restart_takes_away_is_unsubscribed(
     assert broker.log.read_text().count("Received UNSUBSCRIBE") == 1, "once is enough"
 
 
+def test_a_list_of_subscriptions_that_cannot_be_read_is_named(folder, spoke, make_upstream, make_broker):
+    broker = make_broker()
+    spoke.start(configuration(folder, stream("s", make_upstream().url, path="/"), mqtt(broker.url, ("#", "s"))))
+    connected(spoke)
+    assert "earlier subscriptions" not in spoke.log, "there was no list to be read"
+    spoke.terminate()
+    written = folder / "spool/subscriptions"
+    written.unlink()
+    written.mkdir()
+    spoke.start()
+    spoke.wait_for_log("earlier subscriptions stay: ")
+    connected(spoke)
+
+
 def test_a_broker_that_comes_late_is_found(folder, spoke, make_upstream, make_broker, make_publisher):
     broker, upstream = make_broker(), make_upstream()
     broker.kill()

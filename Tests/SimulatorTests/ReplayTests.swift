@@ -1,6 +1,6 @@
 import Primitives
-import Simulation
 import Testing
+import simulate
 
 @Suite("Simulator")
 struct ReplayTests {

@@ -1,6 +1,5 @@
 import Platform
 import Primitives
-import Simulation
 
 /// Plays seeds: `simulate [--seed N] [--seeds COUNT] [--hours H] [--trace] [--stop] [--mutation M]`.
 @main
