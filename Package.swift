@@ -44,16 +44,18 @@ let tests: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .err
   let runtime = "-l:x86_64/swiftrt.o"
 #endif
 
-/// `Dictionary` needs libm in Embedded Swift. SwiftPM passes the Embedded setting to the debug link, too,
+/// `Dictionary` needs libm in Embedded Swift.
+let mathematics: [LinkerSetting] = [.linkedLibrary("m")]
+
+/// SwiftPM passes the Embedded setting to the debug link, too,
 /// which then leaves out what registers types and conformances with the ordinary runtime: a debug program
 /// would crash at the first one that is looked up. GNU's linkers do not look for a file in a folder.
 let link: [LinkerSetting] =
   isFuzzing
-  ? [.linkedLibrary("m")]
-  : [
-    .linkedLibrary("m"),
+  ? mathematics
+  : mathematics + [
     .unsafeFlags(
-      ["-use-ld=lld", "-static-stdlib", "-Xlinker", runtime], .when(configuration: .debug)),
+      ["-use-ld=lld", "-static-stdlib", "-Xlinker", runtime], .when(configuration: .debug))
   ]
 
 let package = Package(
@@ -166,13 +168,14 @@ let package = Package(
       ], swiftSettings: tests),
 
     // The whole daemon in a world of faults, out of one seed. One module: what is generic over the disk,
-    // nearly all of the daemon, is compiled in each module that uses it.
+    // nearly all of the daemon, is compiled in each module that uses it. A test bundle links it, too, and has to
+    // be linked as the others are.
     .executableTarget(
       name: "simulate",
       dependencies: [
         "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "XDS", "Policy", "GRPC",
         "Protobuf", "HTTP2", "HPACK", "TestSupport", "Platform", "Primitives",
-      ], path: "Tests/Simulator", swiftSettings: common, linkerSettings: link),
+      ], path: "Tests/Simulator", swiftSettings: common, linkerSettings: mathematics),
     .testTarget(
       name: "SimulatorTests", dependencies: ["simulate", "Primitives"], swiftSettings: tests),
 
