@@ -90,7 +90,7 @@ struct FoundBySimulatorTests {
 
   @Test("a batch keeps its records when the next one finds too little room", arguments: 1...14)
   func roomForTheNext(size: Int) {
-    let busy = (0..<30).map { number in
+    let busy = (0..<28).map { number in
       """
       [[mqtt.subscribe]]
       filter = "busy\(number)"
@@ -108,7 +108,7 @@ struct FoundBySimulatorTests {
     let world = World(text + "\n" + busy.joined())
     world.answerDelay = .seconds(10)
     // Requests that are under way leave little room.
-    for number in 0..<30 {
+    for number in 0..<28 {
       world.publish(
         "busy\(number)", String(repeating: "b", count: 20_000), id: UInt16(number + 100))
     }
