@@ -47,9 +47,9 @@ let tests: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .err
 /// `Dictionary` needs libm in Embedded Swift.
 let mathematics: [LinkerSetting] = [.linkedLibrary("m")]
 
-/// SwiftPM passes the Embedded setting to the debug link, too,
-/// which then leaves out what registers types and conformances with the ordinary runtime: a debug program
-/// would crash at the first one that is looked up. GNU's linkers do not look for a file in a folder.
+/// SwiftPM passes the Embedded setting to the debug link, too, which then leaves out what registers types and
+/// conformances with the ordinary runtime: a debug program would crash at the first one that is looked up. GNU's
+/// linkers do not look for a file in a folder.
 let link: [LinkerSetting] =
   isFuzzing
   ? mathematics
