@@ -110,6 +110,8 @@ def test_item_102_drops_are_reported_by_category(make_plane, make_upstream, make
     steered(plane)
     plane.report_loads(1)
     line = make_xds_line(plane, in_flight=8)
+    # What was issued before anybody asked for reports is in none.
+    wait_until(lambda: plane.load_streams and reports(plane), "the first report")
     line.publish(*(b"%02d" % number for number in range(40)))
     line.spoke.wait_for_stat(DELIVERED, 40, 90)
     dropped = cluster_stat(line.spoke, "telemetry", "upstream_rq_drop_overload")
