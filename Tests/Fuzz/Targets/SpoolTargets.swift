@@ -24,6 +24,7 @@ extension FuzzTarget {
       for file in disk.names { disk.replace(file, SpoolForgery.resealed(disk.bytes(file), file)) }
     }
     try SpoolSample.use(disk)
+    try SpoolSample.fill(disk)
   }
 
   private static func damageSeeds() -> [[UInt8]] {
@@ -70,7 +71,9 @@ private struct SpoolSample {
     epoch = spool.epoch
   }
 
-  static func open(_ disk: CrashingDisk, seed: UInt64) -> Spool<CrashingStorage> {
+  static func open(
+    _ disk: CrashingDisk, seed: UInt64, limits: SpoolLimits = limits
+  ) -> Spool<CrashingStorage> {
     Spool(
       opening: CrashingStorage(disk), limits: limits, streams: streams, seed: seed, clocks: clocks)
   }
@@ -112,9 +115,15 @@ private struct SpoolSample {
     case 6:
       for index in place..<min(place + 4 * Int(input.byte()), bytes.count) { bytes[index] = 0 }
     default:
-      // A file that comes from elsewhere.
+      // A file that comes from elsewhere; as a thinned one, with a header that says so or not.
       let number = UInt32(input.below(8))
-      disk.replace(.segment(logClass: UInt8(input.below(5)), number: number), bytes)
+      let logClass = UInt8(input.below(5))
+      let level = UInt8(input.below(4))
+      if level > 0, input.below(2) == 0, bytes.count > 11 {
+        bytes[10] = input.byte()
+        bytes[11] = level << 6
+      }
+      disk.replace(.segment(logClass: logClass, number: number, level: level), bytes)
       return
     }
     if kind != 5 { disk.replace(file, bytes) }
@@ -190,6 +199,30 @@ private struct SpoolSample {
         disk.totalBytes <= limits.totalBytes + UInt64(limits.segmentBytes) * 64,
         "\(disk.totalBytes) bytes on disk")
     }
+  }
+
+  /// Records are taken until those that are there are thinned with them; what is left comes to an end.
+  static func fill(_ disk: CrashingDisk) throws {
+    var tight = limits
+    tight.totalBytes = UInt64(limits.segmentBytes) * 9
+    tight.isThinning = true
+    var spool = open(disk, seed: 9, limits: tight)
+    for number in 0..<600 {
+      append(&spool, 1, payload(number))
+      if number % 40 == 39 { spool.commit(clocks: clocks) }
+    }
+    var read = 0
+    var record = SpooledRecord()
+    for stream in 0...1 {
+      while spool.next(stream: stream, into: &record, clocks: clocks) {
+        read += 1
+        try require(read <= 100_000, "records without an end")
+        spool.acknowledge(stream: stream, sequence: record.sequence, now: clocks.now)
+      }
+      let left = spool.backlog(stream: stream).records
+      try require(left == 0, "\(left) records of stream \(stream) do not come out")
+    }
+    spool.close(clocks: clocks)
   }
 
   /// A new record is taken and comes out.
