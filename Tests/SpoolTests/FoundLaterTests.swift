@@ -236,4 +236,44 @@ struct FoundLaterTests {
     #expect(found?.sequence == taken.sequence)
     #expect(found?.epoch == taken.epoch)
   }
+
+  @Test(
+    "a crash while a disk comes back: the report has the epoch under which numbers were reserved")
+  func epochOfReserved() {
+    var operation = 0
+    var named = 0
+    while true {
+      operation += 1
+      let rig = Rig()
+      // A segment that has nothing left: room is made with a cursor before anything else is written.
+      for number in 0..<40 { rig.append(0, Rig.payload(number, 100)) }
+      rig.commit()
+      rig.append(1, [0])
+      rig.acknowledge(1, 1)
+      for _ in 0..<3 { rig.append(1, [1]) }
+      let epoch = rig.epoch
+      rig.disk.failing = [.write: .failed(5)]
+      while rig.epoch == epoch {
+        rig.append(1, [2])
+        rig.acknowledge(1, rig.spool.lastNumber(stream: 1))
+      }
+      for number in UInt64(1)...40 { rig.acknowledge(0, number) }
+      rig.disk.failing = [:]
+      rig.disk.freeze(at: rig.disk.operations + operation, isPowerCut: false)
+      rig.wait(.seconds(60))
+      rig.turn()
+      guard rig.disk.isFrozen else { break }
+      rig.disk.kill()
+      rig.reopen()
+      let kept = rig.readAll(1).map(\.sequence)
+      let gaps = rig.gaps()
+      for number in UInt64(2)...4 where !kept.contains(number) {
+        named += 1
+        #expect(
+          gaps.contains { $0.epoch == epoch && $0.first <= number && number <= $0.last },
+          "\(number), killed in operation \(operation): \(gaps)")
+      }
+    }
+    #expect(named > 0)
+  }
 }
