@@ -50,6 +50,9 @@ public final class CrashingDisk {
 
   public init() {}
 
+  /// The cursor was removed, and no other one was synced since: a crash leaves none.
+  public private(set) var hasLostCursor = false
+
   /// The same files, on the medium and in the cache: two runs can go on from one moment.
   public init(_ other: CrashingDisk) {
     files = other.files
@@ -223,6 +226,7 @@ public final class CrashingDisk {
     }
     files[name]!.durable = files[name]!.live
     files[name]!.unsynced = []
+    if name == .cursor, frozen == nil { hasLostCursor = false }
   }
 
   func truncate(_ name: StorageFile, to bytes: UInt64) throws(StorageError) {
@@ -258,6 +262,7 @@ public final class CrashingDisk {
     guard let file = files[name] else { throw .missing }
     removed[name] = file
     files[name] = nil
+    if name == .cursor, frozen == nil { hasLostCursor = true }
   }
 
   func quarantine(_ name: StorageFile) throws(StorageError) {
