@@ -52,6 +52,8 @@ public final class CrashingDisk {
 
   /// The cursor was removed, and no other one was synced since: a crash leaves none.
   public private(set) var hasLostCursor = false
+  /// A bit was turned over in the last frame of a segment, which may look as if it was torn now.
+  public private(set) var hasDamagedEnd = false
 
   /// The same files, on the medium and in the cache: two runs can go on from one moment.
   public init(_ other: CrashingDisk) {
@@ -115,7 +117,19 @@ public final class CrashingDisk {
     let bit = UInt8(1) << UInt8(random.below(8))
     files[name]!.live[place] ^= bit
     if place < files[name]!.durable.count { files[name]!.durable[place] ^= bit }
+    if case .segment = name, !hasFrame(name, behind: place) { hasDamagedEnd = true }
     return true
+  }
+
+  private func hasFrame(_ name: StorageFile, behind place: Int) -> Bool {
+    let bytes = files[name]!.live
+    let magic = Array("SpFr".utf8)
+    var start = place + 1
+    while start + magic.count <= bytes.count {
+      if bytes[start..<(start + magic.count)].elementsEqual(magic) { return true }
+      start += 1
+    }
+    return false
   }
 
   /// Turns a bit over in each place that holds these bytes.

@@ -142,10 +142,11 @@ extension World {
     }
   }
 
-  /// Nobody can name it any more: it was given up, which was told in memory and in the cursor only, and both
-  /// are gone.
+  /// Nobody can name it any more. It was given up, which was told in memory and in the cursor only, and both
+  /// are gone; or its frame was the last one, and damage made it look like one that was never whole.
   private func isNameLost(of entry: Entry) -> Bool {
     wasCursorLost && (entry.isGivenUp || entry.isRefused)
+      || disk.hasDamagedEnd && ledger.isLast(entry)
   }
 
   /// Of the records that were made of a message one must have been kept.
