@@ -83,8 +83,8 @@ struct SegmentHeader: Equatable {
     logClass = bytes[9]
     let origin: UInt16 = littleEndian(bytes, at: 10)
     level = UInt8(origin >> 14)
-    span = min(UInt32(origin & 0x3FFF), littleEndian(bytes, at: 12))
     number = littleEndian(bytes, at: 12)
+    span = min(UInt32(origin) & Self.spanMax, number)
     epoch = littleEndian(bytes, at: 16)
     salt = littleEndian(bytes, at: 24)
   }

@@ -166,7 +166,8 @@ extension Spool where Storage: ~Copyable {
     gap.count = min(open, totals.map { UInt64($0.count) } ?? open)
     // Which of a `spill` stream's numbers were delivered before they had to be written, nobody knows.
     // Nor which of telemetry's had been left out.
-    let isKnown = streams[stream].isSync && !(hasThinned && streams[stream].logClass == 2)
+    let isKnown =
+      streams[stream].isSync && !(hasThinned && streams[stream].logClass == telemetryClass)
     gap.isUpperBound = totals == nil && !isKnown || gap.count != open
     gap.from = totals.map { WallTime(nanoseconds: $0.from) }
     gap.to = totals.map { WallTime(nanoseconds: $0.to) }

@@ -76,7 +76,8 @@ extension Spool where Storage: ~Copyable {
     let turn = min(UInt64(limits.tailBytesMax), limits.totalBytes / 8)
     let wanted = limits.nextSegmentBytes + limits.thinBytes + turn
     // While there is bulk it goes first.
-    guard accountedBytes + wanted > limits.totalBytes, victim(for: 2)?.logClass == telemetryClass,
+    guard accountedBytes + wanted > limits.totalBytes,
+      victim(for: telemetryClass)?.logClass == telemetryClass,
       var group = groupToThin()
     else { return }
     do throws(StorageError) {

@@ -27,9 +27,9 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   var disk = DiskState()
   var cursor = CursorState()
   var lastSyncCommit: Instant?
-  /// A closed segment has nothing left to deliver.
   /// Files whose sync failed in this process: it is not tried again, not even after a reopening.
   var unsyncable: [StorageFile] = []
+  /// A closed segment has nothing left to deliver.
   var hasSettledSegments = false
   /// A segment was made since nothing more could be thinned.
   var mayThin = true

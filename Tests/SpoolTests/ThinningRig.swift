@@ -112,8 +112,8 @@ final class ThinningRig {
       #expect(
         UInt64(delivered[stream].count) + counted[stream] == UInt64(payloads[stream].count),
         comment, sourceLocation: sourceLocation)
-      #expect(rig.backlog(stream) == (0, 0), comment, sourceLocation: sourceLocation)
     }
+    expectNothingWaits(comment, sourceLocation: sourceLocation)
     #expect(disk.mostBytes <= rig.limits.totalBytes, comment, sourceLocation: sourceLocation)
   }
 
