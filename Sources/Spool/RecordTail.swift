@@ -129,6 +129,11 @@ struct RecordTail {
     return nil
   }
 
+  /// Whether a `spill` record of this epoch is not on disk yet.
+  func holds(epoch: UInt64) -> Bool {
+    entries[head...].contains { $0.epoch == epoch && !$0.isSync && $0.state != .gone }
+  }
+
   /// Gives back the memory of what has gone, when it is worth moving the rest.
   mutating func collect() {
     if isMutated(.keepMemory) { return }

@@ -20,7 +20,7 @@ extension Spool where Storage: ~Copyable {
     }
     if clocks.quality == .synced { cursor.wall = max(cursor.wall, clocks.wall) }
     let slot = CursorSlot(
-      generation: cursor.generation + 1, epoch: epoch, entries: entries,
+      generation: cursor.generation + 1, epoch: epochForCursor, entries: entries,
       gaps: gapsForCursor(atMost: CursorSlot.gapsMax(entries)),
       wall: max(cursor.wall, newestWall).nanoseconds)
     slot.encode(into: &output)
@@ -60,12 +60,20 @@ extension Spool where Storage: ~Copyable {
     counters.cursorWrites += 1
     cursor.fileExists = true
     cursor.generation = slot.generation
+    cursor.epoch = slot.epoch
     cursor.isStale = false
     cursor.isUrgent = false
     cursor.writtenAt = clocks.now
     cursor.clockDue = clocks.now + clockInterval
     cursor.bytes = max(cursor.bytes, offset + UInt64(output.count))
     for index in streams.indices { streams[index].reserved = reserved[index] }
+  }
+
+  /// While records wait whose numbers were reserved under the epoch that the cursor has, it keeps that: a
+  /// crash takes them, and the report of the next start names them. Later ones were promised to nobody.
+  private var epochForCursor: UInt64 {
+    guard cursor.epoch != epoch else { return epoch }
+    return logs.contains { $0.tail.holds(epoch: cursor.epoch) } ? cursor.epoch : epoch
   }
 
   /// The number up to which a stream may go until the next cursor. Its distance doubles while it is

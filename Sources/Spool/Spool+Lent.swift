@@ -13,18 +13,12 @@ extension Spool where Storage: ~Copyable {
     let stream = held.totals.stream
     let epoch = segment.header.epoch
     let whole = SequenceRange(first: held.totals.first, last: held.highest)
-    let lent = lend(stream, segment.sieve(entry), held, epoch: epoch, reason: reason)
+    let lent = lend(
+      stream, whole, segment.sieve(entry), bytes: held.remainingBytes, of: held.remaining,
+      epoch: epoch, reason: reason)
     logs[place.logClass].segments[place.index].entries[entry].settleAll()
     var gap = gapReport(stream, whole.last, whole.last, reason)
-    var open: UInt64 = 0
-    for range in unreadRanges(stream, whole) {
-      open += streams[stream].settled.unsettled(range.first, range.last)
-      gap.first = min(gap.first, max(range.first, streams[stream].settled.through + 1))
-      gap.last = range.last
-      // Nothing older is left of the stream, unless it changed its class.
-      streams[stream].settled.settle(range.first, range.last)
-    }
-    gap.first = min(gap.first, gap.last)
+    let open = settleUnread(stream, whole, &gap)
     gap.epoch = epoch
     // A segment that could not be read when it was counted says more than there is.
     gap.count = min(UInt64(held.remaining) - min(lent, UInt64(held.remaining)), open)
@@ -37,6 +31,22 @@ extension Spool where Storage: ~Copyable {
     {
       hasSettledSegments = true
     }
+  }
+
+  /// What no reader has of a range is settled: how many numbers of it that were, and where.
+  mutating func settleUnread(
+    _ stream: Int, _ whole: SequenceRange, _ gap: inout GapReport
+  ) -> UInt64 {
+    var open: UInt64 = 0
+    for range in unreadRanges(stream, whole) {
+      open += streams[stream].settled.unsettled(range.first, range.last)
+      gap.first = min(gap.first, max(range.first, streams[stream].settled.through + 1))
+      gap.last = range.last
+      // Nothing older is left of the stream, unless it changed its class.
+      streams[stream].settled.settle(range.first, range.last)
+    }
+    gap.first = min(gap.first, gap.last)
+    return open
   }
 
   /// One record that waits in memory loses its place there while it is on its way.
@@ -58,14 +68,18 @@ extension Spool where Storage: ~Copyable {
     streams[stream].lent.contains { $0.range.first <= sequence && sequence <= $0.range.last }
   }
 
-  /// How many of a segment's records are lent from now on.
-  private mutating func lend(
-    _ stream: Int, _ sieve: Sieve, _ held: SegmentEntry, epoch: UInt64, reason: DropReason
+  /// What readers have of a range is lent from now on. How many records that are; `count` of the segment
+  /// have so many bytes together.
+  mutating func lend(
+    _ stream: Int, _ whole: SequenceRange, _ sieve: Sieve, bytes: UInt32, of count: UInt32,
+    epoch: UInt64, reason: DropReason
   ) -> UInt64 {
     var sum: UInt64 = 0
-    for range in readRanges(stream, sieve.range) {
-      let records = sieve.open(range.first, range.last, streams[stream].settled)
-      let share = UInt64(held.remainingBytes) * records / UInt64(max(held.remaining, 1))
+    for var range in readRanges(stream, whole) {
+      while range.first < range.last, !sieve.keeps(range.last) { range.last -= 1 }
+      let open = sieve.open(range.first, range.last, streams[stream].settled)
+      let records = open - min(lentOpen(stream, range.first, range.last), open)
+      let share = UInt64(bytes) * records / UInt64(max(count, 1))
       let lent = LentRange(range: range, epoch: epoch, reason: reason, level: sieve.level)
       lend(stream, lent, records: records, bytes: share)
       sum += records
@@ -112,10 +126,13 @@ extension Spool where Storage: ~Copyable {
   }
 
   /// What the cursor says of it. More ranges than it has room for become one, which may then name
-  /// records that are not lent: they are reported after a crash, and not delivered.
+  /// records that are not lent: they are reported after a crash, and not delivered. Not so beside damage,
+  /// which the next start finds by itself.
   func lentForCursor(_ stream: Int) -> [LentRange] {
-    var ranges = Array(streams[stream].lent.prefix(CursorEntry.lentMax))
-    for lent in streams[stream].lent.dropFirst(CursorEntry.lentMax) {
+    let lent = streams[stream].lent
+    let all = lent.filter { $0.reason != .corrupt } + lent.filter { $0.reason == .corrupt }
+    var ranges = Array(all.prefix(CursorEntry.lentMax))
+    for lent in all.dropFirst(CursorEntry.lentMax) where lent.reason != .corrupt {
       let last = ranges.count - 1
       ranges[last].range.first = min(ranges[last].range.first, lent.range.first)
       ranges[last].range.last = max(ranges[last].range.last, lent.range.last)
@@ -139,8 +156,20 @@ extension Spool where Storage: ~Copyable {
     streams[stream].lentBytes = 0
   }
 
+  /// How many of these numbers are lent.
+  func lentOpen(_ stream: Int, _ first: UInt64, _ last: UInt64) -> UInt64 {
+    var sum: UInt64 = 0
+    for lent in streams[stream].lent where lent.range.first <= last && first <= lent.range.last {
+      sum += lent.sieve.open(
+        max(first, lent.range.first), min(last, lent.range.last), streams[stream].settled)
+    }
+    return sum
+  }
+
   /// The parts of a range that a reader has been through.
   func readRanges(_ stream: Int, _ whole: SequenceRange) -> [SequenceRange] {
+    // What was read without the directory has numbers of its own.
+    guard !disk.isBlind else { return [] }
     var ranges: [SequenceRange] = []
     let through = min(whole.last, streams[stream].ordered.through)
     if whole.first <= through { ranges.append(SequenceRange(first: whole.first, last: through)) }

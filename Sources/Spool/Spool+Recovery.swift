@@ -72,7 +72,7 @@ extension Spool where Storage: ~Copyable {
       guard let entry = streams[index].cursor, lastSeen[index] < entry.accounted else { continue }
       // They were on disk when the cursor was written.
       reportCorrupt(
-        index, lastSeen[index] + 1, entry.accounted, epoch: cursor.epoch, totals: nil)
+        index, lastSeen[index] + 1, entry.accounted, nil, epoch: cursor.epoch)
     }
     if disk.isBlind {
       for index in streams.indices {

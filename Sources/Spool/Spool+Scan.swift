@@ -90,7 +90,7 @@ extension Spool where Storage: ~Copyable {
       streams[totals.stream].afterDamage = true
       observe(totals, segment, &lastSeen)
       reportCorrupt(
-        totals.stream, totals.first, totals.last, epoch: segment.epoch, totals: totals)
+        totals.stream, totals.first, totals.last, segment, epoch: segment.epoch, totals: totals)
     }
     for index in streams.indices { streams[index].afterDamage = true }
   }
@@ -127,11 +127,11 @@ extension Spool where Storage: ~Copyable {
       var first = hole.first
       while first <= hole.last {
         guard let found = nextElsewhere(hole, from: first) else {
-          reportCorrupt(hole.stream, first, hole.last, epoch: hole.epoch, totals: nil)
+          reportCorrupt(hole.stream, first, hole.last, hole.segment, epoch: hole.epoch)
           break
         }
         if found.first > first {
-          reportCorrupt(hole.stream, first, found.first - 1, epoch: hole.epoch, totals: nil)
+          reportCorrupt(hole.stream, first, found.first - 1, hole.segment, epoch: hole.epoch)
         }
         first = found.last + 1
       }
@@ -155,15 +155,21 @@ extension Spool where Storage: ~Copyable {
     return nearest
   }
 
+  /// What is on its way is lent; that is none at a start.
   mutating func reportCorrupt(
-    _ stream: Int, _ first: UInt64, _ last: UInt64, epoch: UInt64, totals: StreamTotals?
+    _ stream: Int, _ first: UInt64, _ last: UInt64, _ segment: SegmentHeader?, epoch: UInt64,
+    totals: StreamTotals? = nil
   ) {
     let start = max(first, streams[stream].settled.through + 1)
     guard start <= last else { return }
-    let open = streams[stream].settled.unsettled(start, last)
-    var gap = gapReport(stream, start, last, .corrupt)
+    let whole = SequenceRange(first: start, last: last)
+    let lent = lend(
+      stream, whole, sieve(stream, segment), bytes: totals?.bytes ?? 0, of: totals?.count ?? 0,
+      epoch: epoch, reason: .corrupt)
+    var gap = gapReport(stream, last, last, .corrupt)
+    let open = settleUnread(stream, whole, &gap)
     gap.epoch = epoch
-    gap.count = min(open, totals.map { UInt64($0.count) } ?? open)
+    gap.count = min(open, totals.map { UInt64($0.count) - min(lent, UInt64($0.count)) } ?? open)
     // Which of a `spill` stream's numbers were delivered before they had to be written, nobody knows.
     // Nor which of telemetry's had been left out.
     let isKnown =
@@ -172,8 +178,15 @@ extension Spool where Storage: ~Copyable {
     gap.from = totals.map { WallTime(nanoseconds: $0.from) }
     gap.to = totals.map { WallTime(nanoseconds: $0.to) }
     report(gap)
-    streams[stream].settled.settle(start, last)
     cursor.isStale = true
+  }
+
+  /// What a segment that is known may hold of a stream.
+  private func sieve(_ stream: Int, _ header: SegmentHeader?) -> Sieve {
+    guard let header, let index = logs[Int(header.logClass)].index(of: header.number),
+      let entry = logs[Int(header.logClass)].segments[index].entry(of: stream)
+    else { return .none }
+    return logs[Int(header.logClass)].segments[index].sieve(entry)
   }
 
   /// Damage showed while reading: finds out what a segment still holds, and reports the rest.
@@ -196,8 +209,7 @@ extension Spool where Storage: ~Copyable {
       let stream = entry.totals.stream
       if result.isTorn || streams[stream].afterDamage, lastSeen[stream] < entry.highest {
         reportCorrupt(
-          stream, lastSeen[stream] + 1, entry.highest, epoch: before.header.epoch,
-          totals: nil)
+          stream, lastSeen[stream] + 1, entry.highest, before.header, epoch: before.header.epoch)
       }
     }
     for index in streams.indices { streams[index].afterDamage = false }
@@ -214,10 +226,13 @@ extension Spool where Storage: ~Copyable {
       var entry = before.entries[index]
       entry.remaining = 0
       for candidate in found where candidate.totals.stream == stream {
-        let open = streams[stream].settled.unsettled(
-          candidate.totals.first, min(candidate.totals.last, entry.highest))
+        let (first, last) = (candidate.totals.first, min(candidate.totals.last, entry.highest))
+        let open = streams[stream].settled.unsettled(first, last)
+        let lent = lentOpen(stream, first, last)
         entry.remaining = UInt32(
-          min(open, UInt64(candidate.totals.count), UInt64(before.entries[index].remaining)))
+          min(
+            open - min(lent, open), UInt64(candidate.totals.count),
+            UInt64(before.entries[index].remaining)))
         // Numbers that were left out are open, too, until the records beside them are settled.
         if before.header.level > 0 {
           entry.remaining = countRecords(place, entry.totals, upTo: entry.highest)

@@ -199,7 +199,7 @@ struct DiskState {
 /// What is known of the cursor file.
 struct CursorState {
   var generation: UInt64 = 0
-  /// The epoch that it held at the start.
+  /// The epoch that it holds.
   var epoch: UInt64 = 0
   /// The latest time in this run that the clock vouched for.
   var wall = WallTime(nanoseconds: 0)

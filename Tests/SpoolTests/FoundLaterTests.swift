@@ -236,4 +236,113 @@ struct FoundLaterTests {
     #expect(found?.sequence == taken.sequence)
     #expect(found?.epoch == taken.epoch)
   }
+
+  @Test("records that are on their way when damage shows in their segment may still arrive")
+  func lentByDamage() {
+    let rig = Rig(streams: [
+      SpoolStream(name: "alarm", logClass: 0, durability: .sync),
+      SpoolStream(name: "event", logClass: 0, durability: .sync),
+    ])
+    for number in 0..<12 {
+      for stream in 0...1 { rig.append(stream, Rig.payload(number, 50 + stream)) }
+      rig.commit()
+    }
+    rig.disk.kill()
+    rig.reopen()
+    for number in UInt64(1)...6 { #expect(rig.next(0)?.sequence == number) }
+    // Frames of two records each: the third one was read by one stream, the tenth by none.
+    rig.disk.overturn(Rig.payload(2, 50))
+    rig.disk.overturn(Rig.payload(9, 50))
+    #expect(rig.readAll(1, acknowledge: true).map(\.sequence) == [1, 2, 4, 5, 6, 7, 8, 9, 11, 12])
+    let gaps = rig.gaps()
+    #expect(gaps.allSatisfy { $0.reason == .corrupt && $0.count == 1 })
+    #expect(gaps.filter { $0.streamIndex == 0 }.map(\.first) == [10])
+    #expect(gaps.filter { $0.streamIndex == 1 }.map(\.first) == [3, 10])
+    #expect(rig.backlog(0).records == 11)
+    // A crash finds the damage once more, a delivery ends it.
+    let copy = CrashingDisk(rig.disk)
+    copy.kill()
+    let next = Rig(copy, streams: rig.streams, seed: 7)
+    #expect(next.readAll(0).map(\.sequence) == [1, 2, 4, 5, 6, 7, 8, 9, 11, 12])
+    #expect(next.gaps().contains { $0.streamIndex == 0 && $0.first == 3 && $0.last == 3 })
+    #expect(!rig.isSafe(0, 3))
+    for number in UInt64(1)...6 { rig.acknowledge(0, number) }
+    #expect(rig.isSafe(0, 3))
+    #expect(rig.readAll(0, acknowledge: true).map(\.sequence) == [7, 8, 9, 11, 12])
+    #expect(rig.backlog(0).records == 0)
+    #expect(rig.gaps().isEmpty)
+    rig.close()
+    rig.reopen()
+    #expect(rig.readAll(0).isEmpty)
+    #expect(rig.gaps().isEmpty)
+  }
+
+  @Test("records that were lent by damage are reported when their reader gives them up")
+  func lentAndGivenUp() {
+    let rig = Rig()
+    for number in 0..<40 {
+      rig.append(0, Rig.payload(number, 50))
+      rig.commit()
+    }
+    rig.disk.kill()
+    rig.reopen()
+    while rig.next(0)?.sequence != 10 {}
+    // More places than the cursor has room for.
+    for number in [1, 3, 5, 7, 15] { rig.disk.overturn(Rig.payload(number, 50)) }
+    #expect(rig.readAll(0).count == 29)
+    #expect(rig.gaps().map(\.first) == [16])
+    rig.wait(.seconds(60))
+    rig.turn()
+    let copy = CrashingDisk(rig.disk)
+    copy.kill()
+    for one in [Rig(copy, seed: 7), rig] {
+      one.spool.rewind(stream: 0)
+      #expect(one.readAll(0, acknowledge: true).count == 35)
+      let lost = one.gaps().filter { $0.reason == .corrupt }
+      for number in [2, 4, 6, 8] as [UInt64] {
+        #expect(lost.contains { $0.first <= number && number <= $0.last }, "\(number)")
+      }
+      #expect(one.backlog(0).records == 0)
+    }
+  }
+
+  @Test(
+    "a crash while a disk comes back: the report has the epoch under which numbers were reserved")
+  func epochOfReserved() {
+    var operation = 0
+    var named = 0
+    while true {
+      operation += 1
+      let rig = Rig()
+      // A segment that has nothing left: room is made with a cursor before anything else is written.
+      for number in 0..<40 { rig.append(0, Rig.payload(number, 100)) }
+      rig.commit()
+      rig.append(1, [0])
+      rig.acknowledge(1, 1)
+      for _ in 0..<3 { rig.append(1, [1]) }
+      let epoch = rig.epoch
+      rig.disk.failing = [.write: .failed(5)]
+      while rig.epoch == epoch {
+        rig.append(1, [2])
+        rig.acknowledge(1, rig.spool.lastNumber(stream: 1))
+      }
+      for number in UInt64(1)...40 { rig.acknowledge(0, number) }
+      rig.disk.failing = [:]
+      rig.disk.freeze(at: rig.disk.operations + operation, isPowerCut: false)
+      rig.wait(.seconds(60))
+      rig.turn()
+      guard rig.disk.isFrozen else { break }
+      rig.disk.kill()
+      rig.reopen()
+      let kept = rig.readAll(1).map(\.sequence)
+      let gaps = rig.gaps()
+      for number in UInt64(2)...4 where !kept.contains(number) {
+        named += 1
+        #expect(
+          gaps.contains { $0.epoch == epoch && $0.first <= number && number <= $0.last },
+          "\(number), killed in operation \(operation): \(gaps)")
+      }
+    }
+    #expect(named > 0)
+  }
 }

@@ -50,6 +50,11 @@ public final class CrashingDisk {
 
   public init() {}
 
+  /// The cursor was removed, and no other one was synced since: a crash leaves none.
+  public private(set) var hasLostCursor = false
+  /// A bit was turned over in the last frame of a segment, which may look as if it was torn now.
+  public private(set) var hasDamagedEnd = false
+
   /// The same files, on the medium and in the cache: two runs can go on from one moment.
   public init(_ other: CrashingDisk) {
     files = other.files
@@ -112,7 +117,19 @@ public final class CrashingDisk {
     let bit = UInt8(1) << UInt8(random.below(8))
     files[name]!.live[place] ^= bit
     if place < files[name]!.durable.count { files[name]!.durable[place] ^= bit }
+    if case .segment = name, !hasFrame(name, behind: place) { hasDamagedEnd = true }
     return true
+  }
+
+  private func hasFrame(_ name: StorageFile, behind place: Int) -> Bool {
+    let bytes = files[name]!.live
+    let magic = Array("SpFr".utf8)
+    var start = place + 1
+    while start + magic.count <= bytes.count {
+      if bytes[start..<(start + magic.count)].elementsEqual(magic) { return true }
+      start += 1
+    }
+    return false
   }
 
   /// Turns a bit over in each place that holds these bytes.
@@ -223,6 +240,7 @@ public final class CrashingDisk {
     }
     files[name]!.durable = files[name]!.live
     files[name]!.unsynced = []
+    if name == .cursor, frozen == nil { hasLostCursor = false }
   }
 
   func truncate(_ name: StorageFile, to bytes: UInt64) throws(StorageError) {
@@ -258,6 +276,7 @@ public final class CrashingDisk {
     guard let file = files[name] else { throw .missing }
     removed[name] = file
     files[name] = nil
+    if name == .cursor, frozen == nil { hasLostCursor = true }
   }
 
   func quarantine(_ name: StorageFile) throws(StorageError) {

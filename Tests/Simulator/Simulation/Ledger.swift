@@ -259,6 +259,21 @@ struct Ledger {
     !entries.contains { $0.key.stream == stream && !$0.isDelivered && !$0.isForgiven }
   }
 
+  /// Whether nothing is known of any later record of a `sync` stream under the epoch, and another epoch came.
+  func isLast(_ entry: Entry) -> Bool {
+    var hasEnded = false
+    for other in entries where other.key.stream == entry.key.stream {
+      if other.key.epoch != entry.key.epoch {
+        if other.run > entry.run { hasEnded = true }
+      } else if other.key.sequence > entry.key.sequence,
+        other.isDelivered || !other.named.union(other.namedPerhaps).isEmpty
+      {
+        return false
+      }
+    }
+    return hasEnded && entry.durability == .sync
+  }
+
   /// What is wrong with what became of a record; nil: nothing. `wasDamaged`: the disk lost what it had
   /// said to be safe.
   func complaint(_ entry: Entry, wasDamaged: Bool) -> String? {

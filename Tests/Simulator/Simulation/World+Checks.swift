@@ -125,6 +125,7 @@ extension World {
     for entry in ledger.entries {
       guard let words = ledger.complaint(entry, wasDamaged: wasDamaged) else { continue }
       if wasDamaged, !entry.isPromised || wasQuarantined { continue }
+      if isNameLost(of: entry) { continue }
       // Its report was made, and is one of the reports that were lost themselves: each of those is a record
       // that must be named like all others.
       if areReportsLost, entry.isGivenUp, entry.named.isEmpty, entry.namedPerhaps.isEmpty {
@@ -141,6 +142,13 @@ extension World {
     }
   }
 
+  /// Nobody can name it any more. It was given up, which was told in memory and in the cursor only, and both
+  /// are gone; or its frame was the last one, and damage made it look like one that was never whole.
+  private func isNameLost(of entry: Entry) -> Bool {
+    wasCursorLost && (entry.isGivenUp || entry.isRefused)
+      || disk.hasDamagedEnd && ledger.isLast(entry)
+  }
+
   /// Of the records that were made of a message one must have been kept.
   private func judge(_ message: PublishedMessage, areReportsLost: Bool) {
     for place in message.entries {
@@ -149,7 +157,7 @@ extension World {
       entry.isPromised = true
       entry.isForgiven = false
       if ledger.complaint(entry, wasDamaged: wasDamaged) == nil { return }
-      if wasQuarantined || (areReportsLost && entry.isGivenUp) { return }
+      if wasQuarantined || (areReportsLost && entry.isGivenUp) || isNameLost(of: entry) { return }
     }
     let entry = ledger.entries[message.entries[0]]
     complain(

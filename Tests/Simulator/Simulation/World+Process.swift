@@ -145,6 +145,7 @@ extension World {
     isAlive = false
     // Whoever comes next reads what the kernel has, and nothing tells that the disk has it not.
     if disk.hasLies { wasDamaged = true }
+    if disk.hasLostCursor { wasCursorLost = true }
     if isPowerCut {
       var random = SplitMix64(seed: draw.next())
       disk.cutPower(&random)

@@ -71,6 +71,8 @@ final class World {
   var readOnlyError = false
   var wasDamaged = false
   var wasQuarantined = false
+  /// A crash came between the end of a cursor that was not to be synced again and the next one.
+  var wasCursorLost = false
   /// A crash happened since the spool was last closed in order.
   var hasCrashed = false
   // In the second phase: the least that was ever left, and when that was reached.
