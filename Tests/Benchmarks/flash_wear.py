@@ -48,7 +48,7 @@ def spooled(folder: Path, durability: str, seconds: float, rate: float):
                 folder, stream("state", f"http://localhost:{free_port()}", path="/", durability=durability),
                 serial("ecu", terminal.path, "state"), spool="", log="warning")
             spoke.start(text.replace(f"{folder}/spool", str(place / "spool")))
-            terminal.wait_until_open()
+            spoke.wait_for_ports()
             begun = time.monotonic()
             for number in range(int(seconds * rate)):
                 time.sleep(max(0, begun + number / rate - time.monotonic()))

@@ -9,7 +9,6 @@ import tty
 from pathlib import Path
 
 from spoke import program
-from waiting import wait_until
 
 
 class Terminal:
@@ -35,15 +34,6 @@ class Terminal:
         self.path.unlink(missing_ok=True)
         os.close(self.master)
         self.master = None
-
-    def is_open(self) -> bool:
-        """Does anyone hold the near end? Without, a read of the far end is a hang-up."""
-        poll = select.poll()
-        poll.register(self.master, select.POLLIN)
-        return not any(events & select.POLLHUP for _, events in poll.poll(0))
-
-    def wait_until_open(self, seconds=15.0):
-        wait_until(self.is_open, f"spoked opens {self.path}", seconds)
 
     def write(self, data: bytes, seconds=10.0):
         end = time.monotonic() + seconds

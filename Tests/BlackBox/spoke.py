@@ -188,6 +188,13 @@ class Spoke:
     def log_since_start(self) -> str:
         return self.log_file.read_bytes()[self._log_start :].decode(errors="replace")
 
+    def wait_for_ports(self, seconds=15.0):
+        """Every port is open and takes bytes. That somebody holds the terminal says less: what came before the
+        port was prepared is thrown away."""
+        wait_until(
+            lambda: {port["state"] for port in self.json("/serial")["ports"]} == {"open"},
+            lambda: f"open ports: {self.get('/serial')}\n{self.log[-2000:]}", seconds)
+
     def wait_for_log(self, text: str, seconds=15.0) -> str:
         def found():
             return next((l for l in self.log.splitlines() if text.lower() in l.lower()), None)

@@ -63,7 +63,7 @@ def test_no_record_from_a_serial_port_to_http2_costs_an_allocation(
     spoke.start(configuration(
         folder, stream("lines", upstream.url, path="/spoke.test.Ingest/Put", encoding=encoding), serial("ecu", terminal.path, "lines"),
     ))
-    terminal.wait_until_open()
+    spoke.wait_for_ports()
 
     def send(first, count):
         for number in range(first, first + count):

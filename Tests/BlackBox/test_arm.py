@@ -63,8 +63,7 @@ def test_serial_and_mqtt_arrive_over_tls_and_a_kill_loses_nothing(
     publisher = make_publisher(broker)
     sentences = [nmea(f"GPTXT,{n}") for n in range(20)]
     payloads = [bytes([4, n]) * 30 for n in range(20)]
-    for terminal in (gnss, motor):
-        terminal.wait_until_open(60)
+    board.wait_for_ports(60)
     gnss.write(b"".join(s + b"\r\n" for s in sentences))
     motor.write(b"".join(map(vesc, payloads)))
     messages = [b'{"n": %d}' % n for n in range(60)]
@@ -109,7 +108,7 @@ def test_a_port_that_is_pulled_and_plugged_in_again_goes_on(board, folder, make_
     board.start(configuration(
         folder, stream("s", upstream.url, path="/s"), serial("ecu", terminal.path, "s")
     ), seconds=60)
-    terminal.wait_until_open(60)
+    board.wait_for_ports(60)
     terminal.write(b"before\n")
     upstream.wait_for_body(b"before", 30)
     terminal.unplug()

@@ -23,7 +23,7 @@ def port(folder, spoke, make_upstream, make_terminal, framing, **keys):
         folder, stream("s", upstream.url, path="/s", content_type="application/octet-stream"),
         serial("bus", terminal.path, "s", framing, **keys),
     ))
-    terminal.wait_until_open()
+    spoke.wait_for_ports()
     return terminal, upstream
 
 

@@ -153,7 +153,7 @@ def test_sighup_adds_a_serial_port_and_a_stream(folder, make_upstream, make_line
     line = make_line(make_upstream())
     terminal = make_terminal()
     line.spoke.reload(line.text + stream("extra", line.upstream.url, path="/extra") + serial("x", terminal.path, "extra"))
-    terminal.wait_until_open()
+    line.spoke.wait_for_ports()
     terminal.write(b"hello\n")
     line.upstream.wait_for_body(b"hello")
     line.publish(b"mqtt too")
@@ -180,7 +180,7 @@ def test_the_admin_pages(make_upstream, make_line, make_terminal, folder):
     terminal = make_terminal()
     upstream = make_upstream()
     line = make_line(upstream, serial("ecu", terminal.path, "state"))
-    terminal.wait_until_open()
+    line.spoke.wait_for_ports()
     terminal.write(b"serial line\n")
     line.publish(b"1")
     line.spoke.wait_for_stat("spoke.stream.state.delivered", 2)
@@ -280,7 +280,7 @@ def test_spokectl_shows_the_state_and_the_statistics(make_upstream, make_line, f
 def test_idle_means_idle(folder, spoke, make_upstream, make_line, make_terminal):
     terminal = make_terminal()
     line = make_line(make_upstream(), serial("ecu", terminal.path, "state"))
-    terminal.wait_until_open()
+    line.spoke.wait_for_ports()
     line.publish(b"1")
     line.spoke.wait_for_stat("spoke.stream.state.delivered", 1)
 

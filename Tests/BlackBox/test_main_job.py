@@ -80,8 +80,7 @@ def test_nmea_lines_and_vesc_frames_of_serial_ports_and_mqtt_arrive_together(
         mqtt(broker.url, ("telemetry/+/state", "state"), ("logs/#", "text")),
         tls("fleet", ca=authority.certificate),
     ))
-    for terminal in (gnss, console, motor):
-        terminal.wait_until_open()
+    spoke.wait_for_ports()
     wait_until(lambda: spoke.stat("spoke.mqtt.connected") == 1, "MQTT is connected")
     publisher = make_publisher(broker)
     sentences = [nmea(f"GPGGA,12351{n},4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,") for n in range(9)]

@@ -42,7 +42,7 @@ def outage_and_flood(folder, spoke, make_upstream, make_line, make_terminal, ide
         reports=True, filters=[("in/state", "state"), ("in/bulk", "bulk")], in_flight=8,
         encoding="protobuf", batch={"records": 100, "bytes": "64KiB"},
     )
-    terminal.wait_until_open()
+    spoke.wait_for_ports()
     line.publish(b'"first"')
     spoke.wait_for_stat("spoke.stream.state.delivered", 1)
     upstream.stop()

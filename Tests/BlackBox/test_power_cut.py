@@ -135,8 +135,8 @@ def check_daemon(spoke, upstream, terminals, promises, waiting, where):
     """The daemon delivers what waits, in order, and new records under numbers that the upstream has not seen."""
     before = len(upstream.whole())
     spoke.start()
+    spoke.wait_for_ports()
     for terminal in terminals:
-        terminal.wait_until_open()
         terminal.write(b"after the cut\n")
 
     def arrived():

@@ -30,7 +30,7 @@ def test_a_stream_that_is_added_costs_neither_the_broker_nor_a_port_its_connecti
 ):
     terminal, upstream = make_terminal(), make_upstream()
     line = make_line(upstream, serial("ecu", terminal.path, "state"))
-    terminal.wait_until_open()
+    line.spoke.wait_for_ports()
     terminal.write(b"the first half ")
     line.spoke.wait_for_stat("spoke.serial.ecu.bytes", 15)
     first = "[[stream]]\nname = \"state\""
@@ -49,7 +49,7 @@ def test_a_stream_that_is_added_costs_neither_the_broker_nor_a_port_its_connecti
 def test_a_port_that_is_changed_is_opened_anew_and_the_others_stay(folder, make_upstream, make_line, make_terminal):
     changed, kept, upstream = make_terminal("changed"), make_terminal("kept"), make_upstream()
     line = make_line(upstream, serial("changed", changed.path, "state"), serial("kept", kept.path, "state"))
-    kept.wait_until_open()
+    line.spoke.wait_for_ports()
     kept.write(b"kept ")
     line.spoke.wait_for_stat("spoke.serial.kept.bytes", 5)
     text = line.text.replace(serial("changed", changed.path, "state"), "")

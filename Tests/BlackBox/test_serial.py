@@ -120,7 +120,7 @@ def test_a_port_that_is_missing_at_the_start_is_opened_when_it_comes(folder, spo
     spoke.start(configuration(folder, stream("s", upstream.url, path="/s"), serial("ecu", folder / "tty", "s")))
     spoke.wait_for_log("ecu")
     terminal = make_terminal()
-    terminal.wait_until_open(20)
+    spoke.wait_for_ports(20)
     terminal.write(b"hello\n")
     upstream.wait_for_body(b"hello")
 

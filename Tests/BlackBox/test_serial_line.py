@@ -80,7 +80,7 @@ def test_18_a_port_that_is_pulled_within_a_frame_joins_nothing(board):
     wait_until(lambda: board.reports("port_down"), "port_down")
     assert "last" in board.reports("port_down")[0]
     board.terminal.plug_in()
-    board.terminal.wait_until_open(20)
+    board.spoke.wait_for_ports(20)
     board.terminal.write(whole[5:] + vesc(b"\x04next"))
     board.upstream.wait_for_body(b"\x04next")
     assert board.bodies() == [b"\x04whole", b"\x04next"]
@@ -96,7 +96,7 @@ def test_19_a_port_that_comes_back_under_another_name_is_followed_by_its_link(bo
     # Somebody takes the old name meanwhile, so that the kernel gives a new one.
     other = os.openpty()
     board.terminal.plug_in()
-    board.terminal.wait_until_open(20)
+    board.spoke.wait_for_ports(20)
     board.terminal.write(b"again\n")
     board.upstream.wait_for_body(b"again")
     second = os.readlink(board.terminal.path)
@@ -165,7 +165,7 @@ def test_26_a_port_without_permission_is_opened_when_there_is(board):
     assert "Permission denied" in board.spoke.wait_for_log("serial ecu:")
     assert board.port()["state"] == "closed"
     (board.settings / "deny").unlink()
-    board.terminal.wait_until_open(20)
+    board.spoke.wait_for_ports(20)
     board.terminal.write(b"allowed\n")
     board.upstream.wait_for_body(b"allowed")
     wait_until(lambda: len(board.reports("port_up")) == 1, "port_up")
