@@ -153,9 +153,10 @@ let package = Package(
     .testTarget(
       name: "PlatformTests", dependencies: ["Platform", "CLinux", "Primitives"],
       swiftSettings: tests),
-    // Doubles that the simulator uses, too.
+    // Doubles and messages that the simulator uses, too.
     .target(
-      name: "TestSupport", dependencies: ["Spool", "Primitives"], path: "Tests/Support",
+      name: "TestSupport", dependencies: ["Spool", "XDS", "Protobuf", "Primitives"],
+      path: "Tests/Support",
       swiftSettings: common),
     .testTarget(
       name: "SpoolTests", dependencies: ["Spool", "TestSupport", "Primitives"],

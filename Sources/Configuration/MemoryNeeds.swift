@@ -245,7 +245,9 @@ extension Configuration {
     var needs = MemoryNeeds()
     needs.add(
       .spool, spool.frameNeed + 2 * spool.tailLeast, more: 2 * (spool.tailMost - spool.tailLeast))
-    for port in serial { needs.add(.serial, Framer(port.framing, baud: port.baud).memory) }
+    for port in serial {
+      needs.add(.serial, Framer(port.framing, baud: port.baud).memory + MemoryNeeds.slack)
+    }
     addUplinks(to: &needs)
     // A topic of 64 KiB takes three times as much in a header field.
     let requests = largestBody + 3 * ConfigurationLimits.recordBytesMax

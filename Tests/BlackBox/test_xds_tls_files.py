@@ -95,3 +95,23 @@ def test_a_resource_whose_files_are_not_there_is_refused_and_taken_when_it_comes
     plane.set(missing)
     plane.wait_for_ack(CDS)
     reconnect(line, upstream, b"three")
+
+
+def test_a_resource_whose_files_were_not_there_is_asked_for_again_by_a_reload(
+    folder, make_plane, make_upstream, make_xds_line, identity, authority
+):
+    upstream = make_upstream(identity)
+    roots = folder / "later.pem"
+    late = cluster("telemetry", tls=upstream_tls(ca=roots, sni="localhost"))
+    plane = make_plane(*graph(upstream.port), late)
+    line = make_xds_line(plane)
+    assert str(roots) in plane.wait_for_nack(CDS).error
+    line.publish(b"one")
+    shutil.copy(authority.certificate, roots)
+    line.spoke.reload()
+    upstream.wait_for_body(b"one")
+    streams = len(plane.streams)
+    line.spoke.reload()
+    line.publish(b"two")
+    upstream.wait_for_body(b"two")
+    assert len(plane.streams) == streams, "nothing is refused any more: the stream goes on"

@@ -2,6 +2,7 @@ import Configuration
 import NetworkingCore
 import Policy
 import Primitives
+import TestSupport
 import Testing
 import XDS
 
@@ -15,7 +16,8 @@ struct ControlPlaneTests {
   private static func plane(port: UInt64 = 80) -> ScriptedPlane {
     let plane = ScriptedPlane()
     plane.set(
-      .listener, "ingest", ScriptedPlane.listener("ingest", to: "a"), now: Instant(nanoseconds: 0))
+      .listener, "ingest", PlaneResources.listener("ingest", to: .cluster("a")),
+      now: Instant(nanoseconds: 0))
     plane.set(.cluster, "a", ScriptedPlane.cluster("a", port: port), now: Instant(nanoseconds: 0))
     return plane
   }
@@ -29,7 +31,8 @@ struct ControlPlaneTests {
     #expect(world.requests.isEmpty && world.counters(0).retried == 0)
     #expect(world.backlog(0) == 2)
     plane.set(
-      .listener, "ingest", ScriptedPlane.listener("ingest", to: "a"), now: world.clocks.now)
+      .listener, "ingest", PlaneResources.listener("ingest", to: .cluster("a")),
+      now: world.clocks.now)
     world.turn()
     #expect(world.requests.isEmpty, "its cluster is not there yet")
     plane.set(.cluster, "a", ScriptedPlane.cluster("a", port: 80), now: world.clocks.now)
@@ -51,7 +54,8 @@ struct ControlPlaneTests {
     world.advance(.seconds(120))
     #expect(world.requests.count == 1 && world.backlog(0) == 1)
     plane.set(
-      .listener, "ingest", ScriptedPlane.listener("ingest", to: "a"), now: world.clocks.now)
+      .listener, "ingest", PlaneResources.listener("ingest", to: .cluster("a")),
+      now: world.clocks.now)
     world.turn()
     #expect(world.requests.map { $0.text } == ["one", "two"])
   }
@@ -75,7 +79,7 @@ struct ControlPlaneTests {
   func directResponse() {
     let plane = ScriptedPlane()
     plane.set(
-      .listener, "ingest", ScriptedPlane.listener("ingest", to: "", status: 404),
+      .listener, "ingest", PlaneResources.listener("ingest", to: .status(404)),
       now: Instant(nanoseconds: 0))
     let world = World(ScriptedPlane.text(), plane: plane)
     world.serial("one\n")
@@ -140,7 +144,10 @@ struct ControlPlaneTests {
     var files = PolicyFiles()
     files.resources = [
       ("/r/10.pb", ScriptedPlane.file(.cluster, [ScriptedPlane.cluster("a", port: 80)])),
-      ("/r/20.pb", ScriptedPlane.file(.listener, [ScriptedPlane.listener("ingest", to: "a")])),
+      (
+        "/r/20.pb",
+        ScriptedPlane.file(.listener, [PlaneResources.listener("ingest", to: .cluster("a"))])
+      ),
       ("/r/30.pb", [0xFF]),
     ]
     let world = World(ScriptedPlane.text(servers: "resources = '/r'"), files: files)

@@ -1,5 +1,6 @@
 import NetworkingCore
 import Primitives
+import TestSupport
 import Testing
 import XDS
 
@@ -17,7 +18,7 @@ struct LoadReportTests {
     let plane = ScriptedPlane()
     plane.loads.response = response
     let start = Instant(nanoseconds: 0)
-    plane.set(.listener, "ingest", ScriptedPlane.listener("ingest", to: "a"), now: start)
+    plane.set(.listener, "ingest", PlaneResources.listener("ingest", to: .cluster("a")), now: start)
     plane.set(.cluster, "a", cluster, now: start)
     return (World(Self.configuration, plane: plane), plane)
   }

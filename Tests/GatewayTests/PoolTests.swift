@@ -2,6 +2,7 @@ import Configuration
 import Primitives
 import Protobuf
 import Spool
+import TestSupport
 import Testing
 import XDS
 
@@ -230,7 +231,7 @@ struct ControlPlanePoolTests {
   private func plane() -> ScriptedPlane {
     let plane = ScriptedPlane()
     let start = Instant(nanoseconds: 0)
-    plane.set(.listener, "ingest", ScriptedPlane.listener("ingest", to: "a"), now: start)
+    plane.set(.listener, "ingest", PlaneResources.listener("ingest", to: .cluster("a")), now: start)
     plane.set(.cluster, "a", ScriptedPlane.cluster("a", port: 80), now: start)
     return plane
   }
@@ -253,7 +254,7 @@ struct ControlPlanePoolTests {
     let bytes = message - 1_000
     #expect(2 * bytes > limit && bytes < limit)
     plane.set(
-      .listener, "ingest", fat(ScriptedPlane.listener("ingest", to: "a"), bytes),
+      .listener, "ingest", fat(PlaneResources.listener("ingest", to: .cluster("a")), bytes),
       now: world.clocks.now)
     world.advance(.seconds(1))
     #expect(plane.refusals.isEmpty)

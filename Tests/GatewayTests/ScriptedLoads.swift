@@ -4,6 +4,7 @@ import HTTP2
 import Policy
 import Primitives
 import Protobuf
+import TestSupport
 import XDS
 
 @testable import Gateway
@@ -47,7 +48,7 @@ final class ScriptedLoads {
     _ clusters: [String] = [], all: Bool = false, seconds: Int64
   ) -> [UInt8] {
     var writer = WireWriter()
-    for name in clusters { ScriptedPlane.text(&writer, 1, name) }
+    for name in clusters { PlaneResources.text(&writer, 1, ByteString(name)) }
     writer.message(2) { $0.int64(1, seconds) }
     if all { writer.varint(4, 1) }
     return writer.bytes

@@ -4,6 +4,7 @@ import HTTP2
 import Policy
 import Primitives
 import Protobuf
+import TestSupport
 import Testing
 import XDS
 
@@ -81,21 +82,11 @@ final class ScriptedPlane {
   private func send(_ type: ResourceType, now: Instant) {
     guard current != nil, let names = subscribed[type] else { return }
     versions += 1
-    var writer = WireWriter()
-    Self.text(&writer, 1, "\(versions)")
-    for resource in resources where resource.type == type && names.contains(resource.name) {
-      writer.message(2) { any in
-        let url = TypeURL.of(type.messageName)
-        any.bytes(1, url.span)
-        any.bytes(2, resource.value.span)
-      }
-    }
-    let url = TypeURL.of(type.messageName)
-    writer.bytes(4, url.span)
-    Self.text(&writer, 5, "n\(versions)")
+    let current = resources.filter { $0.type == type && names.contains($0.name) }
+    let message = PlaneResources.response(type, version: versions, current.map(\.value))
     var framed: [UInt8] = []
-    MessageFraming.appendPrefix(length: writer.bytes.count, to: &framed)
-    framed += writer.bytes
+    MessageFraming.appendPrefix(length: message.count, to: &framed)
+    framed += message
     unsent += framed
     pump(now: now)
   }
@@ -110,84 +101,16 @@ final class ScriptedPlane {
     return count ?? 0 > 0
   }
 
-  // MARK: Resources
-
-  static func text(_ writer: inout WireWriter, _ number: UInt32, _ value: String) {
-    writer.bytes(number, ByteString(value).bytes.span)
-  }
-
-  static func any(
-    _ writer: inout WireWriter, _ number: UInt32, _ type: StaticString, _ value: [UInt8]
-  ) {
-    writer.message(number) { any in
-      let url = TypeURL.of(type)
-      any.bytes(1, url.span)
-      any.bytes(2, value.span)
-    }
-  }
-
-  /// A listener whose routes stand in it: everything goes to one cluster, or ends with a status.
-  static func listener(_ name: String, to cluster: String, status: UInt64 = 0) -> [UInt8] {
-    var manager = WireWriter()
-    text(&manager, 2, "spoke")
-    manager.message(4) { routes in
-      text(&routes, 1, "routes")
-      routes.message(2) { host in
-        text(&host, 1, "all")
-        text(&host, 2, "*")
-        host.message(3) { route in
-          route.message(1) { text(&$0, 1, "/") }
-          if status > 0 {
-            route.message(7) { $0.varint(1, status) }
-          } else {
-            route.message(2) { text(&$0, 1, cluster) }
-          }
-        }
-      }
-    }
-    manager.message(5) { filter in
-      text(&filter, 1, "router")
-      any(&filter, 4, "envoy.extensions.filters.http.router.v3.Router", [])
-    }
-    var listener = WireWriter()
-    text(&listener, 1, name)
-    listener.message(19) { api in
-      any(
-        &api, 1,
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        manager.bytes)
-    }
-    return listener.bytes
-  }
-
   /// A STATIC cluster with one endpoint at 10.0.0.9.
-  static func cluster(_ name: String, port: UInt64, type: UInt64 = 0) -> [UInt8] {
-    var cluster = WireWriter()
-    text(&cluster, 1, name)
-    cluster.varint(2, type)
-    cluster.message(33) { assignment in
-      text(&assignment, 1, name)
-      assignment.message(2) { locality in
-        locality.message(2) { entry in
-          entry.message(1) { endpoint in
-            endpoint.message(1) { address in
-              address.message(1) { socket in
-                text(&socket, 2, "10.0.0.9")
-                socket.varint(3, port)
-              }
-            }
-          }
-        }
-      }
-    }
-    return cluster.bytes
+  static func cluster(_ name: ByteString, port: UInt64, type: UInt64 = 0) -> [UInt8] {
+    PlaneResources.cluster(name, type: type, at: "10.0.0.9", port: port)
   }
 
   /// A file of `[xds] resources`.
   static func file(_ type: ResourceType, _ values: [[UInt8]]) -> [UInt8] {
     var writer = WireWriter()
-    text(&writer, 1, "file")
-    for value in values { any(&writer, 2, type.messageName, value) }
+    PlaneResources.text(&writer, 1, "file")
+    for value in values { PlaneResources.any(&writer, 2, type.messageName, value) }
     return writer.bytes
   }
 }

@@ -30,7 +30,8 @@ extension Gateway where Storage: ~Copyable {
   }
 
   /// SIGHUP: what can go on goes on. Another server, another node or other files need another client;
-  /// what the former one knows stays in force until the new one has its own.
+  /// what the former one knows stays in force until the new one has its own. So does a resource that was
+  /// refused: the file that it names may be there by now.
   mutating func takeControlPlane(
     _ new: Configuration, instead old: Configuration, _ files: PolicyFiles, clocks: Clocks
   ) {
@@ -40,7 +41,8 @@ extension Gateway where Storage: ~Copyable {
       return
     }
     if let plane = controlPlane, let former = old.xds, xds.isServedBy(former),
-      new.node == old.node, files.digest == plane.filesDigest
+      new.node == old.node, files.digest == plane.filesDigest,
+      !plane.assembler.client.store.isRefusing
     {
       plane.assembler.change(new.assemblerSettings)
       plane.servers = new.managementServers

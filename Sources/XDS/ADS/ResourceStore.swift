@@ -127,6 +127,9 @@ public struct ResourceStore: Sendable {
     return types[Int(type.rawValue)][place]
   }
 
+  /// The last value of a resource was refused.
+  public var isRefusing: Bool { types.contains { $0.contains { $0.state == .nacked } } }
+
   func count(_ type: ResourceType) -> Int { types[Int(type.rawValue)].count }
 
   func place(_ type: ResourceType, _ name: ByteString) -> Int? {

@@ -1,6 +1,7 @@
 import GRPC
 import Primitives
 import Protobuf
+import TestSupport
 import XDS
 
 /// Where a control plane is in a world, and what it steers.
@@ -137,13 +138,14 @@ struct Plane {
     case .listener:
       guard let stream = names.firstIndex(of: name), hasListener[stream] else { return nil }
       return PlaneResources.listener(
-        name, to: ByteString("c\(leadsTo[stream])"), isGood: isGood[stream])
+        name, to: isGood[stream] ? .cluster(ByteString("c\(leadsTo[stream])")) : .malformed)
     case .cluster:
       guard let host = host(name), hasCluster[host] else { return nil }
       return PlaneResources.cluster(name)
     case .endpoints:
       guard let host = host(name) else { return nil }
-      return PlaneResources.endpoints(name, host: hasEndpoints[host] ? host : nil)
+      let address = hasEndpoints[host] ? ByteString("203.0.113.\(host + 1)") : nil
+      return PlaneResources.endpoints(name, at: address, port: 80)
     case .routeConfiguration, .secret, .runtime: return nil
     }
   }
