@@ -362,6 +362,11 @@ extension Spool where Storage: ~Copyable {
       kept.state = isMutated(.syncAgain) ? .open : .closed
       logs[logClass].segments[last] = kept
       unsyncable.append(kept.file)
+      // What stands behind that is on no disk, and the next start would not know it: after a failed sync the
+      // kernel calls its pages clean, and syncs them with success.
+      do throws(StorageError) { try storage.truncate(kept.file, to: UInt64(kept.bytes)) } catch {
+        counters.filesLeft += 1
+      }
       if kept.remaining == 0 { hasSettledSegments = true }
     } else {
       logs[logClass].segments.removeLast()

@@ -186,10 +186,8 @@ extension Spool where Storage: ~Copyable {
   private mutating func recoverClass(
     _ logClass: Int, _ files: [StorageFile], settingAside: Bool, _ lastSeen: inout [UInt64]
   ) throws(StorageError) -> Bool {
-    extend(&lastSeen)
-    for index in streams.indices {
-      lastSeen[index] = max(lastSeen[index], streams[index].settled.through)
-    }
+    // Each log ascends by itself: a stream whose class has changed has later records in another one.
+    var seen = streams.indices.map { streams[$0].settled.through }
     var keys: [UInt64] = []
     for file in files {
       if case .segment(UInt8(logClass), let number, let level) = file {
@@ -204,13 +202,15 @@ extension Spool where Storage: ~Copyable {
       logs[logClass].nextNumber = max(logs[logClass].nextNumber, UInt32(key >> 2) + 1)
       let isLast = key == keys.last
       do throws(StorageError) {
-        isTorn = try recoverSegment(file, isLast: isLast, &lastSeen)
+        isTorn = try recoverSegment(file, isLast: isLast, &seen)
       } catch {
         guard settingAside else { throw error }
         setAside(file)
         isTorn = isLast
       }
     }
+    extend(&lastSeen)
+    for index in seen.indices { lastSeen[index] = max(lastSeen[index], seen[index]) }
     for index in streams.indices { streams[index].afterDamage = false }
     return isTorn
   }

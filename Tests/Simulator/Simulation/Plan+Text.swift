@@ -25,6 +25,10 @@ extension Plan {
     for source in sources { append(source, to: &text) }
     appendBroker(to: &text)
     text.append("[reports]\nstream = \"health\"\n")
+    // Seed 1002: four rings and a control plane are more than the default holds.
+    if plane != nil, streams.count(where: { $0.durability == .memory }) > 3 {
+      text.append("[memory]\nbudget = \"8MiB\"\n")
+    }
     if let plane {
       text.append("[xds]\nservers = [\"http://\(hosts[plane.host].name):80\"]\nruntime = []\n")
       if plane.isCached { text.append("cache = \"/sim-xds\"\n") }
