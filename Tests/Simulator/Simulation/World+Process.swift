@@ -225,7 +225,10 @@ extension World {
     guard !disk.isFrozen else { return }
     trace.note(now, "reloaded", isTaken ? 1 : 0)
     guard isTaken else {
+      // While the disk takes no writes the epoch may change with each of these steps.
+      observe(plan.reports, [])
       gateway.reloadRejected("the spool cannot be written", clocks: clocks)
+      observe(plan.reports, [])
       return
     }
     for stream in plan.streams.indices {
