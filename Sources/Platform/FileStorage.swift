@@ -121,16 +121,17 @@ public final class FileStorage: SegmentStorage {
     _ file: StorageFile, at offset: UInt64, count: Int, into buffer: inout [UInt8]
   ) throws(StorageError) -> Int {
     let descriptor = try descriptor(file)
-    let start = buffer.count
     // Only what is there, so that a generous `count` costs no memory.
     let size = UInt64(try succeed(spoke_file_size(descriptor)))
     guard offset < size else { return 0 }
     let wanted = Int(min(UInt64(count), size - offset))
-    buffer.append(contentsOf: repeatElement(0, count: wanted))
-    let got = buffer.withUnsafeMutableBytes {
-      spoke_read_at(descriptor, $0.baseAddress! + start, wanted, offset)
+    var got: Int64 = 0
+    buffer.append(addingCapacity: wanted) { free in
+      free.withUnsafeMutableBufferPointer { target, filled in
+        got = spoke_read_at(descriptor, target.baseAddress, wanted, offset)
+        filled += Int(max(0, got))
+      }
     }
-    buffer.removeLast(wanted - Int(max(0, got)))
     return Int(try succeed(got))
   }
 

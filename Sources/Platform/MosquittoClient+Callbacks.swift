@@ -21,6 +21,12 @@ extension MosquittoClient {
     mosquitto_publish_callback_set(client) { _, context, id in
       MosquittoClient.from(context).didPublish(id)
     }
+  }
+
+  /// While a connection is made libmosquitto says more in its log than in its answers. Afterwards it would
+  /// write out two lines for each message, for nobody.
+  func listen(isConnecting: Bool) {
+    guard isConnecting else { return mosquitto_log_callback_set(client, nil) }
     mosquitto_log_callback_set(client) { _, context, level, text in
       guard level == MOSQ_LOG_ERR, let context, let text else { return }
       MosquittoClient.from(context).didLog(String(cString: text))
@@ -39,6 +45,7 @@ extension MosquittoClient {
       return
     }
     defer { packetEnded() }
+    listen(isConnecting: false)
     status.isConnected = true
     status.sessionPresent = flags & 1 == 1
     status.connections &+= 1

@@ -176,6 +176,7 @@ public final class MosquittoClient {
     guard !addresses.isEmpty else { return resolutionFailed("no address", now: now) }
     let address = addresses[Int(attempts) % addresses.count]
     logged = ""
+    listen(isConnecting: true)
     tls?.reset()
     unfinishedBytes = 0
     isBetweenPackets = true

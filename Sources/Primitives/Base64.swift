@@ -5,17 +5,19 @@ public enum Base64 {
 
   /// Appends the characters of `bytes`.
   public static func append(_ bytes: Span<UInt8>, to text: inout [UInt8]) {
-    var index = 0
-    while index < bytes.count {
-      let left = bytes.count - index
-      var group = UInt32(bytes[index]) << 16
-      if left > 1 { group |= UInt32(bytes[index + 1]) << 8 }
-      if left > 2 { group |= UInt32(bytes[index + 2]) }
-      text.append(character(group >> 18))
-      text.append(character(group >> 12))
-      text.append(left > 1 ? character(group >> 6) : UInt8(ascii: "="))
-      text.append(left > 2 ? character(group) : UInt8(ascii: "="))
-      index += 3
+    text.append(addingCapacity: length(of: bytes.count)) { free in
+      var index = 0
+      while index < bytes.count {
+        let left = bytes.count - index
+        var group = UInt32(bytes[index]) << 16
+        if left > 1 { group |= UInt32(bytes[index + 1]) << 8 }
+        if left > 2 { group |= UInt32(bytes[index + 2]) }
+        free.append(character(group >> 18))
+        free.append(character(group >> 12))
+        free.append(left > 1 ? character(group >> 6) : UInt8(ascii: "="))
+        free.append(left > 2 ? character(group) : UInt8(ascii: "="))
+        index += 3
+      }
     }
   }
 

@@ -50,7 +50,9 @@ public struct ByteString: Hashable, Sendable, ExpressibleByStringLiteral {
   /// The bytes of `left`, then those of `right`.
   @inline(never)
   public static func + (left: ByteString, right: ByteString) -> ByteString {
-    ByteString(left.bytes + right.bytes)
+    var sum = left
+    sum.bytes.append(contentsOf: right.bytes)
+    return sum
   }
 
   /// Byte-wise lexicographic order, for stable listings.
@@ -81,6 +83,26 @@ extension Array where Element == UInt8 {
           unsafe UnsafeMutableRawPointer(place).copyMemory(from: first, byteCount: count)
           filled += count
         }
+      }
+    }
+  }
+
+  /// In place of the standard library's, which takes octet by octet.
+  public mutating func append(contentsOf other: [UInt8]) { append(contentsOf: other.span) }
+
+  /// In place of the standard library's, which takes octet by octet.
+  public static func += (left: inout [UInt8], right: [UInt8]) {
+    left.append(contentsOf: right.span)
+  }
+
+  /// Puts a borrowed span in the place of the octets from `offset` on, which must be there.
+  @inline(never)
+  public mutating func replace(from offset: Int, with span: Span<UInt8>) {
+    precondition(offset >= 0 && span.count <= count - offset, "replace: no such octets")
+    unsafe withUnsafeMutableBytes { target in
+      unsafe span.withUnsafeBytes { source in
+        guard let first = source.baseAddress, let place = target.baseAddress else { return }
+        unsafe (place + offset).copyMemory(from: first, byteCount: source.count)
       }
     }
   }

@@ -61,9 +61,12 @@ struct ClockSteps {
 extension Gateway where Storage: ~Copyable {
   /// The moment before which the wall clock is wrong. What the kernel vouches for need only be later
   /// than this program; any other clock also later than what the spool was told while it was right.
+  // Inlined, as what else is asked for every record: a call would be given a copy of the gateway.
+  @inline(__always)
   public var clockFloor: WallTime { max(GatewayLimits.clockFloor, spool.newestWall) }
 
   /// Whether the wall clock stands before its floor.
+  @inline(__always)
   public func isBeforeFloor(_ clocks: Clocks) -> Bool {
     clocks.wall < (clocks.quality == .synced ? GatewayLimits.clockFloor : clockFloor)
   }
@@ -83,6 +86,7 @@ extension Gateway where Storage: ~Copyable {
 
   /// What the clock says now of the moment at which a record was taken; one from before the floor is
   /// none.
+  @inline(__always)
   func stamp(
     _ index: Int, _ entry: RecordBatch.Entry, clocks: Clocks
   ) -> (time: WallTime, quality: ClockQuality) {

@@ -82,6 +82,7 @@ extension Gateway where Storage: ~Copyable {
   }
 
   /// Before the floor the wall clock says nothing yet about when the record was made.
+  @inline(__always)
   private func quality(_ clocks: Clocks) -> ClockQuality {
     isBeforeFloor(clocks) ? .unsynced : clocks.quality
   }

@@ -94,10 +94,10 @@ struct MemoryRing {
   }
 
   private mutating func write(_ part: Span<UInt8>) {
-    for index in part.indices {
-      bytes[end] = part[index]
-      end = end + 1 == Self.bytesMax ? 0 : end + 1
-    }
+    let whole = min(part.count, Self.bytesMax - end)
+    bytes.replace(from: end, with: part.extracting(first: whole))
+    bytes.replace(from: 0, with: part.extracting(droppingFirst: whole))
+    end = (end + part.count) % Self.bytesMax
   }
 
   private func read(_ count: Int, at place: inout Int, into part: inout [UInt8]) {
