@@ -67,6 +67,7 @@ extension Spool where Storage: ~Copyable {
     cursor.clockDue = clocks.now + clockInterval
     cursor.bytes = max(cursor.bytes, offset + UInt64(output.count))
     for index in streams.indices { streams[index].reserved = reserved[index] }
+    if cursor.epoch == epoch { clearAway() }
   }
 
   /// While records wait whose numbers were reserved under the epoch that the cursor has, it keeps that: a

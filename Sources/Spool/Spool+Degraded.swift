@@ -15,11 +15,9 @@ extension Spool where Storage: ~Copyable {
   mutating func retryDisk() {
     // The same outage is not reported twice.
     disk.isRetrying = true
-    disk.retries += 1
     disk.failure = nil
     if disk.isBlind {
-      // Whoever cannot be read three times is not waited for any more.
-      if !readDirectory(settingAside: disk.retries >= 3) {
+      if !readDirectory() {
         disk.isRetrying = false
         return
       }
@@ -31,7 +29,6 @@ extension Spool where Storage: ~Copyable {
     }
     disk.isRetrying = false
     guard !disk.isDegraded else { return }
-    disk.retries = 0
     report(.recovered)
     keepHouse()
   }

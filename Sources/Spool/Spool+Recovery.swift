@@ -6,7 +6,7 @@ import Primitives
 
 extension Spool where Storage: ~Copyable {
   mutating func recover() {
-    guard !readDirectory(settingAside: false) else { return }
+    guard !readDirectory() else { return }
     disk.isBlind = true
     epoch = random.next()
     // Above all that the directory may hold: numbers of a spool that was never blind stay small, and
@@ -25,8 +25,8 @@ extension Spool where Storage: ~Copyable {
   }
 
   /// Takes over what is in the directory. False, and degraded, when it cannot be read; then nothing
-  /// has changed. `settingAside`: a file that cannot be read goes to quarantine instead.
-  mutating func readDirectory(settingAside: Bool) -> Bool {
+  /// has changed.
+  mutating func readDirectory() -> Bool {
     var memory: [Settlement] = []
     for index in streams.indices {
       memory.append(streams[index].settled)
@@ -34,7 +34,8 @@ extension Spool where Storage: ~Copyable {
     }
     let reported = reports.count
     do throws(StorageError) {
-      try takeOver(memory, settingAside: settingAside)
+      try takeOver(memory)
+      disk.unreadable = []
       return true
     } catch {
       for index in logs.indices { logs[index].segments = [] }
@@ -53,17 +54,15 @@ extension Spool where Storage: ~Copyable {
     }
   }
 
-  private mutating func takeOver(
-    _ memory: [Settlement], settingAside: Bool
-  ) throws(StorageError) {
+  private mutating func takeOver(_ memory: [Settlement]) throws(StorageError) {
     let files = try storage.list()
-    let found = try readCursor(files, settingAside: settingAside)
+    let found = try readCursor(files)
     cursor.epoch = found.epoch ?? 0
     syncCursor()
     var lastSeen: [UInt64] = []
     var isTorn = false
     for logClass in logs.indices
-    where try recoverClass(logClass, files, settingAside: settingAside, &lastSeen) {
+    where try recoverClass(logClass, files, &lastSeen) {
       isTorn = true
     }
     extend(&lastSeen)
@@ -92,7 +91,7 @@ extension Spool where Storage: ~Copyable {
       for index in streams.indices { finishStream(index, lastSeen[index]) }
       countRemaining()
       readDeadLetters(files)
-      if isNew { writeFirstCursor() }
+      if isNew { writeFirstCursor() } else { clearAway() }
     }
   }
 
@@ -113,9 +112,7 @@ extension Spool where Storage: ~Copyable {
     var isDamaged = false
   }
 
-  private mutating func readCursor(
-    _ files: [StorageFile], settingAside: Bool
-  ) throws(StorageError) -> FoundCursor {
+  private mutating func readCursor(_ files: [StorageFile]) throws(StorageError) -> FoundCursor {
     var found = FoundCursor()
     guard files.contains(.cursor) else { return found }
     cursor.fileExists = true
@@ -126,7 +123,7 @@ extension Spool where Storage: ~Copyable {
         _ = try storage.read(
           .cursor, at: slot * cursorSlotStride, count: Int(cursorSlotStride), into: &input)
       } catch {
-        guard settingAside else { throw error }
+        guard isGivenUp(.cursor) else { throw error }
         found.isDamaged = true
       }
       if !input.isEmpty {
@@ -184,7 +181,7 @@ extension Spool where Storage: ~Copyable {
 
   /// True when the log ends in something that is no frame.
   private mutating func recoverClass(
-    _ logClass: Int, _ files: [StorageFile], settingAside: Bool, _ lastSeen: inout [UInt64]
+    _ logClass: Int, _ files: [StorageFile], _ lastSeen: inout [UInt64]
   ) throws(StorageError) -> Bool {
     // Each log ascends by itself: a stream whose class has changed has later records in another one.
     var seen = streams.indices.map { streams[$0].settled.through }
@@ -195,8 +192,9 @@ extension Spool where Storage: ~Copyable {
       }
     }
     keys.heapSort { $0 < $1 }
-    try finishThinning(UInt8(logClass), &keys, settingAside: settingAside)
+    try finishThinning(UInt8(logClass), &keys)
     var isTorn = false
+    var failure: StorageError?
     for key in keys {
       let file = StorageFile(UInt8(logClass), key: key)
       logs[logClass].nextNumber = max(logs[logClass].nextNumber, UInt32(key >> 2) + 1)
@@ -204,11 +202,15 @@ extension Spool where Storage: ~Copyable {
       do throws(StorageError) {
         isTorn = try recoverSegment(file, isLast: isLast, &seen)
       } catch {
-        guard settingAside else { throw error }
-        setAside(file)
-        isTorn = isLast
+        if isGivenUp(file) {
+          setAside(file)
+          isTorn = isLast
+        } else {
+          failure = error
+        }
       }
     }
+    if let failure { throw failure }
     extend(&lastSeen)
     for index in seen.indices { lastSeen[index] = max(lastSeen[index], seen[index]) }
     for index in streams.indices { streams[index].afterDamage = false }
@@ -242,7 +244,7 @@ extension Spool where Storage: ~Copyable {
       Segment(header: header, state: .closed, bytes: size), isLast: isLast, &lastSeen)
   }
 
-  private mutating func flagDamage() {
+  mutating func flagDamage() {
     for index in streams.indices { streams[index].afterDamage = true }
   }
 
@@ -252,14 +254,6 @@ extension Spool where Storage: ~Copyable {
     input.removeAll(keepingCapacity: true)
     _ = try storage.read(file, at: 0, count: segmentHeaderBytes, into: &input)
     return SegmentHeader(parsing: input.span)
-  }
-
-  private mutating func setAside(_ file: StorageFile) {
-    counters.quarantined += 1
-    flagDamage()
-    report(.quarantined(file))
-    // Where it cannot be moved it is passed over at each start.
-    do throws(StorageError) { try storage.quarantine(file) } catch { counters.filesLeft += 1 }
   }
 
   private mutating func isBlank(
@@ -321,9 +315,13 @@ extension Spool where Storage: ~Copyable {
       segment.bytes = result.end
       // Only a segment as it was written can be written on.
       segment.state = isLast && segment.header.level == 0 ? .open : .closed
-      // Cuts off what is no frame, and gives back what was reserved behind it.
       do throws(StorageError) {
-        try storage.truncate(segment.file, to: UInt64(result.end))
+        if isTorn {
+          torn.append(segment.file)
+        } else {
+          // Gives back what was reserved behind the last frame.
+          try storage.truncate(segment.file, to: UInt64(result.end))
+        }
         // The last run may have been killed between a write and its sync.
         if unsyncable.contains(segment.file) {
           segment.state = .closed

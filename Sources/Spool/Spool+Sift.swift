@@ -116,7 +116,7 @@ extension Spool where Storage: ~Copyable {
   /// What a crash left of a thinning: a segment that is whole takes the place of those that it was made
   /// of, any other gives way to them. `keys`: the numbers of a class's segments with their levels, ascending.
   mutating func finishThinning(
-    _ logClass: UInt8, _ keys: inout [UInt64], settingAside: Bool
+    _ logClass: UInt8, _ keys: inout [UInt64]
   ) throws(StorageError) {
     var index = 0
     while index < keys.count {
@@ -141,7 +141,7 @@ extension Spool where Storage: ~Copyable {
         }
       } catch {
         // Its turn to be set aside comes.
-        guard settingAside else { throw error }
+        guard isGivenUp(file) else { throw error }
       }
     }
   }

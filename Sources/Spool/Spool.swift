@@ -29,6 +29,10 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   var lastSyncCommit: Instant?
   /// Files whose sync failed in this process: it is not tried again, not even after a reopening.
   var unsyncable: [StorageFile] = []
+  /// What a start found to be no segment, and those that end in something that is no frame. They stay as they
+  /// are until the cursor has the new epoch: before, nothing else says that there must be one.
+  var asides: [StorageFile] = []
+  var torn: [StorageFile] = []
   /// A closed segment has nothing left to deliver.
   var hasSettledSegments = false
   /// A segment was made since nothing more could be thinned.
@@ -189,9 +193,10 @@ struct DiskState {
   var blindBase: UInt64 = 0
   /// It can be read, and has numbers above that.
   var isStranded = false
-  /// The disk is being tried again, and how often it was.
+  /// Files that could not be read, once for each time.
+  var unreadable: [StorageFile] = []
+  /// The disk is being tried again.
   var isRetrying = false
-  var retries = 0
 
   var isDegraded: Bool { failure != nil }
 }

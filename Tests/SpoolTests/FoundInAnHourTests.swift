@@ -35,6 +35,42 @@ struct FoundInAnHourTests {
     #expect(rig.backlog(0).records == 0)
   }
 
+  @Test(
+    "what says that the epoch must change stays until the cursor has another one",
+    arguments: [false, true])
+  func evidence(isHeaderDamaged: Bool) {
+    let rig = Rig()
+    rig.appendMany(0, 4)
+    rig.commit()
+    rig.close()
+    rig.reopen()
+    // After the last cursor.
+    rig.wait(.seconds(1))
+    var time: [UInt8] = []
+    time.appendLittleEndian(UInt64(rig.clocks.wall.nanoseconds))
+    rig.append(0, [5])
+    rig.commit()
+    let given = (epoch: rig.epoch, sequence: rig.spool.lastNumber(stream: 0))
+    rig.disk.kill()
+    rig.disk.overturn(isHeaderDamaged ? Array("SPOKESEG".utf8) : time)
+    for _ in 0..<3 {
+      rig.disk.failing = [.write: .failed(5)]
+      rig.reopen()
+      #expect(rig.statistics.isDegraded)
+      rig.disk.kill()
+    }
+    rig.reopen()
+    rig.append(0, [6])
+    rig.commit()
+    #expect(!rig.statistics.isDegraded)
+    let next = rig.spool.lastNumber(stream: 0)
+    #expect(rig.epoch != given.epoch || next > given.sequence, "\(next) again")
+    // Then it is cleared away, and the epoch stays.
+    let epoch = rig.epoch
+    rig.reopen()
+    #expect(rig.epoch == epoch)
+  }
+
   @Test("what a failed sync leaves in a file is not taken for safe by the next start")
   func leftByFailedSync() {
     let rig = Rig()

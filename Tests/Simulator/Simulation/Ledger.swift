@@ -259,6 +259,15 @@ struct Ledger {
     !entries.contains { $0.key.stream == stream && !$0.isDelivered && !$0.isForgiven }
   }
 
+  /// Whether it was on its way when its segment was given up, which only the cursor knows: it was seen, and a later
+  /// one of its stream was given up.
+  func wasLent(_ entry: Entry) -> Bool {
+    bodies[entry.key] != nil
+      && entries.contains {
+        $0.key.stream == entry.key.stream && $0.key.sequence > entry.key.sequence && $0.isGivenUp
+      }
+  }
+
   /// Whether nothing is known of any later record of a `sync` stream under the epoch, and another epoch came.
   func isLast(_ entry: Entry) -> Bool {
     var hasEnded = false

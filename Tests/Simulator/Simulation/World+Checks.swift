@@ -145,7 +145,7 @@ extension World {
   /// Nobody can name it any more. It was given up, which was told in memory and in the cursor only, and both
   /// are gone; or its frame was the last one, and damage made it look like one that was never whole.
   private func isNameLost(of entry: Entry) -> Bool {
-    wasCursorLost && (entry.isGivenUp || entry.isRefused)
+    wasCursorLost && (entry.isGivenUp || entry.isRefused || ledger.wasLent(entry))
       || disk.hasDamagedEnd && ledger.isLast(entry)
   }
 
