@@ -129,4 +129,45 @@ struct FoundBySimulatorTests {
     #expect(left == 0)
     #expect(world.counters(0).delivered == 6)
   }
+
+  @Test("live-first: what left without room to note that is sent again, and takes nothing with it")
+  func manyOutages() {
+    let text = batching("durability = \"sync\"\norder = \"live-first\"")
+    let before = World(text, isUp: false)
+    before.publish("state/a", "first", id: 1)
+    before.gateway.commit(clocks: before.clocks)
+    let world = before.restarted(text)
+    // The backlog stands still, and of each outage one record is left behind in it.
+    var refused: Set<String> = ["first"]
+    world.answer = { .status(refused.contains($0.text) ? 503 : 200) }
+    for number in 0..<70 {
+      refused.insert("live \(number)")
+      world.publish("state/a", "live \(number)", id: UInt16(2 * number + 2))
+      world.publish("state/a", "late \(number)", id: UInt16(2 * number + 3))
+      world.advance(.seconds(40))
+      refused.remove("live \(number)")
+      world.retryNow()
+      world.advance(.seconds(1))
+    }
+    // Nothing that is late comes behind it: no reader would ever get to it again.
+    world.publish("state/a", "last", id: 1_000)
+    world.advance(.seconds(1))
+    // 64 of the live ones are noted, and all of those that are not count as waiting.
+    #expect(world.wholeBacklog(0) == 1 + 70 + 71 - 64)
+    refused = []
+    world.retryNow()
+    world.advance(.seconds(60))
+    var sent: [String: Int] = [:]
+    for request in world.delivered("/v1/state") where request.text.hasPrefix("la") {
+      sent[request.text, default: 0] += 1
+    }
+    #expect(sent.count == 71)
+    #expect(sent.values.allSatisfy { $0 <= 2 })
+    #expect(world.wholeBacklog(0) == 0)
+    #expect(world.isExact(0))
+    world.gateway.close(clocks: world.clocks)
+    let next = world.restarted(text)
+    #expect(next.wholeBacklog(0) == 0)
+    #expect(!next.delivered("/v1/health").contains { $0.text.contains("gap") })
+  }
 }
