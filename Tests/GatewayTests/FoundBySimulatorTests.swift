@@ -170,4 +170,30 @@ struct FoundBySimulatorTests {
     #expect(next.wholeBacklog(0) == 0)
     #expect(!next.delivered("/v1/health").contains { $0.text.contains("gap") })
   }
+
+  @Test("what was on its way when the directory came back goes once more, and then it has ended")
+  func twins() {
+    let text = batching("durability = \"spill\"\nin_flight = 2")
+    let before = World(text, isUp: false)
+    before.publish("state/a", "old", id: 1)
+    before.gateway.commit(clocks: before.clocks)
+    before.disk.kill()
+    before.disk.failing = [.list: .failed(5)]
+    let world = World(text, disk: before.disk)
+    world.answer = { _ in .status(503, [("retry-after", "300")]) }
+    world.publish("state/a", "new", id: 2)
+    world.answer = { _ in .status(200) }
+    world.disk.failing = [:]
+    world.advance(.seconds(70))
+    #expect(world.delivered("/v1/state").map(\.text) == ["new", "old", "new"])
+    #expect(world.wholeBacklog(0) == 0)
+    // Nothing of it waits any more, but for its next attempt.
+    #expect(world.hasDelivery(0))
+    world.advance(.seconds(300))
+    let seen = world.delivered("/v1/state")
+    #expect(seen.map(\.text) == ["new", "old", "new", "new"])
+    #expect(seen[0].id == seen[2].id && seen[0].id == seen[3].id)
+    #expect(!world.hasDelivery(0))
+    #expect(world.counters(0).delivered == 2)
+  }
 }
