@@ -17,11 +17,19 @@ extension Spool where Storage: ~Copyable {
     stream: Int, sequence: UInt64, reason: DropReason, clocks: Clocks
   ) -> Bool {
     self.clocks = clocks
+    return drop(stream, sequence, time: nil, reason: reason)
+  }
+
+  /// `time`: where the place that it leaves has none.
+  @discardableResult
+  mutating func drop(
+    _ stream: Int, _ sequence: UInt64, time: WallTime?, reason: DropReason
+  ) -> Bool {
     guard let place = settle(stream, sequence) else { return false }
     var gap = gapReport(stream, sequence, sequence, reason)
     gap.epoch = place.epoch
-    gap.from = place.time
-    gap.to = place.time
+    gap.from = place.time ?? time
+    gap.to = gap.from
     report(gap)
     return true
   }
