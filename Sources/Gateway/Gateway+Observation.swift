@@ -44,6 +44,11 @@ extension Gateway where Storage: ~Copyable {
   /// Reports that found no room anywhere.
   package var reportsNotStored: UInt64 { reports.notStored }
 
+  /// Whether a stream has records in a delivery, be they settled or not.
+  package func hasDelivery(of stream: Int) -> Bool {
+    !uplinks[stream].isIdle(.ordered) || !uplinks[stream].isIdle(.live)
+  }
+
   /// What is left in the tables when nothing is under way any more, in words; empty: nothing.
   package var leftOver: String {
     var words = ""

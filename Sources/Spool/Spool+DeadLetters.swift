@@ -12,8 +12,7 @@ struct DeadLetterState {
 }
 
 extension Spool where Storage: ~Copyable {
-  /// Puts a record that was read aside and reports it as rejected. False when it is settled already,
-  /// or never was.
+  /// Puts a record that was read aside and reports it as rejected. False: as for `acknowledge`.
   @discardableResult
   public mutating func park(
     stream: Int, record: borrowing SpooledRecord, status: UInt16, clocks: Clocks
@@ -21,8 +20,8 @@ extension Spool where Storage: ~Copyable {
     self.clocks = clocks
     guard isOpen(stream, record.sequence) else { return false }
     keepDeadLetter(stream: stream, record: record, status: status, clocks: clocks)
-    discard(stream: stream, sequence: record.sequence, reason: .rejected, clocks: clocks)
-    return true
+    return discard(
+      stream: stream, sequence: record.sequence, reason: .rejected, clocks: clocks)
   }
 
   /// Puts a record aside that was never in the spool; whoever held it reports it.

@@ -301,7 +301,7 @@ extension Spool where Storage: ~Copyable {
       }
       advance(stream, to: sequence, sieve)
       if isExpired {
-        drop(stream, sequence, time: time, reason: .expired)
+        drop(stream, sequence, time: WallTime(nanoseconds: time), reason: .expired)
         continue
       }
       slots[slot].copy(view, into: &record)
@@ -313,17 +313,6 @@ extension Spool where Storage: ~Copyable {
       return true
     }
     return false
-  }
-
-  private mutating func drop(
-    _ stream: Int, _ sequence: UInt64, time: Int64, reason: DropReason
-  ) {
-    guard let place = settle(stream, sequence) else { return }
-    var gap = gapReport(stream, sequence, sequence, reason)
-    gap.epoch = place.epoch
-    gap.from = WallTime(nanoseconds: time)
-    gap.to = gap.from
-    report(gap)
   }
 
   private func tableIndex(_ stream: Int, _ slot: Int) -> Int? {

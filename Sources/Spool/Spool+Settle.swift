@@ -3,24 +3,35 @@ import Primitives
 // Records leave the spool: delivered, or dropped for a reason.
 
 extension Spool where Storage: ~Copyable {
-  /// The record was delivered. False: it is settled already, or never was.
+  /// The record was delivered. False: it is settled already, or never was; or it lies on disk, and there is
+  /// no room to note that it has left: it counts as waiting, and is read again (see `mustRewind`).
   @discardableResult
   public mutating func acknowledge(stream: Int, sequence: UInt64, now: Instant) -> Bool {
     clocks.now = max(clocks.now, now)
     return settle(stream, sequence) != nil
   }
 
-  /// The record will not be delivered: it is counted and reported.
+  /// The record will not be delivered: it is counted and reported. False: as for `acknowledge`.
+  @discardableResult
   public mutating func discard(
     stream: Int, sequence: UInt64, reason: DropReason, clocks: Clocks
-  ) {
+  ) -> Bool {
     self.clocks = clocks
-    guard let place = settle(stream, sequence) else { return }
+    return drop(stream, sequence, time: nil, reason: reason)
+  }
+
+  /// `time`: where the place that it leaves has none.
+  @discardableResult
+  mutating func drop(
+    _ stream: Int, _ sequence: UInt64, time: WallTime?, reason: DropReason
+  ) -> Bool {
+    guard let place = settle(stream, sequence) else { return false }
     var gap = gapReport(stream, sequence, sequence, reason)
     gap.epoch = place.epoch
-    gap.from = place.time
-    gap.to = place.time
+    gap.from = place.time ?? time
+    gap.to = gap.from
     report(gap)
+    return true
   }
 
   /// The readers go back to the first record that is not settled. What only they had is reported.
@@ -29,7 +40,12 @@ extension Spool where Storage: ~Copyable {
     dropLent(stream)
     streams[stream].ordered = StreamReader(through: streams[stream].settled.through)
     streams[stream].live = nil
+    streams[stream].settled.isIncomplete = false
   }
+
+  /// Whether records that a reader has passed are still to be read, for want of room to note that they had
+  /// left: when none is on its way any more, readers go back.
+  public func mustRewind(stream: Int) -> Bool { streams[stream].settled.isIncomplete }
 
   /// Whether readers can go back without the loss of anything that only they have.
   public func mayRewind(stream: Int) -> Bool { streams[stream].lentRecords == 0 }
@@ -51,14 +67,15 @@ extension Spool where Storage: ~Copyable {
     if streams[stream].lentRecords > 0, let lent = settleLent(stream, sequence) { return lent }
     if sequence <= streams[stream].onDisk {
       guard let place = findOnDisk(stream, sequence) else { return nil }
-      settleOnDisk(place)
       let segment = logs[place.logClass].segments[place.segment]
       let sieve = segment.sieve(place.entry)
       // What was left out around it goes with it, and with the last one all.
       let stretch =
-        segment.entries[place.entry].remaining == 0 && sieve.level > 0
+        segment.entries[place.entry].remaining == 1 && sieve.level > 0
         ? sieve.range : sieve.stretch(around: sequence)
-      streams[stream].settled.settle(stretch.first, stretch.last)
+      // Not taken off the segment's count, which would reach zero before its last record has left.
+      guard streams[stream].settled.settle(stretch.first, stretch.last) else { return nil }
+      settleOnDisk(place)
       if sieve.level == 0 {
         correct(SegmentPlace(logClass: place.logClass, index: place.segment), place.entry)
       }

@@ -83,7 +83,8 @@ let reservationMin: UInt64 = 64
 let reservationMax: UInt64 = 4096
 
 /// Ranges of sequence numbers that are settled above the contiguous prefix. Requests in flight are
-/// at most 64 for a stream, and each settles a contiguous range.
+/// at most 64 for a stream, and each settles a contiguous range. More there are where live records went
+/// first, and each outage left some of them behind as backlog: what finds no room goes once more.
 let settledRangesMax = 64
 
 /// The highest sequence number that is believed when it is read: from there on a stream counts for

@@ -12,6 +12,8 @@ struct Settlement: Equatable {
   private(set) var through: UInt64 = 0
   /// Settled above that, ascending, never touching.
   private(set) var ranges: [SequenceRange] = []
+  /// There was no room for a range: numbers that are settled are not in here.
+  var isIncomplete = false
 
   init(through: UInt64 = 0) { self.through = through }
 
@@ -41,7 +43,7 @@ struct Settlement: Equatable {
     return count
   }
 
-  /// False when it would be one range too many: then the records may be delivered again.
+  /// False when it would be one range too many: then the records are delivered again.
   @discardableResult
   mutating func settle(_ first: UInt64, _ last: UInt64) -> Bool {
     guard last > through, first <= last else { return true }
@@ -53,7 +55,10 @@ struct Settlement: Equatable {
     var index = 0
     while index < ranges.count, ranges[index].last + 1 < first { index += 1 }
     guard index < ranges.count, ranges[index].first <= last + 1 else {
-      guard ranges.count < settledRangesMax else { return false }
+      guard ranges.count < settledRangesMax else {
+        isIncomplete = true
+        return false
+      }
       ranges.insert(SequenceRange(first: first, last: last), at: index)
       return true
     }

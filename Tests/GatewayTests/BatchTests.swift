@@ -93,6 +93,7 @@ extension World {
   }
 
   func wholeBacklog(_ stream: Int) -> UInt64 { gateway.backlog(stream).records }
+  func hasDelivery(_ stream: Int) -> Bool { gateway.hasDelivery(of: stream) }
   var isDrained: Bool { gateway.isDrained }
 }
 

@@ -129,4 +129,71 @@ struct FoundBySimulatorTests {
     #expect(left == 0)
     #expect(world.counters(0).delivered == 6)
   }
+
+  @Test("live-first: what left without room to note that is sent again, and takes nothing with it")
+  func manyOutages() {
+    let text = batching("durability = \"sync\"\norder = \"live-first\"")
+    let before = World(text, isUp: false)
+    before.publish("state/a", "first", id: 1)
+    before.gateway.commit(clocks: before.clocks)
+    let world = before.restarted(text)
+    // The backlog stands still, and of each outage one record is left behind in it.
+    var refused: Set<String> = ["first"]
+    world.answer = { .status(refused.contains($0.text) ? 503 : 200) }
+    for number in 0..<70 {
+      refused.insert("live \(number)")
+      world.publish("state/a", "live \(number)", id: UInt16(2 * number + 2))
+      world.publish("state/a", "late \(number)", id: UInt16(2 * number + 3))
+      world.advance(.seconds(40))
+      refused.remove("live \(number)")
+      world.retryNow()
+      world.advance(.seconds(1))
+    }
+    // Nothing that is late comes behind it: no reader would ever get to it again.
+    world.publish("state/a", "last", id: 1_000)
+    world.advance(.seconds(1))
+    // 64 of the live ones are noted, and all of those that are not count as waiting.
+    #expect(world.wholeBacklog(0) == 1 + 70 + 71 - 64)
+    refused = []
+    world.retryNow()
+    world.advance(.seconds(60))
+    var sent: [String: Int] = [:]
+    for request in world.delivered("/v1/state") where request.text.hasPrefix("la") {
+      sent[request.text, default: 0] += 1
+    }
+    #expect(sent.count == 71)
+    #expect(sent.values.allSatisfy { $0 <= 2 })
+    #expect(world.wholeBacklog(0) == 0)
+    #expect(world.isExact(0))
+    world.gateway.close(clocks: world.clocks)
+    let next = world.restarted(text)
+    #expect(next.wholeBacklog(0) == 0)
+    #expect(!next.delivered("/v1/health").contains { $0.text.contains("gap") })
+  }
+
+  @Test("what was on its way when the directory came back goes once more, and then it has ended")
+  func twins() {
+    let text = batching("durability = \"spill\"\nin_flight = 2")
+    let before = World(text, isUp: false)
+    before.publish("state/a", "old", id: 1)
+    before.gateway.commit(clocks: before.clocks)
+    before.disk.kill()
+    before.disk.failing = [.list: .failed(5)]
+    let world = World(text, disk: before.disk)
+    world.answer = { _ in .status(503, [("retry-after", "300")]) }
+    world.publish("state/a", "new", id: 2)
+    world.answer = { _ in .status(200) }
+    world.disk.failing = [:]
+    world.advance(.seconds(70))
+    #expect(world.delivered("/v1/state").map(\.text) == ["new", "old", "new"])
+    #expect(world.wholeBacklog(0) == 0)
+    // Nothing of it waits any more, but for its next attempt.
+    #expect(world.hasDelivery(0))
+    world.advance(.seconds(300))
+    let seen = world.delivered("/v1/state")
+    #expect(seen.map(\.text) == ["new", "old", "new", "new"])
+    #expect(seen[0].id == seen[2].id && seen[0].id == seen[3].id)
+    #expect(!world.hasDelivery(0))
+    #expect(world.counters(0).delivered == 2)
+  }
 }

@@ -345,4 +345,43 @@ struct FoundLaterTests {
     }
     #expect(named > 0)
   }
+
+  @Test("a record that left without room to note that takes no other with it when it leaves again")
+  func settledTwice() {
+    let rig = Rig(limits: SpoolLimits(segmentBytes: 64 << 10, freeFloorBytes: 0))
+    rig.appendMany(0, 200)
+    rig.commit()
+    let numbers = rig.readAll(0).map(\.sequence)
+    var left: Set<UInt64> = []
+    for number in numbers where number % 2 == 0 {
+      if rig.spool.acknowledge(stream: 0, sequence: number, now: rig.clocks.now) {
+        left.insert(number)
+      }
+    }
+    #expect(left.count == settledRangesMax)
+    #expect(rig.backlog(0).records == UInt64(200 - left.count))
+    // Neither counted nor reported: it is read again.
+    #expect(!rig.park(0, 200, 400))
+    rig.spool.discard(stream: 0, sequence: 198, reason: .expired, clocks: rig.clocks)
+    #expect(rig.gaps().isEmpty)
+    // As long as the odd ones have not left, there is no more room.
+    for _ in 0..<3 {
+      let mustRewind = rig.spool.mustRewind(stream: 0)
+      #expect(mustRewind)
+      rig.spool.rewind(stream: 0)
+      while let record = rig.next(0) {
+        if record.sequence % 2 == 0 { rig.acknowledge(0, record.sequence) }
+      }
+    }
+    rig.turn()
+    #expect(rig.backlog(0).records == UInt64(200 - left.count))
+    rig.spool.rewind(stream: 0)
+    for record in rig.readAll(0, acknowledge: true) { left.insert(record.sequence) }
+    #expect(left.count == 200)
+    #expect(rig.backlog(0).records == 0)
+    rig.close()
+    rig.disk.kill()
+    rig.reopen()
+    #expect(rig.next(0) == nil && rig.gaps().isEmpty)
+  }
 }

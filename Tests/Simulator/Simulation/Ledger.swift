@@ -81,7 +81,8 @@ struct Ledger {
   private var bodies: [RecordKey: UInt64] = [:]
   /// By stream: the last number that was delivered for the first time, with its epoch.
   private var newest: [RecordKey?]
-  private var orderFrom: [RecordKey?]
+  /// Entries below this place were taken under another configuration.
+  private var orderFrom = 0
   /// Those that were overtaken, which is wrong unless they were given up.
   private var overtaken: [RecordKey] = []
   private(set) var delivered = 0
@@ -94,7 +95,6 @@ struct Ledger {
 
   init(streams: Int) {
     newest = Array(repeating: nil, count: streams)
-    orderFrom = Array(repeating: nil, count: streams)
   }
 
   // MARK: In
@@ -189,9 +189,7 @@ struct Ledger {
     }
     entries[place].isDelivered = true
     delivered += 1
-    if let from = orderFrom[key.stream], from.epoch == key.epoch, key.sequence <= from.sequence {
-      return
-    }
+    guard place >= orderFrom else { return }
     if let last = newest[key.stream], last.epoch == key.epoch, last.sequence > key.sequence {
       if inOrder { overtaken.append(key) }
     } else {
@@ -199,11 +197,11 @@ struct Ledger {
     }
   }
 
-  /// What is under way under another configuration may overtake and be overtaken: order begins anew
-  /// behind this number.
-  mutating func restartOrder(behind key: RecordKey) {
-    newest[key.stream] = nil
-    orderFrom[key.stream] = key
+  /// What is under way under another configuration may overtake and be overtaken, whatever its epoch: order
+  /// begins anew with the next record that is taken.
+  mutating func restartOrder() {
+    for stream in newest.indices { newest[stream] = nil }
+    orderFrom = entries.count
   }
 
   /// The process wrote everything down and ended.

@@ -78,7 +78,8 @@ extension World {
       words += "\(pool.name) \(pool.used) of \(pool.limit) bytes, "
     }
     return words + "\(broker.queue.count + broker.inFlight.count) messages at the broker, "
-      + "\(gateway.requestsUnderWay.inCore) requests, degraded \(gateway.isDegraded ? 1 : 0)"
+      + "\(gateway.requestsUnderWay.inCore) requests, degraded \(gateway.isDegraded ? 1 : 0), "
+      + gateway.leftOver
   }
 
   /// In the second phase: how far it is, and whether it is over.
@@ -92,8 +93,15 @@ extension World {
       progressedAt = now
     }
     let underWay = gateway.requestsUnderWay.inCore - gateway.openStreams
-    guard left == 0, underWay == 0, !gateway.isDegraded else { return }
+    guard left == 0, underWay == 0, !gateway.isDegraded, !hasTwins else { return }
     if hasEndedInOrder { phase = .over } else { endInOrder() }
+  }
+
+  /// When the directory came back to a process that had begun without it, what was on its way is read again,
+  /// behind what was on disk: the one that comes first leaves the other behind, a delivery that waits for its
+  /// next attempt and has nothing that is not delivered. Numbers as high begin in such a process only.
+  private var hasTwins: Bool {
+    plan.streams.indices.contains { marks[$0].sequence >= 1 << 40 && gateway.hasDelivery(of: $0) }
   }
 
   /// Nothing is left anywhere, an orderly end leaves nothing behind, and the next start finds nothing but

@@ -231,14 +231,6 @@ extension World {
       observe(plan.reports, [])
       return
     }
-    for stream in plan.streams.indices {
-      // A stream may have other numbers now; those that are under way are the former ones.
-      var last = marks[stream]
-      let number = gateway.lastNumber(of: stream)
-      if number.epoch == last.epoch { last.sequence = max(last.sequence, number.sequence) }
-      ledger.restartOrder(
-        behind: RecordKey(stream: stream, epoch: last.epoch, sequence: last.sequence))
-    }
     current = other
     trace.say(now, other.text.description)
     configuration = new
@@ -247,5 +239,6 @@ extension World {
     // A directory that could not be read when it was opened again has other numbers.
     if reported.epoch == marks[plan.reports].epoch { marks[plan.reports] = reported }
     observe(plan.reports, [])
+    ledger.restartOrder()
   }
 }
