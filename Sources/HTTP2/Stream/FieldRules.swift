@@ -26,20 +26,16 @@ struct FieldRules {
     case status = 16
   }
 
-  /// One look over the whole list has found nothing that a value may not have: nearly always.
-  private let isClean: Bool
   private var seen: UInt8 = 0
   private var regularSeen = false
   private var facts = MessageFacts()
 
-  private init(isClean: Bool) { self.isClean = isClean }
-
   static func check(
     _ list: HeaderList, as part: MessagePart
   ) throws(HTTP2Cause) -> MessageFacts {
+    var rules = FieldRules()
     let bytes = list.bytes.span
     let fields = list.fields.span
-    var rules = FieldRules(isClean: isClean(bytes))
     for index in fields.indices {
       try rules.checkField(
         bytes.extracting(fields[index].name), bytes.extracting(fields[index].value), part)
@@ -52,7 +48,7 @@ struct FieldRules {
     _ name: Span<UInt8>, _ value: Span<UInt8>, _ part: MessagePart
   ) throws(HTTP2Cause) {
     guard !name.isEmpty else { throw .fieldNameInvalid }
-    try checkValue(value)
+    try Self.checkValue(value)
     if name[0] == Self.colon {
       guard !regularSeen && part != .trailers else { throw .pseudoFieldMisplaced }
       try checkPseudo(name, value, part)
@@ -180,7 +176,7 @@ struct FieldRules {
     }
   }
 
-  /// Whether it is made of what nearly all names are made of: eight octets in one look, the last of which
+  /// Whether it is made of what nearly all names are made of: eight octets in one look, of which the last
   /// takes some again.
   private static func isPlain(_ name: Span<UInt8>) -> Bool {
     let count = name.count
@@ -197,29 +193,22 @@ struct FieldRules {
   }
 
   /// RFC 9113 §8.2.1: no NUL, LF or CR; no blank at either end.
-  private func checkValue(_ value: Span<UInt8>) throws(HTTP2Cause) {
+  private static func checkValue(_ value: Span<UInt8>) throws(HTTP2Cause) {
     guard !value.isEmpty else { return }
-    guard !Self.isBlank(value[0]) && !Self.isBlank(value[value.count - 1]) else {
+    guard !isBlank(value[0]) && !isBlank(value[value.count - 1]) else {
       throw .fieldValueInvalid
     }
-    guard !isClean else { return }
-    for place in value.indices {
+    // The three that are forbidden are all below.
+    var place = 0
+    while place + 8 <= value.count, !hasOctet(value.word(at: place), below: 0x0e) { place += 8 }
+    if place > 0, place + 8 > value.count, !hasOctet(value.word(at: value.count - 8), below: 0x0e) {
+      return
+    }
+    while place < value.count {
       let byte = value[place]
       guard byte != 0x00 && byte != 0x0a && byte != 0x0d else { throw .fieldValueInvalid }
+      place += 1
     }
-  }
-
-  /// Whether all octets are above the three that are forbidden in values.
-  private static func isClean(_ bytes: Span<UInt8>) -> Bool {
-    guard bytes.count >= 8 else { return false }
-    var place = 0
-    while place < bytes.count {
-      guard !hasOctet(bytes.word(at: min(place, bytes.count - 8)), below: 0x0e) else {
-        return false
-      }
-      place += 8
-    }
-    return true
   }
 
   private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
