@@ -130,7 +130,11 @@ public struct HeaderList: Sendable {
 
   /// The first field with this name.
   public func firstIndex(of name: StaticString) -> Int? {
-    for index in fields.indices where nameEquals(index, name) { return index }
+    let fields = fields.span
+    for index in fields.indices
+    where fields[index].name.count == name.utf8CodeUnitCount && nameEquals(index, name) {
+      return index
+    }
     return nil
   }
 

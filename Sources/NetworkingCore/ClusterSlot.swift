@@ -52,6 +52,8 @@ struct ClusterSlot: Sendable {
   /// Part of the present snapshot.
   var isCurrent = false
   var configuration = Cluster(name: "", discovery: .endpoints(Assignment()))
+  /// `drop_overloads` of its discovery, beside it: every request asks for them.
+  var overloads: [DropOverload] = []
   /// Where requests may go: the assignment of the configuration, whose memory it shares, or what the
   /// names were resolved to.
   var members = Assignment()

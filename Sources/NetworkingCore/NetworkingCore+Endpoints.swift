@@ -163,20 +163,13 @@ extension NetworkingCore {
   /// category that drops the request; nil: none does. It is no failure of the cluster, so that neither
   /// breakers nor retries hear of it.
   mutating func drawDrop(_ cluster: Int) -> ByteString? {
-    let drops = currentDrops(cluster)
-    for drop in drops where drop.share.draw(using: &random) {
+    let overloads = clusters[cluster].overloads
+    for drop in overloads where drop.share.draw(using: &random) {
       clusters[cluster].statistics.drops += 1
       countDrop(cluster, drop.category)
       return drop.category
     }
     return nil
-  }
-
-  private func currentDrops(_ cluster: Int) -> [DropOverload] {
-    switch clusters[cluster].configuration.discovery {
-    case .endpoints(let assignment): assignment.drops
-    case .dns(let dns): dns.drops
-    }
   }
 
   private mutating func countDrop(_ cluster: Int, _ category: ByteString) {

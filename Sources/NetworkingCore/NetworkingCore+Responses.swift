@@ -8,17 +8,19 @@ extension NetworkingCore {
   mutating func receivedHeaders(
     _ request: Int, _ slot: Int, _ kind: HeadersKind, endStream: Bool
   ) {
+    if kind == .response { requests[request].perTryDeadline = .never }
     noteProgress(request)
+    let list = connections[slot].http[0].receivedHeaders
     switch kind {
     case .informational, .request:
       return
     case .trailers:
-      readGRPCStatus(request, slot)
+      readGRPCStatus(request, list)
     case .response:
-      readStatus(request, slot)
-      readGRPCStatus(request, slot)
-      requests[request].retryAfter = retryAfter(slot)
-      guard !retriedResponse(request, slot, endStream: endStream) else { return }
+      requests[request].status = connections[slot].http[0].receivedStatus
+      readGRPCStatus(request, list)
+      requests[request].retryAfter = retryAfter(list)
+      guard !retriedResponse(request, slot, list, endStream: endStream) else { return }
       guard let lead = commit(request) else { return }
       if endStream {
         completed(lead)
@@ -61,19 +63,17 @@ extension NetworkingCore {
 
   /// Whether the response's headers led to another attempt, or to none as another one is under way.
   private mutating func retriedResponse(
-    _ request: Int, _ slot: Int, endStream: Bool
+    _ request: Int, _ slot: Int, _ list: HeaderList, endStream: Bool
   ) -> Bool {
     let cluster = requests[request].cluster
     let lead = lead(of: request)
     clusters[cluster].statistics.charge(status: requests[request].status)
-    requests[request].perTryDeadline = .never
-    rearm(request)
-    let outcome = outcome(request, slot)
+    let outcome = outcome(request, list)
     guard requests[lead].policy.retries(outcome) else {
       if requests[lead].attempts > 1 { clusters[cluster].statistics.retrySuccesses += 1 }
       return false
     }
-    let pause = pause(lead, slot)
+    let pause = pause(lead, list)
     let refusal = responseRefusal(request, outcome, pause)
     if let refusal, !hasCompanions(request) {
       requests[lead].retryEnd = refusal
@@ -92,8 +92,7 @@ extension NetworkingCore {
     return true
   }
 
-  private func outcome(_ request: Int, _ slot: Int) -> AttemptOutcome {
-    let list = connections[slot].http[0].receivedHeaders
+  private func outcome(_ request: Int, _ list: HeaderList) -> AttemptOutcome {
     var hasRetriableHeader = false
     let lead = lead(of: request)
     if requests[lead].policy.conditions.contains(.retriableHeaders) {
@@ -132,10 +131,10 @@ extension NetworkingCore {
   }
 
   /// The delay that the upstream asks for, if the policy heeds that.
-  private mutating func pause(_ lead: Int, _ slot: Int) -> Interval? {
+  private mutating func pause(_ lead: Int, _ list: HeaderList) -> Interval? {
     guard let rateLimited = requests[lead].policy.rateLimited else { return nil }
     for header in rateLimited.resetHeaders {
-      guard let interval = resetInterval(header, slot), rateLimited.accepts(interval) else {
+      guard let interval = resetInterval(header, list), rateLimited.accepts(interval) else {
         continue
       }
       return RateLimitedBackOff.delay(interval, using: &random)
@@ -144,9 +143,8 @@ extension NetworkingCore {
   }
 
   private func resetInterval(
-    _ header: RateLimitedBackOff.ResetHeader, _ slot: Int
+    _ header: RateLimitedBackOff.ResetHeader, _ list: HeaderList
   ) -> Interval? {
-    let list = connections[slot].http[0].receivedHeaders
     var number: UInt64?
     for index in 0..<list.count where number == nil {
       number = list.withField(index) { name, value in
@@ -169,15 +167,7 @@ extension NetworkingCore {
     return wall.map { ($0.nanoseconds + (now - wallRead).nanoseconds) / 1_000_000_000 }
   }
 
-  private mutating func readStatus(_ request: Int, _ slot: Int) {
-    // HTTP2 has checked that there is one `:status` of three digits.
-    let list = connections[slot].http[0].receivedHeaders
-    guard let index = list.firstIndex(of: ":status") else { return }
-    requests[request].status = number(list, index) ?? 0
-  }
-
-  private mutating func readGRPCStatus(_ request: Int, _ slot: Int) {
-    let list = connections[slot].http[0].receivedHeaders
+  private mutating func readGRPCStatus(_ request: Int, _ list: HeaderList) {
     guard let index = list.firstIndex(of: "grpc-status") else { return }
     // What is no number is status UNKNOWN (gRPC over HTTP/2, "Status").
     requests[request].grpcStatus = number(list, index) ?? 2
@@ -189,9 +179,8 @@ extension NetworkingCore {
     }
   }
 
-  /// RFC 9110 §10.2.3: seconds, or a date.
-  private func retryAfter(_ slot: Int) -> Interval? {
-    let list = connections[slot].http[0].receivedHeaders
+  /// RFC 9110 §10.2.3: seconds, or a date. Mutating, as others: to ask a core that is not is to copy it.
+  private mutating func retryAfter(_ list: HeaderList) -> Interval? {
     guard let index = list.firstIndex(of: "retry-after") else { return nil }
     let text = list.value(index)
     if let seconds = decimal(text.bytes.span) {

@@ -50,6 +50,7 @@ extension NetworkingCore {
     clusters[slot].isUsed = true
     clusters[slot].isCurrent = true
     clusters[slot].configuration = cluster
+    clusters[slot].overloads = cluster.discovery.drops
     switch cluster.discovery {
     case .endpoints(let members): setMembers(slot, members)
     case .dns(let dns): setNames(slot, dns, from: nil)
@@ -76,6 +77,7 @@ extension NetworkingCore {
       restartTally(slot)
     }
     clusters[slot].configuration = cluster
+    clusters[slot].overloads = cluster.discovery.drops
     if old.discovery != cluster.discovery || old.balancing != cluster.balancing {
       updateMembers(slot, cluster, from: old)
     }

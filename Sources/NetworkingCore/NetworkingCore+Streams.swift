@@ -37,6 +37,7 @@ extension NetworkingCore {
     countStream(slot)
     connections[slot].streams.append(ConnectionSlot.Stream(stream: stream, request: request))
     connections[slot].deadline = .never
+    if !isDuplex, !isBodyless { limitSending(request) }
     noteProgress(request)
     if isDuplex {
       streamOpened(request)
@@ -44,7 +45,6 @@ extension NetworkingCore {
       requestSent(request)
     } else {
       connections[slot].unsentBodies += 1
-      limitSending(request)
       sendBodies(slot)
     }
     settle(slot)
@@ -87,7 +87,6 @@ extension NetworkingCore {
     let seconds = requests[request].body.count / slowestBodyRate
     requests[request].sendDeadline =
       now.after(timeout) + .seconds(Int64(seconds))
-    rearm(request)
   }
 
   private mutating func cannotOpen(
@@ -122,13 +121,12 @@ extension NetworkingCore {
       // The stream or the connection is over: its event tells, and comes before the next turn.
       return 0
     }
-    if taken > 0 {
-      requests[request].bodySent += taken
-      noteProgress(request)
-    }
+    requests[request].bodySent += taken
     if isLast && taken == count {
       connections[slot].unsentBodies -= 1
       requestSent(request)
+    } else if taken > 0 {
+      noteProgress(request)
     }
     return taken
   }
@@ -154,12 +152,11 @@ extension NetworkingCore {
     let timeout = requests[lead].timeout
     if requests[lead].routeDeadline == .never {
       requests[lead].routeDeadline = now.after(timeout)
-      if lead != request { rearm(lead) }
     }
     let perTry = requests[lead].policy.perTryTimeout
     if timeout <= .zero || perTry < timeout { requests[request].perTryDeadline = now.after(perTry) }
     requests[request].perTryIdleDeadline = now.after(requests[lead].perTryIdleTimeout)
-    rearm(request)
+    noteProgress(request)
   }
 
   /// Takes the request off its stream, which is reset unless it ended by itself.

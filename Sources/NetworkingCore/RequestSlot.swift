@@ -198,7 +198,7 @@ struct RequestSlot: Sendable {
   ) {
     headers.removeAll()
     headers.append(name: ":method", value: request.method.bytes.span)
-    headers.append(name: ":scheme", value: (isTLS ? https : http).bytes.span)
+    headers.append(name: ":scheme", text: isTLS ? "https" : "http")
     let authority = rewrite.authority ?? request.authority
     headers.append(name: ":authority", value: authority.bytes.span)
     let path = rewrite.path ?? request.path
@@ -212,9 +212,6 @@ struct RequestSlot: Sendable {
     body.append(contentsOf: request.body.span)
   }
 }
-
-private let https: ByteString = "https"
-private let http: ByteString = "http"
 
 extension Instant {
   /// No deadline.

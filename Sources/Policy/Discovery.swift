@@ -6,6 +6,14 @@ public enum Discovery: Equatable, Sendable {
   case endpoints(Assignment)
   /// STRICT_DNS and LOGICAL_DNS.
   case dns(DNSDiscovery)
+
+  /// `drop_overloads`.
+  public var drops: [DropOverload] {
+    switch self {
+    case .endpoints(let assignment): assignment.drops
+    case .dns(let dns): dns.drops
+    }
+  }
 }
 
 /// Names that are resolved when a connection is needed.

@@ -32,7 +32,7 @@ private final class PostClient {
   private var ended: UInt64 = 0
 
   private var core: NetworkingCore
-  private var request: UpstreamRequest
+  private let request: UpstreamRequest
   private let loop: EventLoop
   private let context: TLSContext?
   private var socket: TCPSocket?
@@ -60,12 +60,13 @@ private final class PostClient {
     let target = DirectTarget(host: "127.0.0.1", port: port, security: security)
     core = NetworkingCore(seed: 1)
     core.apply(PolicySnapshot.direct(targets: [target]), now: SystemClocks.now())
-    request = UpstreamRequest(
+    var request = UpstreamRequest(
       listener: target.name, path: "/v1/state", authority: "localhost:\(port)".asByteString,
       body: [UInt8](repeating: UInt8(ascii: "x"), count: Int(input.number("--bytes", or: 200))))
     request.headers.append("content-type", "application/json")
     request.headers.append("ce-specversion", "1.0")
     request.headers.append("ce-type", "dev.spoke.record")
+    self.request = request
   }
 
   func run() throws(PostError) {

@@ -135,9 +135,13 @@ extension HTTP2Connection {
     return .headers(stream: id, kind: kind, endStream: blockEndsStream)
   }
 
-  private func checkFields(as part: MessagePart, on id: UInt32) throws(Fault) -> MessageFacts {
+  private mutating func checkFields(
+    as part: MessagePart, on id: UInt32
+  ) throws(Fault) -> MessageFacts {
     do throws(HTTP2Cause) {
-      return try FieldRules.check(receivedHeaders, as: part)
+      let facts = try FieldRules.check(receivedHeaders, as: part)
+      receivedStatus = facts.status
+      return facts
     } catch {
       throw .stream(id, error)
     }

@@ -24,6 +24,8 @@ public struct HTTP2Connection: Sendable {
 
   /// The list of the last `.headers` event, until the next call of `receive`.
   public internal(set) var receivedHeaders = HeaderList()
+  /// Of `receivedHeaders`, if they are those of a response.
+  public internal(set) var receivedStatus: UInt16 = 0
   /// What the peer broke, of the last `.reset` event with origin `local`.
   public internal(set) var lastStreamCause: HTTP2Cause?
   /// The first bytes of the debug data of the peer's last GOAWAY.

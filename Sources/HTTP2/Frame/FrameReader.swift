@@ -53,7 +53,7 @@ struct FrameReader: Sendable {
     _ bytes: Span<UInt8>, from offset: inout Int, upTo count: Int
   ) -> Bool {
     let taken = min(count - prefix.count, bytes.count - offset)
-    prefix.append(contentsOf: bytes.extracting(offset..<offset + taken))
+    if taken > 0 { prefix.append(contentsOf: bytes.extracting(offset..<offset + taken)) }
     offset += taken
     return prefix.count == count
   }

@@ -167,17 +167,29 @@ struct FieldRules {
 
   /// RFC 9113 §8.2.1: visible ASCII, no upper case, no colon.
   private static func checkName(_ name: Span<UInt8>) throws(HTTP2Cause) {
-    // What nearly all names are made of, eight octets in one look; the last look takes some again.
-    var place = 0
-    while place + 8 <= name.count, isPlain(name.word(at: place)) { place += 8 }
-    if place > 0, place + 8 > name.count, isPlain(name.word(at: name.count - 8)) { return }
-    while place < name.count {
+    guard !isPlain(name) else { return }
+    for place in name.indices {
       let byte = name[place]
       guard byte > 0x20 && byte < 0x7f && byte != colon && !(byte >= 0x41 && byte <= 0x5a) else {
         throw .fieldNameInvalid
       }
-      place += 1
     }
+  }
+
+  /// Whether it is made of what nearly all names are made of: eight octets in one look, of which the last
+  /// takes some again.
+  private static func isPlain(_ name: Span<UInt8>) -> Bool {
+    let count = name.count
+    guard count >= 8 else {
+      return count >= 4
+        && isPlain(UInt64(name.half(at: 0)) << 32 | UInt64(name.half(at: count - 4)))
+    }
+    var place = 0
+    while place < count {
+      guard isPlain(name.word(at: min(place, count - 8))) else { return false }
+      place += 8
+    }
+    return true
   }
 
   /// RFC 9113 §8.2.1: no NUL, LF or CR; no blank at either end.

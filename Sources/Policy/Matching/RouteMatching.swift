@@ -56,24 +56,27 @@ struct RequestPath {
   }
 }
 
-extension Route {
-  /// Nil: the route takes the request. The fraction is drawn last, only when all else holds.
+extension Span<Route> {
+  /// Nil: the route at that place takes the request. The fraction is drawn last, only when all else holds.
   func mismatch(
-    _ head: borrowing some RequestHead, _ path: borrowing RequestPath, _ runtime: borrowing Runtime,
-    using random: inout SplitMix64
+    _ place: Int, _ head: borrowing some RequestHead, _ path: borrowing RequestPath,
+    _ runtime: borrowing Runtime, using random: inout SplitMix64
   ) -> RouteMismatch? {
-    guard self.path.matches(path.bytes, end: path.end) else { return .path }
-    if isForGRPC, !isGRPC(head.value(of: "content-type")) { return .notGRPC }
+    guard self[place].path.matches(path.bytes, end: path.end) else { return .path }
+    if self[place].isForGRPC, !isGRPC(head.value(of: "content-type")) { return .notGRPC }
+    let headers = self[place].headers
     for index in headers.indices {
       guard headers[index].matches(head.value(of: headers[index].name)) else {
         return .header(index)
       }
     }
+    let queryParameters = self[place].queryParameters
     for index in queryParameters.indices {
       guard queryParameters[index].matches(path.parameter(queryParameters[index].name)) else {
         return .queryParameter(index)
       }
     }
+    let cookies = self[place].cookies
     if !cookies.isEmpty {
       let field = head.value(of: "cookie") ?? ByteString()
       for index in cookies.indices {
@@ -82,7 +85,9 @@ extension Route {
         }
       }
     }
-    if let fraction, !runtime.share(fraction).draw(using: &random) { return .fraction }
+    if let fraction = self[place].fraction, !runtime.share(fraction).draw(using: &random) {
+      return .fraction
+    }
     return nil
   }
 }

@@ -60,15 +60,16 @@ public struct RoutedRequest: Equatable, Sendable {
   public var bodyLimit: UInt64?
   /// Empty on the steady path, where nothing is allocated.
   public var rewrite = RequestRewrite()
+}
 
+extension RoutedRequest {
   public init(
     cluster: Int, timeout: Interval = .seconds(15), idleTimeout: Interval = .seconds(300),
     retryPolicy: RetryPolicy = .none
   ) {
-    self.cluster = cluster
-    self.timeout = timeout
-    self.idleTimeout = idleTimeout
-    self.retryPolicy = retryPolicy
+    self.init(
+      cluster: cluster, timeout: timeout, idleTimeout: idleTimeout, maxStreamDuration: .zero,
+      retryPolicy: retryPolicy)
   }
 }
 

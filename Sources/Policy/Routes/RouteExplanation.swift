@@ -31,7 +31,7 @@ extension PolicySnapshot {
         0,
         "listener \(name): route configuration \(routes.name), \(routes.virtualHosts.count) virtual hosts"
       ))
-    guard let place = routes.virtualHost(of: head) else {
+    guard let place = virtualHost(of: head, listener) else {
       steps.append(RouteStep(0, "virtual host: no domain matches \(head.authority)"))
       for host in routes.virtualHosts {
         for domain in host.domains {
@@ -48,7 +48,7 @@ extension PolicySnapshot {
       ))
     let path = RequestPath(head.path, ignoringParameters: routes.ignoresPathParameters)
     var before = random
-    guard let route = host.route(of: head, path, runtime, using: &random) else {
+    guard let route = route(of: head, path, listener, place.host, using: &random) else {
       explainMismatches(host, host.routes.count, head, path, &before, &steps)
       steps.append(RouteStep(0, "no route matches \(head.path)"))
       return steps
@@ -67,8 +67,9 @@ extension PolicySnapshot {
     _ path: borrowing RequestPath, _ random: inout SplitMix64, _ steps: inout [RouteStep]
   ) {
     for index in 0..<end {
+      let mismatch = host.routes.span.mismatch(index, head, path, runtime, using: &random)
+      guard let mismatch else { continue }
       let route = host.routes[index]
-      guard let mismatch = route.mismatch(head, path, runtime, using: &random) else { continue }
       let reason: String
       switch mismatch {
       case .path: reason = "path is not \(text(route.path))"
@@ -114,13 +115,13 @@ extension PolicySnapshot {
   ) {
     guard case .forwarding(let action) = action(place) else { return }
     var total: UInt64 = 0
-    for index in action.value.clusters.indices { total += weight(action.value, index) }
+    for index in action.value.clusters.indices { total += weight(action, index) }
     for index in action.value.clusters.indices {
       let cluster = action.value.clusters[index]
       let source = cluster.name.isEmpty ? ", by header \(cluster.header)" : ""
       steps.append(
         RouteStep(
-          1, "\(cluster.name(for: head)): \(weight(action.value, index)) of \(total)\(source)"))
+          1, "\(cluster.name(for: head)): \(weight(action, index)) of \(total)\(source)"))
     }
   }
 

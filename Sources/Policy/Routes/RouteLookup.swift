@@ -7,17 +7,47 @@ extension PolicySnapshot {
     listener name: ByteString, head: borrowing some RequestHead, using random: inout SplitMix64
   ) -> RouteDecision {
     guard let listener = listener(named: name) else { return .noListener }
-    guard let host = listeners[listener].routes.virtualHost(of: head)?.host else {
-      return .noVirtualHost
-    }
+    guard let host = virtualHost(of: head, listener)?.host else { return .noVirtualHost }
     let path = RequestPath(
       head.path, ignoringParameters: listeners[listener].routes.ignoresPathParameters)
-    guard
-      let route = listeners[listener].routes.virtualHosts[host].route(
-        of: head, path, runtime, using: &random)
-    else { return .noRoute }
+    guard let route = route(of: head, path, listener, host, using: &random) else {
+      return .noRoute
+    }
     return decide(
       RoutePlace(listener: listener, host: host, route: route), head, path, using: &random)
+  }
+
+  // Of listeners, hosts, routes and actions a field at a time: to name one as a whole is to copy it.
+
+  /// The virtual host of a request, and the domain that led there.
+  func virtualHost(of head: borrowing some RequestHead, _ listener: Int) -> DomainIndex.Place? {
+    let listeners = listeners.span
+    // Without the header only `*` can match.
+    let authority =
+      listeners[listener].routes.hostHeader.isEmpty
+      ? head.authority : head.value(of: listeners[listener].routes.hostHeader) ?? ByteString()
+    let end =
+      listeners[listener].routes.ignoresPort ? portStart(authority.bytes) : authority.count
+    return listeners[listener].routes.domains.find(
+      authority.bytes, end: end, listeners[listener].routes.virtualHosts)
+  }
+
+  /// The first route of a virtual host that takes the request.
+  func route(
+    of head: borrowing some RequestHead, _ path: borrowing RequestPath, _ listener: Int,
+    _ host: Int, using random: inout SplitMix64
+  ) -> Int? {
+    let listeners = listeners.span
+    let hosts = listeners[listener].routes.virtualHosts.span
+    let routes = hosts[host].routes.span
+    var index = 0
+    while let candidate = hosts[host].paths.next(from: index, path.bytes, end: path.end) {
+      if routes.mismatch(candidate, head, path, runtime, using: &random) == nil {
+        return candidate
+      }
+      index = candidate + 1
+    }
+    return nil
   }
 
   /// What the route that was found makes of the request.
@@ -30,11 +60,9 @@ extension PolicySnapshot {
     case .redirect(let action):
       return .respond(action.response(to: head, path, matched: pathMatcher(place)))
     case .forwarding(let action):
-      return forward(place, action.value, head, path, using: &random)
+      return forward(place, action, head, path, using: &random)
     }
   }
-
-  // Of hosts and routes a field at a time: to name one as a whole is to copy it.
 
   func action(_ place: RoutePlace) -> RouteAction {
     listeners[place.listener].routes.virtualHosts[place.host].routes[place.route].action
@@ -45,56 +73,58 @@ extension PolicySnapshot {
   }
 
   private func forward(
-    _ place: RoutePlace, _ action: borrowing ForwardAction, _ head: borrowing some RequestHead,
+    _ place: RoutePlace, _ action: Shared<ForwardAction>, _ head: borrowing some RequestHead,
     _ path: borrowing RequestPath, using random: inout SplitMix64
   ) -> RouteDecision {
     guard let share = draw(action, head, using: &random) else {
-      return .noCluster(status: action.notFoundStatus, name: ByteString())
+      return .noCluster(status: action.value.notFoundStatus, name: ByteString())
     }
-    let name = action.clusters[share].name(for: head)
+    let name = action.value.clusters[share].name(for: head)
     guard let cluster = cluster(named: name) else {
-      return .noCluster(status: action.notFoundStatus, name: name)
+      return .noCluster(status: action.value.notFoundStatus, name: name)
     }
-    let hosts = listeners[place.listener].routes.virtualHosts
+    let listeners = listeners.span
+    let hosts = listeners[place.listener].routes.virtualHosts.span
     let host = place.host
-    var routed = RoutedRequest(
-      cluster: cluster, timeout: action.timeout,
-      idleTimeout: action.idleTimeout ?? listeners[place.listener].idleTimeout,
-      retryPolicy: action.retryPolicy ?? hosts[host].retryPolicy
-        ?? clusters[cluster].retryPolicy ?? .none)
-    routed.maxStreamDuration = action.streamDuration.duration(
-      for: head, otherwise: listeners[place.listener].maxStreamDuration)
-    routed.hedgesOnPerTryTimeout = action.hedgesOnPerTryTimeout ?? hosts[host].hedgesOnPerTryTimeout
-    routed.priority = action.priority
-    routed.addsAttemptCount = hosts[host].addsAttemptCount
-    routed.addsTimeoutRetryHeader = hosts[host].addsTimeoutRetryHeader
-    routed.bodyLimit = hosts[host].routes[place.route].bodyLimit ?? hosts[host].bodyLimit
-    routed.mirrors = mirrors(place, action, head, using: &random)
-    routed.rewrite = rewrite(place, action, share, head, path)
-    return .forward(routed)
+    // In one expression: a variable would be copied into the decision.
+    return .forward(
+      RoutedRequest(
+        cluster: cluster, timeout: action.value.timeout,
+        idleTimeout: action.value.idleTimeout ?? listeners[place.listener].idleTimeout,
+        maxStreamDuration: action.value.streamDuration.duration(
+          for: head, otherwise: listeners[place.listener].maxStreamDuration),
+        retryPolicy: action.value.retryPolicy ?? hosts[host].retryPolicy
+          ?? clusters[cluster].retryPolicy ?? .none,
+        hedgesOnPerTryTimeout: action.value.hedgesOnPerTryTimeout
+          ?? hosts[host].hedgesOnPerTryTimeout,
+        priority: action.value.priority, mirrors: mirrors(place, action, head, using: &random),
+        addsAttemptCount: hosts[host].addsAttemptCount,
+        addsTimeoutRetryHeader: hosts[host].addsTimeoutRetryHeader,
+        bodyLimit: hosts[host].routes[place.route].bodyLimit ?? hosts[host].bodyLimit,
+        rewrite: rewrite(place, action, share, head, path)))
   }
 
   // MARK: The cluster
 
   /// The place of the cluster that is drawn; nil: none has any weight.
   func draw(
-    _ action: borrowing ForwardAction, _ head: borrowing some RequestHead,
+    _ action: Shared<ForwardAction>, _ head: borrowing some RequestHead,
     using random: inout SplitMix64
   ) -> Int? {
     // A single cluster needs no draw, and takes none: the random sequence stays the retries'.
-    if action.clusters.count == 1 { return weight(action, 0) > 0 ? 0 : nil }
+    if action.value.clusters.count == 1 { return weight(action, 0) > 0 ? 0 : nil }
     var total: UInt64 = 0
-    for index in action.clusters.indices { total += weight(action, index) }
+    for index in action.value.clusters.indices { total += weight(action, index) }
     guard total > 0 else { return nil }
     var point: UInt64
-    if !action.randomHeader.isEmpty, let text = head.value(of: action.randomHeader),
+    if !action.value.randomHeader.isEmpty, let text = head.value(of: action.value.randomHeader),
       let number = decimal(text), number >= 0
     {
       point = UInt64(number) % total
     } else {
       point = random.below(total)
     }
-    for index in action.clusters.indices {
+    for index in action.value.clusters.indices {
       let weight = weight(action, index)
       if point < weight { return index }
       point -= weight
@@ -103,12 +133,14 @@ extension PolicySnapshot {
   }
 
   /// The weight that holds now: RTDS may replace one.
-  func weight(_ action: borrowing ForwardAction, _ index: Int) -> UInt64 {
-    let weight = action.clusters[index].weight
-    guard !action.runtimeKeyPrefix.isEmpty, !runtime.entries.isEmpty else { return UInt64(weight) }
-    var key = action.runtimeKeyPrefix
+  func weight(_ action: Shared<ForwardAction>, _ index: Int) -> UInt64 {
+    let weight = action.value.clusters[index].weight
+    guard !action.value.runtimeKeyPrefix.isEmpty, !runtime.entries.isEmpty else {
+      return UInt64(weight)
+    }
+    var key = action.value.runtimeKeyPrefix
     key.bytes.append(UInt8(ascii: "."))
-    key.bytes.append(contentsOf: action.clusters[index].name.bytes)
+    key.bytes.append(contentsOf: action.value.clusters[index].name.bytes)
     return min(runtime.integer(key, otherwise: UInt64(weight)), UInt64(UInt32.max))
   }
 
@@ -116,10 +148,10 @@ extension PolicySnapshot {
 
   /// The most specific level that has policies holds, and its policies alone.
   private func mirrors(
-    _ place: RoutePlace, _ action: borrowing ForwardAction, _ head: borrowing some RequestHead,
+    _ place: RoutePlace, _ action: Shared<ForwardAction>, _ head: borrowing some RequestHead,
     using random: inout SplitMix64
   ) -> [MirrorTarget] {
-    var policies = action.mirrors
+    var policies = action.value.mirrors
     if policies.isEmpty {
       policies = listeners[place.listener].routes.virtualHosts[place.host].mirrors
     }
@@ -140,35 +172,6 @@ struct RoutePlace: Equatable {
   var listener: Int
   var host: Int
   var route: Int
-}
-
-extension RouteConfiguration {
-  /// The virtual host of a request, and the domain that led there.
-  func virtualHost(of head: borrowing some RequestHead) -> DomainIndex.Place? {
-    // Without the header only `*` can match.
-    let authority =
-      hostHeader.isEmpty ? head.authority : head.value(of: hostHeader) ?? ByteString()
-    let end = ignoresPort ? portStart(authority.bytes) : authority.count
-    return domains.find(authority.bytes, end: end, virtualHosts)
-  }
-}
-
-extension VirtualHost {
-  /// The first route that takes the request.
-  func route(
-    of head: borrowing some RequestHead, _ path: borrowing RequestPath,
-    _ runtime: borrowing Runtime, using random: inout SplitMix64
-  ) -> Int? {
-    let routes = routes.span
-    var index = 0
-    while let candidate = paths.next(from: index, path.bytes, end: path.end) {
-      if routes[candidate].mismatch(head, path, runtime, using: &random) == nil {
-        return candidate
-      }
-      index = candidate + 1
-    }
-    return nil
-  }
 }
 
 extension WeightedCluster {

@@ -3,13 +3,13 @@ import Primitives
 /// What a route changes in the requests that it forwards.
 extension PolicySnapshot {
   func rewrite(
-    _ place: RoutePlace, _ action: borrowing ForwardAction, _ share: Int,
+    _ place: RoutePlace, _ action: Shared<ForwardAction>, _ share: Int,
     _ head: borrowing some RequestHead, _ path: borrowing RequestPath
   ) -> RequestRewrite {
     var rewrite = RequestRewrite()
-    rewrite.mutations = mutations(place, action.clusters[share].mutations, head)
-    rewriteHost(action, action.clusters[share].hostRewrite, head, path, &rewrite)
-    switch action.pathRewrite {
+    rewrite.mutations = mutations(place, action.value.clusters[share].mutations, head)
+    rewriteHost(action, action.value.clusters[share].hostRewrite, head, path, &rewrite)
+    switch action.value.pathRewrite {
     case .none: break
     case .prefix(let prefix):
       rewrite.path = path.replacing(
@@ -47,16 +47,16 @@ extension PolicySnapshot {
   }
 
   private func rewriteHost(
-    _ action: borrowing ForwardAction, _ cluster: ByteString, _ head: borrowing some RequestHead,
+    _ action: Shared<ForwardAction>, _ cluster: ByteString, _ head: borrowing some RequestHead,
     _ path: borrowing RequestPath, _ rewrite: inout RequestRewrite
   ) {
     var name = cluster
     if name.isEmpty {
-      switch action.hostRewrite {
+      switch action.value.hostRewrite {
       case .none: return
       case .endpoint:
         rewrite.usesEndpointHostname = true
-        rewrite.appendsForwardedHost = action.appendsForwardedHost
+        rewrite.appendsForwardedHost = action.value.appendsForwardedHost
         return
       case .literal(let literal): name = literal
       case .header(let header): name = firstValue(header, head)
@@ -66,7 +66,7 @@ extension PolicySnapshot {
     }
     guard !name.isEmpty else { return }
     rewrite.authority = name
-    if action.appendsForwardedHost, !head.authority.isEmpty {
+    if action.value.appendsForwardedHost, !head.authority.isEmpty {
       rewrite.mutations.append(
         .add(name: "x-forwarded-host", value: head.authority, .appendIfExistsOrAdd))
     }
