@@ -104,7 +104,7 @@ let package = Package(
     // The operating system.
     .target(
       name: "Platform", dependencies: ["CLinux", "COpenSSL", "CMosquitto", "Primitives"],
-      swiftSettings: impure),
+      swiftSettings: impure + outOfLine),
 
     // Programs.
     .executableTarget(
