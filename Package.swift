@@ -113,7 +113,7 @@ let package = Package(
         "Gateway", "Configuration", "Ingest", "Spool", "NetworkingCore", "XDS", "Policy",
         "Platform", "Primitives",
       ],
-      swiftSettings: impure + outOfLine, linkerSettings: link),
+      swiftSettings: impure, linkerSettings: link),
     .executableTarget(
       name: "spokectl",
       dependencies: ["Configuration", "Gateway", "Spool", "Platform", "Primitives"],
