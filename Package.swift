@@ -21,15 +21,17 @@ let common: [SwiftSetting] =
 /// Pure targets are deterministic machines: no C module, no clock, no descriptor.
 let pure: [SwiftSetting] = common + [.strictMemorySafety()]
 
-/// Machines that run when a configuration or a resource is read, not for every record: their calls stay
-/// calls, which makes them smaller.
-let compact: [SwiftSetting] =
+/// Calls stay calls until the linker sees all of them, which makes a module smaller.
+let outOfLine: [SwiftSetting] =
   isFuzzing
-  ? pure
-  : pure + [
+  ? []
+  : [
     .unsafeFlags(
       ["-Xfrontend", "-sil-inline-threshold", "-Xfrontend", "0"], .when(configuration: .release))
   ]
+
+/// Machines that run when a configuration or a resource is read, not for every record.
+let compact: [SwiftSetting] = pure + outOfLine
 
 /// The only targets that touch the operating system.
 let impure: [SwiftSetting] = common
@@ -102,7 +104,7 @@ let package = Package(
     // The operating system.
     .target(
       name: "Platform", dependencies: ["CLinux", "COpenSSL", "CMosquitto", "Primitives"],
-      swiftSettings: impure),
+      swiftSettings: impure + outOfLine),
 
     // Programs.
     .executableTarget(

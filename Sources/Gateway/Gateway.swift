@@ -137,7 +137,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
       core.handleTimeout(now: clocks.now)
     }
     serveControlPlane(clocks: clocks)
-    while let result = core.nextResult() { finish(result, clocks: clocks) }
+    finishRequests(clocks: clocks)
     if acknowledgements.isPressing(now: clocks.now) {
       spool.commit(clocks: clocks)
     } else {
@@ -148,7 +148,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
       takeSpoolReports(clocks: clocks)
       pumpAll(clocks: clocks)
       // A request that could not be sent at all has its result already.
-      while let result = core.nextResult() { finish(result, clocks: clocks) }
+      finishRequests(clocks: clocks)
       // What expired on the way out is counted and reported in the same turn.
       guard spool.hasReports else { break }
     }
@@ -200,10 +200,8 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     consider(nextLossDeadline)
     for share in shares { consider(share.waitsUntil) }
     for port in ports { consider(nextSerialDeadline(port)) }
-    for uplink in uplinks {
-      consider(uplink.nextDeadline())
-      if uplink.configuration.priority == .alarm { consider(uplink.precedenceEnds(now: turnedAt)) }
-    }
+    for index in uplinks.indices { consider(uplinks.span[index].nextDeadline()) }
+    for index in alarms { consider(uplinks.span[index].precedenceEnds(now: turnedAt)) }
     return earliest
   }
 

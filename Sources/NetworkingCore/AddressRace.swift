@@ -59,7 +59,7 @@ extension NetworkingCore {
   ) {
     let preferred = Int(clusters[cluster].endpoints[endpoint].preferred)
     clusters[cluster].endpoints[endpoint].races = [
-      AddressRace(clusters[cluster].addresses(endpoint), from: preferred, priority: priority)
+      AddressRace(clusters.span[cluster].addresses(endpoint), from: preferred, priority: priority)
     ]
     startRacer(slot, cluster, endpoint)
   }
@@ -139,7 +139,7 @@ extension NetworkingCore {
     guard let endpoint = clusters[cluster].endpoint(id) else { return }
     let address = connections[winner].address
     clusters[cluster].endpoints[endpoint].races = []
-    if let place = clusters[cluster].addresses(endpoint).firstIndex(of: address) {
+    if let place = clusters.span[cluster].addresses(endpoint).firstIndex(of: address) {
       clusters[cluster].endpoints[endpoint].preferred = UInt32(place)
     }
   }

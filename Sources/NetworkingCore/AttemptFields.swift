@@ -26,7 +26,7 @@ extension NetworkingCore {
     let list = requests[request].headers
     var hostname = ByteString()
     if fields.contains(.endpointHostname) {
-      hostname = clusters[requests[request].cluster].hostname(of: requests[request].endpoint)
+      hostname = clusters.span[requests[request].cluster].hostname(of: requests[request].endpoint)
     }
     composed.removeAll()
     for index in 0..<list.count {

@@ -45,7 +45,7 @@ extension NetworkingCore {
       // come back at once.
       clusters[cluster].endpoints[place].reason = ByteString("connect \(address): \(reason)")
       // Nor to begin there again when it has other addresses.
-      let count = clusters[cluster].addresses(place).count
+      let count = clusters.span[cluster].addresses(place).count
       clusters[cluster].endpoints[place].preferred =
         (clusters[cluster].endpoints[place].preferred + 1) % UInt32(count)
       endpointFailed(cluster, place, isAtFault: isAtFault)

@@ -142,7 +142,7 @@ extension NetworkingCore {
     clusters[cluster].places = newPlaces
     clusters[cluster].endpoints = kept
     for index in kept.indices {
-      let addresses = clusters[cluster].addresses(index).count
+      let addresses = clusters.span[cluster].addresses(index).count
       if kept[index].preferred >= addresses { clusters[cluster].endpoints[index].preferred = 0 }
     }
   }

@@ -163,9 +163,9 @@ extension NetworkingCore {
     guard isOneName, let state = clusters[cluster].endpoints.first else {
       return setMembers(cluster, members, isOneName: isOneName)
     }
-    let working = clusters[cluster].addresses(0)[Int(state.preferred)]
+    let working = clusters.span[cluster].addresses(0)[Int(state.preferred)]
     setMembers(cluster, members, isOneName: true)
-    let place = clusters[cluster].addresses(0).firstIndex(of: working) ?? 0
+    let place = clusters.span[cluster].addresses(0).firstIndex(of: working) ?? 0
     clusters[cluster].endpoints[0].preferred = UInt32(place)
     // The name leads elsewhere: what was learnt of the old place does not hold there.
     clusters[cluster].endpoints[0].failures = 0

@@ -27,6 +27,7 @@ extension NetworkingCore {
 
   /// Visits the endpoints of a cluster of the present snapshot: those that it was given, or those that
   /// its names were resolved to. `visit` answers whether it wants more.
+  @inline(never)
   public func visitEndpoints(of name: ByteString, _ visit: (EndpointReport) -> Bool) {
     guard
       let slot = clusters.firstIndex(where: {

@@ -7,7 +7,7 @@ import Primitives
 /// connections, streams, timeouts, retries, breakers. A machine without sockets and clocks: after
 /// each call the driver takes actions and results until there are none, and sleeps until
 /// `nextDeadline()`.
-public struct NetworkingCore: Sendable {
+public struct NetworkingCore: ~Copyable, Sendable {
   public let limits: CoreLimits
 
   var snapshot = PolicySnapshot()

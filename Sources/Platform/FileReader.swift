@@ -74,6 +74,7 @@ public enum FileReader {
 }
 
 /// Calls `body` for every name but `.` and `..`. 0, or a negative errno.
+@inline(never)
 func forEachName(in directory: Int32, _ body: (ByteString) -> Void) -> Int32 {
   var stream: UnsafeMutableRawPointer?
   let opened = spoke_list_open(directory, &stream)

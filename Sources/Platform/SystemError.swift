@@ -12,9 +12,11 @@ public struct SystemError: Error, Sendable {
   }
 
   /// `connect: Connection refused`.
+  @inline(never)
   public var description: String { "\(operation.text): \(reason)" }
 
   /// `Connection refused`.
+  @inline(never)
   public var reason: String { String(cString: spoke_error_text(code)) }
 }
 

@@ -43,6 +43,7 @@ public struct WireReader: Sendable {
   public func content(_ range: Range<Int>) -> WireReader { WireReader(range, depth: 0) }
 
   /// The next field; nil at the end. After an error the reader is of no more use.
+  @inline(never)
   public mutating func next(in bytes: Span<UInt8>) throws(WireError) -> WireField? {
     while offset < end {
       let (number, type) = try tag(bytes)

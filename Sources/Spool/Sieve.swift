@@ -45,6 +45,7 @@ struct Sieve {
   }
 
   /// How many of `first...last` may be there and are not settled.
+  @inline(never)
   func open(_ first: UInt64, _ last: UInt64, _ settled: Settlement) -> UInt64 {
     guard level > 0, first <= last, last - first < Self.widthMax else {
       return settled.unsettled(first, last)

@@ -115,6 +115,7 @@ extension Spool where Storage: ~Copyable {
   // MARK: One class
 
   /// Commits, on a fresh segment if need be; degrades when that does not go either.
+  @inline(never)
   mutating func commitClass(_ logClass: Int, syncOnly: Bool) {
     let waitingSync = logs[logClass].tail.waitingSync
     guard syncOnly ? waitingSync > 0 : logs[logClass].tail.waiting > 0 else { return }

@@ -144,6 +144,7 @@ extension Spool where Storage: ~Copyable {
     }
   }
 
+  @inline(never)
   mutating func removeFile(_ file: StorageFile) throws(StorageError) {
     do throws(StorageError) {
       try storage.remove(file)

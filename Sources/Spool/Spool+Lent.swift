@@ -70,6 +70,7 @@ extension Spool where Storage: ~Copyable {
 
   /// What readers have of a range is lent from now on. How many records that are; `count` of the segment
   /// have so many bytes together.
+  @inline(never)
   mutating func lend(
     _ stream: Int, _ whole: SequenceRange, _ sieve: Sieve, bytes: UInt32, of count: UInt32,
     epoch: UInt64, reason: DropReason

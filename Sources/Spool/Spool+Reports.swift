@@ -17,6 +17,7 @@ extension Spool where Storage: ~Copyable {
   }
 
   /// Whoever took the gap reports up to this `gapsTold` has them where no crash reaches them.
+  @inline(never)
   public mutating func confirmGaps(through number: UInt64) {
     let before = unconfirmed.count
     unconfirmed.removeAll { $0.number <= number }

@@ -31,6 +31,7 @@ struct UnsafeReport {
 extension Gateway where Storage: ~Copyable {
   /// Makes a record `{"KIND": {…}}` on the `[reports]` stream.
   /// `gap`: the number of the spool's gap report that it is, else 0.
+  @inline(never)
   mutating func report(
     _ kind: StaticString, gap: UInt64 = 0, clocks: Clocks, _ members: (inout JSONWriter) -> Void
   ) {

@@ -49,7 +49,7 @@ extension Gateway where Storage: ~Copyable {
     }
     uplinks[stream].counters.recordsIn += 1
     let epoch = uplinks[stream].memory?.epoch ?? 0
-    while uplinks[stream].memory?.hasRoom(for: bytes) == false {
+    while uplinks.span[stream].memory?.hasRoom(for: bytes) == false {
       guard let dropped = uplinks[stream].memory?.dropOldest() else { break }
       uplinks[stream].counters.dropped += 1
       lose(

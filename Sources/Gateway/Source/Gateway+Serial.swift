@@ -141,6 +141,7 @@ extension Gateway where Storage: ~Copyable {
     }
   }
 
+  @inline(never)
   private mutating func handle(_ event: FramerEvent, from port: Int, clocks: Clocks) {
     switch event {
     case .frame:

@@ -6,7 +6,12 @@ import Spool
 // The end of a request: its records are delivered, wait, are held, or are parked one by one.
 
 extension Gateway where Storage: ~Copyable {
-  mutating func finish(_ result: RequestResult, clocks: Clocks) {
+  @inline(never)
+  mutating func finishRequests(clocks: Clocks) {
+    while let result = core.nextResult() { finish(result, clocks: clocks) }
+  }
+
+  private mutating func finish(_ result: RequestResult, clocks: Clocks) {
     guard result.token & Self.callToken == 0 else { return finishCall(result, clocks: clocks) }
     let index = Int(result.token)
     guard index < uplinks.count, let slot = uplinks[index].slot(of: result.id) else { return }
@@ -221,6 +226,7 @@ extension Gateway where Storage: ~Copyable {
     }
   }
 
+  @inline(never)
   private mutating func loseFromMemory(
     _ index: Int, _ epoch: UInt64, _ sequence: UInt64, _ time: WallTime, clocks: Clocks
   ) {

@@ -30,7 +30,7 @@ extension Gateway where Storage: ~Copyable {
   }
 
   private func alarmIsOnItsWay(now: Instant) -> Bool {
-    for index in alarms where uplinks[index].precedes(now: now) { return true }
+    for index in alarms where uplinks.span[index].precedes(now: now) { return true }
     return false
   }
 
@@ -75,7 +75,7 @@ extension Gateway where Storage: ~Copyable {
   /// A live stream would send more, if it might: its requests are on their way, and have not been for
   /// long.
   private func isHungry(_ index: Int, now: Instant) -> Bool {
-    guard uplinks[index].precedes(now: now), uplinks[index].hold == nil else { return false }
+    guard uplinks.span[index].precedes(now: now), uplinks[index].hold == nil else { return false }
     var isLive = false
     for slot in uplinks[index].slots.indices where uplinks[index].slots[slot].isRequesting {
       if !uplinks[index].slots[slot].isBacklog { isLive = true }
@@ -97,7 +97,7 @@ extension Gateway where Storage: ~Copyable {
     while idle < shares[share].flows.count, onTheWay < LinkShare.backlogBytesMax {
       let index = shares[share].flows[shares[share].turn].stream
       guard let slot = prepareBacklog(index, clocks: clocks) else {
-        if !uplinks[index].maySend(now: clocks.now) { isBlocked = true }
+        if !uplinks.span[index].maySend(now: clocks.now) { isBlocked = true }
         shares[share].skip()
         idle += 1
         continue
@@ -139,10 +139,10 @@ extension Gateway where Storage: ~Copyable {
 
   /// The delivery of a lane that can set out now, filled from the spool if need be.
   private mutating func prepare(_ index: Int, _ lane: Lane, clocks: Clocks) -> Int? {
-    while uplinks[index].maySend(now: clocks.now) {
-      var slot = uplinks[index].readySlot(lane)
+    while uplinks.span[index].maySend(now: clocks.now) {
+      var slot = uplinks.span[index].readySlot(lane)
       if slot == nil {
-        guard let empty = uplinks[index].fillingSlot(lane) else { return nil }
+        guard let empty = uplinks.span[index].fillingSlot(lane) else { return nil }
         fill(index, empty, clocks: clocks)
         slot = empty
       }
@@ -184,7 +184,7 @@ extension Gateway where Storage: ~Copyable {
       return
     }
     let isFull = uplinks[index].slots[slot].batch.count >= uplinks[index].recordsMax
-    if isFull || draining || uplinks[index].isDue(slot, now: clocks.now) {
+    if isFull || draining || uplinks.span[index].isDue(slot, now: clocks.now) {
       uplinks[index].slots[slot].close()
     } else {
       uplinks[index].slots[slot].phase = .filling

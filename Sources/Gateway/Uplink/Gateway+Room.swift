@@ -18,9 +18,12 @@ extension Gateway where Storage: ~Copyable {
     return roomLeft(index, lane, lanes)
   }
 
+  @inline(never)
   private func roomLeft(
     _ index: Int, _ lane: Lane, _ lanes: (certain: Int, common: Int)
   ) -> Int {
+    // Through the span, which lends what a subscript of the array copies.
+    let uplinks = uplinks.span
     let held = uplinks[index].heldBytes(lane)
     let own = max(lanes.certain, held.all) - held.withoutPromise
     if let turn = roomTurn, turn != index { return own }
@@ -35,7 +38,7 @@ extension Gateway where Storage: ~Copyable {
   /// The next record of a lane that has nothing on its way is too large for the room that there is. True:
   /// there may be more now.
   mutating func makeRoom(_ index: Int, _ lane: Lane, beyond room: Int) -> Bool {
-    guard let lanes = ledger.lanes, !uplinks[index].isUsed(lane) else { return false }
+    guard let lanes = ledger.lanes, !uplinks.span[index].isUsed(lane) else { return false }
     let turn = roomTurn ?? index
     roomTurn = turn
     guard turn == index else { return false }
@@ -52,7 +55,7 @@ extension Gateway where Storage: ~Copyable {
   /// The stream whose turn it is has what it waited for, or cannot take it now.
   mutating func passRoomTurn(now: Instant) {
     guard let turn = roomTurn else { return }
-    if turn >= uplinks.count || !uplinks[turn].maySend(now: now) { roomTurn = nil }
+    if turn >= uplinks.count || !uplinks.span[turn].maySend(now: now) { roomTurn = nil }
   }
 }
 
