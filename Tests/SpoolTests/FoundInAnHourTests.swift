@@ -93,4 +93,62 @@ struct FoundInAnHourTests {
       #expect(Set(found).isSubset(of: kept), "power cut \(seed): \(found), then \(kept)")
     }
   }
+
+  // Seed 1554: a load that fills the disk, no fault at all, and a backlog that ends at 1.
+  @Test(
+    "what counts as waiting is what was neither delivered nor dropped", arguments: UInt64(1)...12)
+  func backlogIsExact(seed: UInt64) {
+    let limits = SpoolLimits(
+      segmentBytes: 4096, totalBytes: 32 << 10, freeFloorBytes: 0, commitBytes: 1024)
+    let rig = Rig(
+      streams: (0..<2).map { number in
+        SpoolStream(
+          name: number == 0 ? "a" : "b", logClass: 3, durability: .sync, isLiveFirst: true)
+      }, limits: limits)
+    var random = SplitMix64(seed: seed)
+    var open = [UInt64(0), 0]
+    var drops = 0
+    var onTheWay: [[(sequence: UInt64, isLive: Bool)]] = [[], []]
+    for step in 0..<4_000 {
+      let stream = Int(random.below(2))
+      switch random.below(8) {
+      case 0...2:
+        let payload = Rig.payload(step, 50 + Int(random.below(300)))
+        if case .taken = rig.append(stream, payload) { open[stream] += 1 }
+      case 3:
+        rig.wait(.milliseconds(Int64(random.below(20_000))))
+        rig.turn()
+      case 4, 5:
+        guard onTheWay[stream].count < 20 else { continue }
+        if let record = rig.next(stream) { onTheWay[stream].append((record.sequence, false)) }
+      case 6:
+        guard onTheWay[stream].count < 20 else { continue }
+        var record = SpooledRecord()
+        let isIdle = !onTheWay[stream].contains { $0.isLive }
+        guard
+          rig.spool.nextLive(
+            stream: stream, into: &record, isIdle: isIdle, clocks: rig.clocks)
+        else { continue }
+        onTheWay[stream].append((record.sequence, true))
+      default:
+        guard !onTheWay[stream].isEmpty else { continue }
+        let place = Int(random.below(UInt64(onTheWay[stream].count)))
+        let sequence = onTheWay[stream].remove(at: place).sequence
+        let isSettled = rig.spool.acknowledge(
+          stream: stream, sequence: sequence, now: rig.clocks.now)
+        if isSettled { open[stream] -= 1 }
+      }
+      for gap in rig.gaps() {
+        drops += 1
+        open[gap.streamIndex ?? 0] -= gap.count
+      }
+      for stream in 0...1 where rig.backlog(stream).records != open[stream] {
+        Issue.record(
+          "seed \(seed), step \(step), stream \(stream): \(rig.backlog(stream).records) of \(open[stream])"
+        )
+        return
+      }
+    }
+    #expect(drops > 10)
+  }
 }
