@@ -274,7 +274,7 @@ struct LoadTallyTests {
     while open.isEmpty { bench.submit(20) }
     let drops = UInt64(bench.results.count { $0.failure == .dropped })
     bench.core.apply(snapshot(reports: false), now: bench.now)
-    #expect(bench.core.countsLoad)
+    #expect(bench.core.countsLoad == true)
     let last = bench.core.takeTallies()
     #expect(last.map { $0.isLast } == [true] && !bench.core.countsLoad)
     #expect(last.first?.drops.map { $0.count } == [drops])
