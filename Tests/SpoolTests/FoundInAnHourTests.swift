@@ -99,7 +99,7 @@ struct FoundInAnHourTests {
     "what counts as waiting is what was neither delivered nor dropped", arguments: UInt64(1)...12)
   func backlogIsExact(seed: UInt64) {
     let limits = SpoolLimits(
-      segmentBytes: 4096, totalBytes: 32 << 10, freeFloorBytes: 0, commitBytes: 1024)
+      segmentBytes: 4096, totalBytes: 128 << 10, freeFloorBytes: 0, commitBytes: 1024)
     let rig = Rig(
       streams: (0..<2).map { number in
         SpoolStream(
@@ -113,7 +113,7 @@ struct FoundInAnHourTests {
       let stream = Int(random.below(2))
       switch random.below(8) {
       case 0...2:
-        let payload = Rig.payload(step, 50 + Int(random.below(300)))
+        let payload = Rig.payload(step, 200 + Int(random.below(800)))
         if case .taken = rig.append(stream, payload) { open[stream] += 1 }
       case 3:
         rig.wait(.milliseconds(Int64(random.below(20_000))))
