@@ -171,6 +171,10 @@ final class ScriptedLoads {
 }
 
 extension ScriptedPlane {
+  private static func text(_ writer: inout WireWriter, _ number: UInt32, _ value: String) {
+    PlaneResources.text(&writer, number, ByteString(value))
+  }
+
   /// A STATIC cluster that asks for reports of its load, with one endpoint in each zone: 10.0.0.1,
   /// 10.0.0.2, …
   static func reporting(

@@ -9,7 +9,7 @@ import Testing
 struct FoundInAnHourTests {
   @Test("a damaged frame is named, also when its stream has changed its class since")
   func classChanged() {
-    func state(_ logClass: Int) -> [SpoolStream] {
+    func state(_ logClass: UInt8) -> [SpoolStream] {
       [SpoolStream(name: "state", logClass: logClass, durability: .sync)]
     }
     let rig = Rig(streams: state(2))
