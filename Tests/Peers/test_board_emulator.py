@@ -21,6 +21,14 @@ DEADLINE = 60
 SETTLING = 0.3
 
 
+class Port(serial.Serial):
+    """One that keeps what comes from its opening on: a machine that is busy may take longer to the flush of pyserial
+    than the board waits."""
+
+    def _reset_input_buffer(self):
+        pass
+
+
 class Board:
     """A running emulator."""
 
@@ -44,7 +52,7 @@ class Board:
     def open(self):
         # Nothing is played before: whoever comes to the first byte late has not seen it come.
         self.opened = self.opened or time.monotonic()
-        return serial.Serial(self.path, 115200, timeout=0.1)
+        return Port(self.path, 115200, timeout=0.1)
 
     def read_to_end(self, port=None):
         """Everything that is played until the board goes away for good."""
@@ -63,6 +71,7 @@ class Board:
                     # Without a link the terminal comes back for no one: its number may be another board's by now.
                     self.process.wait(DEADLINE)
                 if self.process.poll() is not None:
+                    assert self.process.returncode == 0, self.process.stderr.read().decode()
                     return data
                 time.sleep(0.01)
                 continue

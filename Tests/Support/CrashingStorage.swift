@@ -311,10 +311,8 @@ public final class CrashingDisk {
 
 extension Array where Element == UInt8 {
   mutating func overwrite(at offset: Int, _ bytes: [UInt8]) {
-    while count < offset { append(0) }
-    for (index, byte) in bytes.enumerated() {
-      if offset + index < count { self[offset + index] = byte } else { append(byte) }
-    }
+    if count < offset { append(contentsOf: repeatElement(0, count: offset - count)) }
+    replaceSubrange(offset..<Swift.min(offset + bytes.count, count), with: bytes)
   }
 }
 
