@@ -86,6 +86,8 @@ private struct Opening: ~Copyable {
       baud: line.baud, data_bits: line.dataBits, parity: line.parity.rawValue,
       stop_bits: line.stopBits, flow: line.flow.rawValue)
     try succeed("TCSETS2", spoke_serial_configure(file.raw, &wanted))
+    // At once: what comes from here on is whole.
+    try succeed("TCFLSH", spoke_serial_flush(file.raw))
     // A pseudo-terminal stays exclusive while its far end is open, past our own end: after a crash
     // nobody but root could open it again. The lock does for those.
     if !isPseudoTerminal { try succeed("TIOCEXCL", spoke_serial_exclude(file.raw)) }
@@ -100,7 +102,6 @@ private struct Opening: ~Copyable {
     status.device = DeviceIdentity.path(of: file.raw)
     status.hardware = DeviceIdentity.usb(
       major: spoke_device_major(file.raw), minor: spoke_device_minor(file.raw))
-    try succeed("TCFLSH", spoke_serial_flush(file.raw))
     return status
   }
 

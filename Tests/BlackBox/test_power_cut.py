@@ -56,7 +56,8 @@ class Disk:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.image, self.copy, self.place = folder / "spool.img", folder / "cut.img", folder / "cut"
+        self.image, self.place = folder / "spool.img", folder / "cut"
+        self.copy, self.copies = None, 0
         self.place.mkdir()
         self.is_mounted = False
 
@@ -68,6 +69,10 @@ class Disk:
 
     def cut(self, log, after, chance):
         """The disk as it is now, and some of the writes `after`."""
+        # A file of its own each time: a loop device that is not detached yet would be used again, with all that it
+        # still has of the former content, for a file that is the same one.
+        self.copies += 1
+        self.copy = self.image.with_name(f"cut-{self.copies}.img")
         shutil.copyfile(self.image, self.copy)
         with self.copy.open("r+b") as copy:
             log.apply_some(after, copy, chance)
@@ -78,6 +83,7 @@ class Disk:
         if self.is_mounted:
             as_root("umount", str(self.place))
             self.is_mounted = False
+            self.copy.unlink()
 
 
 @pytest.fixture

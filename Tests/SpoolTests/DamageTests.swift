@@ -4,7 +4,7 @@ import Testing
 
 @testable import Spool
 
-/// A small spool of three segments and what it holds. Small: each of its bytes is damaged once, and each time
+/// A small spool of a few segments in two classes and what it holds. Small: each of its bytes is damaged once, and each time
 /// the whole of it is read.
 struct Sample {
   let disk: CrashingDisk
@@ -117,7 +117,7 @@ struct DamageTests {
 
   @Test("an undamaged spool delivers everything")
   func undamaged() {
-    #expect(sample.disk.names.count == 4)
+    #expect(sample.disk.names.count >= 4)
     #expect(sample.check(sample.disk.copy(), "undamaged") == 0)
     // Segments that have ended have frames in front, in the middle and at the end; the cursor has two slots.
     let segments = sample.disk.names.filter { $0 != .cursor }
