@@ -19,4 +19,14 @@ struct ReplayTests {
     let second = Simulation.run(seed: 2, hours: .seconds(60))
     #expect(first.hash != second.hash)
   }
+
+  // In seed 2008 reports are on disk when the process is killed, unsaid in its log, and lost later.
+  @Test(
+    "what a report names that was lost itself is given up, also where its log line was never written"
+  )
+  func unsaidReports() {
+    let outcome = Simulation.run(seed: 2008)
+    #expect(outcome.complaints.isEmpty, "\(outcome.complaints.prefix(4))")
+    #expect(outcome.runs > 9)
+  }
 }

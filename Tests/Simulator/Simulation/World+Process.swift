@@ -109,6 +109,7 @@ extension World {
     run += 1
     isAlive = true
     isStopping = false
+    readUnsaid()
     marks = plan.streams.indices.map { gateway.recoveredNumber(of: $0) }
     for stream in plan.streams.indices { observe(stream, []) }
     trace.note(now, "started", UInt64(run), UInt64(disk.operations))
@@ -119,6 +120,17 @@ extension World {
     client = BrokerClient()
     connectBroker(after: .milliseconds(20))
     carryOutActions()
+  }
+
+  /// The last run may have been killed after its reports were on disk and before it wrote the same to its log. Those
+  /// reports are there then, and what they name is given up although nobody said so.
+  private func readUnsaid() {
+    guard !unsaid.isEmpty else { return }
+    let found = gateway.recoveredNumber(of: plan.reports)
+    if found.sequence > marks[plan.reports].sequence {
+      for line in unsaid { read(line: line) }
+    }
+    unsaid = []
   }
 
   func startProcess() {
@@ -171,6 +183,9 @@ extension World {
   private func crashInTurn() {
     let isPowerCut = disk.freezesAtPowerCut
     counts.add(isPowerCut ? .powerCutInTurn : .killInTurn)
+    while let action = gateway.nextAction() {
+      if case .log(_, let message) = action { unsaid.append(message) }
+    }
     crash(isPowerCut: isPowerCut)
   }
 

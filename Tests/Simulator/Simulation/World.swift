@@ -43,6 +43,8 @@ final class World {
   var run = 0
   /// By stream: the last number that was seen to be given out.
   var marks: [RecordNumber] = []
+  /// Log lines of the turn in which the process was killed.
+  var unsaid: [String] = []
   var idleTurns = 0
   var turns = 0
   var checkedOperations = 0
