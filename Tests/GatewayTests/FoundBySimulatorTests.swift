@@ -136,10 +136,12 @@ struct FoundBySimulatorTests {
     let before = World(text, isUp: false)
     before.publish("state/a", "first", id: 1)
     before.gateway.commit(clocks: before.clocks)
-    let world = before.restarted(text)
+    let world = before.restarted(text, isUp: false)
     // The backlog stands still, and of each outage one record is left behind in it.
     var refused: Set<String> = ["first"]
     world.answer = { .status(refused.contains($0.text) ? 503 : 200) }
+    world.isUp = true
+    world.retryNow()
     for number in 0..<70 {
       refused.insert("live \(number)")
       world.publish("state/a", "live \(number)", id: UInt16(2 * number + 2))
