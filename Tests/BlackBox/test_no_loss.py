@@ -157,7 +157,9 @@ def test_nothing_that_was_acknowledged_is_lost(
     def missing():
         return acknowledged - {r.body for r in records(upstream.whole())}
 
-    wait_until(lambda: not missing(), lambda: f"{len(missing())} of {len(acknowledged)}: {sorted(missing())[:9]}", 180, 0.2)
+    # The more kills, the more there is to deliver to an upstream in Python.
+    wait_until(
+        lambda: not missing(), lambda: f"{len(missing())} of {len(acknowledged)}: {sorted(missing())[:9]}", 1.8 * ROUNDS, 0.2)
     check(list(records(upstream.whole())), counts, deaf)
 
 
