@@ -46,7 +46,7 @@ extension Gateway where Storage: ~Copyable {
 
   /// Whether a stream has records in a delivery, be they settled or not.
   package func hasDelivery(of stream: Int) -> Bool {
-    !uplinks[stream].isIdle(.ordered) || !uplinks[stream].isIdle(.live)
+    !uplinks.span[stream].isIdle(.ordered) || !uplinks.span[stream].isIdle(.live)
   }
 
   /// What is left in the tables when nothing is under way any more, in words; empty: nothing.

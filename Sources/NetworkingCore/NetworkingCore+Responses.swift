@@ -179,8 +179,8 @@ extension NetworkingCore {
     }
   }
 
-  /// RFC 9110 §10.2.3: seconds, or a date. Mutating, as others: to ask a core that is not is to copy it.
-  private mutating func retryAfter(_ list: HeaderList) -> Interval? {
+  /// RFC 9110 §10.2.3: seconds, or a date.
+  private func retryAfter(_ list: HeaderList) -> Interval? {
     guard let index = list.firstIndex(of: "retry-after") else { return nil }
     let text = list.value(index)
     if let seconds = decimal(text.bytes.span) {

@@ -156,11 +156,7 @@ extension Gateway where Storage: ~Copyable {
 
   private mutating func fill(_ index: Int, _ slot: Int, clocks: Clocks) {
     let lane = uplinks[index].slots[slot].lane
-    if spool.mustRewind(stream: index), uplinks[index].isIdle(.ordered),
-      uplinks[index].isIdle(.live)
-    {
-      spool.rewind(stream: index)
-    }
+    if spool.mustRewind(stream: index), !hasDelivery(of: index) { spool.rewind(stream: index) }
     var room = room(index, lane)
     while uplinks[index].slots[slot].batch.count < uplinks[index].recordsMax {
       guard load(index, lane, room: &room, clocks: clocks) else { break }
