@@ -135,6 +135,18 @@ final class MQTTSession {
 
   func acknowledge() { client.transmit(everythingIsSafe: true, now: now) }
 
+  /// Until the broker has read the acknowledgements: it reads in order, so it has when it confirms what
+  /// comes behind them. A session with the same name that begins earlier would take them away unread.
+  func acknowledgeAndWait() throws {
+    acknowledge()
+    try client.publishText("behind/acknowledgements", "")
+    var isConfirmed = false
+    try turn(until: { client in
+      while let publication = client.nextPublication() { isConfirmed = publication.isDelivered }
+      return isConfirmed
+    })
+  }
+
   func collect(_ count: Int) throws { try turn(until: { _ in messages.count >= count }) }
 
   func skipPause() {

@@ -54,7 +54,7 @@ import Testing
     try next.connect()
     try next.collect(5)
     #expect(next.texts == (0..<5).map { "t=\($0)" })
-    next.acknowledge()
+    try next.acknowledgeAndWait()
     let last = try MQTTSession(broker, id: "held", filters: [("t", 1)])
     try last.connect()
     try broker.publish("t", "new")
@@ -71,7 +71,7 @@ import Testing
       try session.connect()
       for number in 0..<3 { try broker.publish("t", "\(number)") }
       try session.collect(3)
-      session.acknowledge()
+      try session.acknowledgeAndWait()
       for number in 3..<6 { try broker.publish("t", "\(number)") }
       try session.collect(6)
     }
@@ -167,7 +167,7 @@ import Testing
     #expect(next.messages[4].qos == 0)
     #expect(next.client.status.connections == 1)
     #expect(next.client.memory <= 4 * 65_536)
-    next.acknowledge()
+    try next.acknowledgeAndWait()
     let last = try session()
     try last.connect()
     try broker.publish("t/small", "new", options: options)
@@ -272,7 +272,7 @@ import Testing
       try good.client.publishText("t", "hello")
       try good.collect(1)
       #expect(good.texts == ["t=hello"])
-      good.acknowledge()
+      try good.acknowledgeAndWait()
     }
     for (name, ca, reason) in [
       ("example.com", "ca.pem", "hostname mismatch"),
