@@ -157,7 +157,7 @@ let package = Package(
       swiftSettings: tests),
     // Doubles and messages that the simulator uses, too.
     .target(
-      name: "TestSupport", dependencies: ["Spool", "XDS", "Protobuf", "Primitives"],
+      name: "TestSupport", dependencies: ["Spool", "XDS", "Protobuf", "Platform", "Primitives"],
       path: "Tests/Support",
       swiftSettings: common),
     .testTarget(
@@ -190,7 +190,8 @@ let package = Package(
         "HPACK", "TestSupport", "Primitives",
       ], path: "Tests/Fuzz/Targets", swiftSettings: tests),
     .testTarget(
-      name: "FuzzTests", dependencies: ["FuzzTargets", "Primitives"], swiftSettings: tests),
+      name: "FuzzTests", dependencies: ["FuzzTargets", "TestSupport", "Primitives"],
+      swiftSettings: tests),
   ]
     + (isFuzzing
       ? [

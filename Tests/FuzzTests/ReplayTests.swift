@@ -1,5 +1,6 @@
 import Foundation
 import FuzzTargets
+import TestSupport
 import Testing
 
 /// Everything that fuzzing has kept: the corpora, and each finding under a name that says what it was.
@@ -49,7 +50,7 @@ struct ReplayTests {
     for (number, seed) in seeds.enumerated() {
       #expect(throws: Never.self, "seed \(number)") { try target.check(seed) }
       guard !seed.isEmpty else { continue }
-      for round in 0..<8 {
+      for round in 0..<(Effort.isWhole ? 8 : 3) {
         // By turns of a fixed stride: the same places in every run.
         let place = (round * 7_919 + number) % seed.count
         var damaged = seed
