@@ -139,15 +139,15 @@ extension Spool where Storage: ~Copyable {
     holes = []
   }
 
-  /// The nearest stretch at or behind `first` that a segment beside the hole's own has.
+  /// The nearest stretch at or behind `first` that is read from a segment beside the hole's own.
   private func nextElsewhere(_ hole: SequenceHole, from first: UInt64) -> SequenceRange? {
     var nearest: SequenceRange?
     for log in logs {
       for segment in log.segments where segment.header != hole.segment {
         guard let index = segment.entry(of: hole.stream) else { continue }
-        let totals = segment.entries[index].totals
-        guard totals.first <= hole.last, totals.last >= first else { continue }
-        let range = SequenceRange(first: max(totals.first, first), last: totals.last)
+        let entry = segment.entries[index]
+        guard entry.totals.first <= hole.last, entry.highest >= first else { continue }
+        let range = SequenceRange(first: max(entry.totals.first, first), last: entry.highest)
         if let found = nearest, found.first <= range.first { continue }
         nearest = range
       }

@@ -198,4 +198,45 @@ struct FoundBySimulatorTests {
     #expect(!world.hasDelivery(0))
     #expect(world.counters(0).delivered == 2)
   }
+
+  // Seed 1554: the load alone, and a backlog that ended at 1.
+  @Test(
+    "live-first: the record that a delivery begins with is on its way while the next one is looked for",
+    arguments: [3, 900])
+  func firstOfDelivery(count: Int) {
+    let text =
+      "[spool]\nsize = \"512KiB\"\nsegment = \"64KiB\"\nfree_floor = \"64KiB\"\n"
+      + "commit = { bytes = \"4KiB\" }\n"
+      + batching(
+        "encoding = \"cloudevents-batch\"\nbatch = { records = 10, bytes = \"2KiB\" }\n"
+          + "durability = \"sync\"\norder = \"live-first\"\nin_flight = 2")
+    let world = World(text)
+    let pad = String(repeating: "x", count: 1_000)
+    func publish(_ number: Int) { world.publish("state/a", "\"\(number)\(pad)\"", qos: 0) }
+    publish(1)
+    world.goDown()
+    // One commit: all three are live. The last one is read, finds no place in either delivery, and begins
+    // the next one when the upstream is there again; what follows it has become backlog.
+    for number in 2...4 { publish(number) }
+    world.advance(.seconds(1))
+    for number in 5...(4 + count) {
+      publish(number)
+      world.advance(.milliseconds(60))
+    }
+    world.advance(.seconds(60))
+    // Of many, the first have made room for the last: what is on its way is still to arrive.
+    #expect((world.counters(0).dropped > 100) == (count > 100))
+    world.isUp = true
+    world.answerDelay = .seconds(1)
+    world.retryNow()
+    world.advance(.seconds(1_000))
+    let sent = world.batches().flatMap { $0 }
+    #expect(sent.starts(with: [1, 2, 3, 4]), "\(sent.prefix(10))")
+    #expect(Set(sent).count == sent.count)
+    let counters = world.counters(0)
+    #expect(counters.delivered == UInt64(sent.count))
+    #expect(counters.delivered + counters.dropped == UInt64(4 + count))
+    #expect(world.wholeBacklog(0) == 0)
+    #expect(world.isExact(0))
+  }
 }

@@ -94,7 +94,38 @@ struct FoundInAnHourTests {
     }
   }
 
-  // Seed 1554: a load that fills the disk, no fault at all, and a backlog that ends at 1.
+  // A failed sync left them in the segment before, too, where nothing reads them any more.
+  @Test("damage to records that an earlier segment also has, and that are not read there, is named")
+  func damagedWhereRead() {
+    let rig = Rig()
+    rig.appendMany(0, 3)
+    rig.commit()
+    rig.disk.failing = [.sync: .failed(5), .truncate: .failed(5)]
+    rig.appendMany(0, 2)
+    rig.commit()
+    rig.disk.failing = [:]
+    rig.commit()
+    // So many frames that the start does not remember the first.
+    for number in 6...10 {
+      rig.append(0, Rig.payload(number, 100))
+      rig.commit()
+    }
+    rig.disk.kill()
+    rig.reopen()
+    let files = rig.disk.names.filter { if case .segment = $0 { true } else { false } }
+    #expect(files.count == 2)
+    // Header and table of the first frame: nothing says what it held.
+    var bytes = rig.disk.bytes(files[1])
+    for place in segmentHeaderBytes..<(segmentHeaderBytes + 100) { bytes[place] ^= 1 }
+    rig.disk.replace(files[1], bytes)
+    #expect(rig.readAll(0, acknowledge: true).map(\.sequence) == [1, 2, 3] + Array(6...10))
+    let gaps = rig.gaps()
+    #expect(gaps.map(\.first) == [4] && gaps.map(\.last) == [5], "\(gaps)")
+    #expect(gaps.allSatisfy { $0.reason == .corrupt })
+    #expect(rig.backlog(0).records == 0)
+  }
+
+  // What a load that fills the disk leaves at its end.
   @Test(
     "what counts as waiting is what was neither delivered nor dropped", arguments: UInt64(1)...12)
   func backlogIsExact(seed: UInt64) {

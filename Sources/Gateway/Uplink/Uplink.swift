@@ -126,14 +126,8 @@ struct Uplink {
     return busy < configuration.inFlight || isMutated(.overtake) ? empty : nil
   }
 
-  /// No record of the lane is on its way or was read.
-  func isIdle(_ lane: Lane) -> Bool {
-    if heads[lane.rawValue].isLoaded { return false }
-    for index in slots.indices where slots[index].lane == lane && slots[index].phase != .empty {
-      return false
-    }
-    return true
-  }
+  /// No record of the lane is on its way or was read, not even into the delivery that is being filled.
+  func isIdle(_ lane: Lane) -> Bool { !heads[lane.rawValue].isLoaded && !isUsed(lane) }
 
   /// Puts the head of a lane into a delivery. False: it does not fit; the delivery is full.
   mutating func takeHead(of lane: Lane, into slot: Int, room: inout Int) -> Bool {
