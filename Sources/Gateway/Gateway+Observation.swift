@@ -25,11 +25,12 @@ extension Gateway where Storage: ~Copyable {
     return RecordNumber(epoch: spool.epoch, sequence: spool.recoveredNumber(stream: stream))
   }
 
-  /// Requests that the core has taken and not given back, and those that something here waits for.
-  package var requestsUnderWay: (inCore: Int, inUplinks: Int) {
+  /// Requests that the core has taken and not given back, and those that something here waits for. A stream to
+  /// a control plane that ended while actions were carried out is no stream any more, but its result still waits.
+  package var requestsUnderWay: (inCore: Int, inUplinks: Int, hasResult: Bool) {
     var waitedFor = core.streamsInUse
     for index in uplinks.indices { waitedFor += uplinks[index].requests }
-    return (core.requestsUnderWay, waitedFor)
+    return (core.requestsUnderWay, waitedFor, core.hasResult)
   }
 
   /// Streams to a control plane, which are requests that go on.

@@ -5,10 +5,14 @@ import Primitives
 // have been given out of which nothing is known, and a start that fails at the cursor would take it away.
 
 extension Spool where Storage: ~Copyable {
-  /// A file could not be read, once more. True: it is not waited for any more.
+  /// A file could not be read. True: nor could it long ago, and it is not waited for any more. Attempts say
+  /// nothing: a broker that waits for acknowledgements has many made in a moment.
   mutating func isGivenUp(_ file: StorageFile) -> Bool {
-    disk.unreadable.append(file)
-    return disk.unreadable.count(where: { $0 == file }) > 3
+    for known in disk.unreadable where known.file == file {
+      return clocks.now >= known.since + unreadableMax
+    }
+    disk.unreadable.append(UnreadableFile(file: file, since: clocks.now))
+    return false
   }
 
   /// What is in the file is not known in this run.

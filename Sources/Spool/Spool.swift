@@ -183,6 +183,12 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   }
 }
 
+/// A file that a start waits for.
+struct UnreadableFile {
+  var file: StorageFile
+  var since: Instant
+}
+
 /// Whether the disk takes writes.
 struct DiskState {
   var failure: StorageError?
@@ -193,8 +199,8 @@ struct DiskState {
   var blindBase: UInt64 = 0
   /// It can be read, and has numbers above that.
   var isStranded = false
-  /// Files that could not be read, once for each time.
-  var unreadable: [StorageFile] = []
+  /// Files that could not be read, and since when.
+  var unreadable: [UnreadableFile] = []
   /// The disk is being tried again.
   var isRetrying = false
 

@@ -74,6 +74,9 @@ let clockInterval = Interval.seconds(3_600)
 /// How long a disk that failed is left alone.
 let retryInterval = Interval.seconds(60)
 
+/// How long a start waits for a file that cannot be read.
+let unreadableMax = Interval.seconds(180)
+
 /// How long a segment that could not be read is left alone: what lasts only a moment costs no record.
 let readAgainFirst = Interval.seconds(1)
 let readAgainLater = Interval.seconds(10)

@@ -94,6 +94,28 @@ struct FoundInAnHourTests {
     }
   }
 
+  // Seed 10178: a broker that waited had four attempts made in less than a second.
+  @Test("a start that cannot read gives no file up for many attempts, but for a long time")
+  func attemptsSayNothing() {
+    let rig = Rig()
+    rig.appendMany(0, 20)
+    rig.commit()
+    rig.disk.kill()
+    rig.disk.failing[.read] = .failed(5)
+    rig.reopen()
+    for _ in 0..<30 {
+      rig.commit()
+      rig.wait(.seconds(5))
+    }
+    #expect(rig.statistics.quarantined == 0)
+    rig.disk.failing = [:]
+    rig.wait(.seconds(60))
+    rig.turn()
+    #expect(!rig.statistics.isDegraded)
+    #expect(rig.readAll(0).count == 20)
+    #expect(rig.gaps().isEmpty)
+  }
+
   // A failed sync left them in the segment before, too, where nothing reads them any more.
   @Test("damage to records that an earlier segment also has, and that are not read there, is named")
   func damagedWhereRead() {
