@@ -85,6 +85,11 @@ extension World {
   /// In the second phase: how far it is, and whether it is over.
   func watchProgress() {
     guard phase == .draining, isAlive, !isStopping else { return }
+    // Without its directory a process does not count what is there, which takes its time afterwards.
+    guard !gateway.isDegraded else {
+      least = .max
+      return
+    }
     var left = UInt64(broker.queue.count + broker.inFlight.count + client.withheld.count)
     for stream in plan.streams.indices { left += gateway.backlogRecords(of: stream) }
     for board in boards { left += UInt64(board.line.count) }
@@ -93,7 +98,7 @@ extension World {
       progressedAt = now
     }
     let underWay = gateway.requestsUnderWay.inCore - gateway.openStreams
-    guard left == 0, underWay == 0, !gateway.isDegraded, !hasTwins else { return }
+    guard left == 0, underWay == 0, !hasTwins else { return }
     if hasEndedInOrder { phase = .over } else { endInOrder() }
   }
 
