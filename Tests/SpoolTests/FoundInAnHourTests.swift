@@ -147,6 +147,32 @@ struct FoundInAnHourTests {
     #expect(rig.backlog(0).records == 0)
   }
 
+  // Seed 3388: its reader gives it up when the two are joined, and nothing else has it.
+  @Test("what was lent without the directory is named when the directory is there again")
+  func lentWithoutDirectory() {
+    let before = Rig()
+    before.appendMany(1, 1)
+    before.close()
+    before.disk.kill()
+    before.disk.failing = [.list: .failed(5)]
+    let limits = SpoolLimits(
+      segmentBytes: 4096, totalBytes: 1 << 20, freeFloorBytes: 0, commitBytes: 1024,
+      tailBytesMax: 4096)
+    let rig = Rig(before.disk, limits: limits, seed: 7)
+    rig.append(1, [1])
+    let first = rig.next(1)?.sequence
+    #expect(first == rig.spool.lastNumber(stream: 1))
+    rig.appendMany(1, 100)
+    rig.disk.failing = [:]
+    rig.commit()
+    #expect(!rig.statistics.isDegraded)
+    let gaps = rig.gaps().filter { $0.reason == .memory }
+    #expect(gaps.contains { $0.first <= first ?? 0 && first ?? 0 <= $0.last }, "\(gaps)")
+    let left = rig.readAll(1).map(\.sequence)
+    #expect(gaps.reduce(0) { $0 + $1.count } + UInt64(left.count) == 102)
+    #expect(rig.backlog(1).records == UInt64(left.count))
+  }
+
   // What a load that fills the disk leaves at its end.
   @Test(
     "what counts as waiting is what was neither delivered nor dropped", arguments: UInt64(1)...12)
