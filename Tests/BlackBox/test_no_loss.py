@@ -173,7 +173,10 @@ def check(arrived, counts, deaf):
         ids = list(dict.fromkeys(r.id for r in of_stream))
         sequences = [int(record_id.rsplit("-", 1)[1]) for record_id in ids]
         assert sequences == sorted(sequences), f"ids of {name} out of order"
-        assert len({record_id.rsplit("-", 1)[0] for record_id in ids}) == 1, "the epoch changed"
+        # The kernel may end a write between two pages when it is killed. A start that finds half of one begins another
+        # epoch, which is seldom: once in thousands of kills.
+        epochs = list(dict.fromkeys(record_id.rsplit("-", 1)[0] for record_id in ids))
+        assert len(epochs) <= 2, f"the epoch changed again and again: {epochs}"
         numbers = list(dict.fromkeys(
             int(r.body.rsplit(b" ", 1)[1]) for r in of_stream if len(r.body.split()) == 2
         ))
