@@ -144,17 +144,20 @@ extension Spool where Storage: ~Copyable {
 
   /// Nobody has the lent records any more.
   mutating func dropLent(_ stream: Int) {
-    for lent in streams[stream].lent {
-      var gap = gapReport(stream, lent.range.first, lent.range.last, lent.reason)
-      gap.count = lent.sieve.open(lent.range.first, lent.range.last, streams[stream].settled)
-      gap.epoch = lent.epoch
-      report(gap)
-      streams[stream].settled.settle(lent.range.first, lent.range.last)
-      cursor.isStale = true
-    }
+    for lent in streams[stream].lent { reportLent(stream, lent) }
     streams[stream].lent.removeAll(keepingCapacity: true)
     streams[stream].lentRecords = 0
     streams[stream].lentBytes = 0
+  }
+
+  /// Nobody has the records of a lent range any more, of this run or of one before.
+  mutating func reportLent(_ stream: Int, _ lent: LentRange) {
+    var gap = gapReport(stream, lent.range.first, lent.range.last, lent.reason)
+    gap.count = lent.sieve.open(lent.range.first, lent.range.last, streams[stream].settled)
+    gap.epoch = lent.epoch
+    report(gap)
+    streams[stream].settled.settle(lent.range.first, lent.range.last)
+    cursor.isStale = true
   }
 
   /// How many of these numbers are lent.

@@ -173,15 +173,8 @@ extension Spool where Storage: ~Copyable {
     for range in entry.ranges where range.first <= range.last {
       streams[index].settled.settle(range.first, range.last)
     }
-    // What a process without the directory has lent meanwhile stays lent until the two are joined.
-    let (lent, records, bytes) = (
-      streams[index].lent, streams[index].lentRecords, streams[index].lentBytes
-    )
-    streams[index].lent = entry.lent.filter { $0.range.first <= $0.range.last }
-    dropLent(index)
-    streams[index].lent = lent
-    streams[index].lentRecords = records
-    streams[index].lentBytes = bytes
+    // What this process has lent without the directory stays so until the two are joined.
+    for lent in entry.lent where lent.range.first <= lent.range.last { reportLent(index, lent) }
   }
 
   // MARK: Segments

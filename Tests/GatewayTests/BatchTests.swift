@@ -3,6 +3,16 @@ import Testing
 
 @testable import Gateway
 
+/// A spool that is soon full.
+let smallSpool = """
+  [spool]
+  size = "512KiB"
+  segment = "64KiB"
+  free_floor = "64KiB"
+  commit = { bytes = "4KiB" }
+
+  """
+
 /// One stream with the keys that a test is about, fed over MQTT, and the reports.
 func batching(_ keys: String, other: String = "") -> String {
   """

@@ -22,9 +22,7 @@ struct ExactnessTests {
     let streams = Self.streams
     let keys = streams[seed % streams.count]
     let other = streams[(seed / 2 + 1) % streams.count]
-    let text =
-      "[spool]\nsize = \"512KiB\"\nsegment = \"64KiB\"\nfree_floor = \"64KiB\"\n"
-      + "commit = { bytes = \"4KiB\" }\n" + batching(keys, other: other)
+    let text = smallSpool + batching(keys, other: other)
     var world = World(text)
     for step in 0..<400 {
       var answers = SplitMix64(seed: random.next())
@@ -71,8 +69,7 @@ struct ExactnessTests {
   @Test("a record on its way whose segment is given up for space is delivered, not dropped")
   func lent() {
     let text =
-      "[spool]\nsize = \"512KiB\"\nsegment = \"64KiB\"\nfree_floor = \"64KiB\"\n"
-      + "commit = { bytes = \"4KiB\" }\n"
+      smallSpool
       + batching(
         "encoding = \"cloudevents-batch\"\nbatch = { records = 10 }\ndurability = \"sync\"")
     let world = World(text)

@@ -205,8 +205,7 @@ struct FoundBySimulatorTests {
     arguments: [3, 900])
   func firstOfDelivery(count: Int) {
     let text =
-      "[spool]\nsize = \"512KiB\"\nsegment = \"64KiB\"\nfree_floor = \"64KiB\"\n"
-      + "commit = { bytes = \"4KiB\" }\n"
+      smallSpool
       + batching(
         "encoding = \"cloudevents-batch\"\nbatch = { records = 10, bytes = \"2KiB\" }\n"
           + "durability = \"sync\"\norder = \"live-first\"\nin_flight = 2")

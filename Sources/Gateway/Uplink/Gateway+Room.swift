@@ -60,14 +60,6 @@ extension Gateway where Storage: ~Copyable {
 }
 
 extension Uplink {
-  /// A delivery of the lane has records already: one that is being filled is `empty` until that is over.
-  func isUsed(_ lane: Lane) -> Bool {
-    for index in slots.indices where slots[index].lane == lane {
-      if slots[index].phase != .empty || !slots[index].batch.isEmpty { return true }
-    }
-    return false
-  }
-
   /// What a lane holds, with and without the room that its next record has been promised in a delivery.
   fileprivate func heldBytes(_ lane: Lane) -> (all: Int, withoutPromise: Int) {
     let head = lane.rawValue

@@ -129,6 +129,14 @@ struct Uplink {
   /// No record of the lane is on its way or was read, not even into the delivery that is being filled.
   func isIdle(_ lane: Lane) -> Bool { !heads[lane.rawValue].isLoaded && !isUsed(lane) }
 
+  /// A delivery of the lane has records already: one that is being filled is `empty` until that is over.
+  func isUsed(_ lane: Lane) -> Bool {
+    for index in slots.indices where slots[index].lane == lane {
+      if slots[index].phase != .empty || !slots[index].batch.isEmpty { return true }
+    }
+    return false
+  }
+
   /// Puts the head of a lane into a delivery. False: it does not fit; the delivery is full.
   mutating func takeHead(of lane: Lane, into slot: Int, room: inout Int) -> Bool {
     let head = lane.rawValue
