@@ -88,11 +88,19 @@ extension Spool where Storage: ~Copyable {
     } else {
       let isNew = found.epoch == nil || found.isDamaged || isTorn
       epoch = isNew ? random.next() : cursor.epoch
+      if let reason = reasonForEpoch(found, isTorn) { report(.epochChanged(reason)) }
       for index in streams.indices { finishStream(index, lastSeen[index]) }
       countRemaining()
       readDeadLetters(files)
       if isNew { writeFirstCursor() } else { clearAway() }
     }
+  }
+
+  /// Nil in a directory that is new, too.
+  private func reasonForEpoch(_ found: FoundCursor, _ isTorn: Bool) -> EpochReason? {
+    if found.isDamaged { return .cursorDamaged }
+    if isTorn { return .endDamaged }
+    return found.epoch == nil && logs.contains { !$0.segments.isEmpty } ? .cursorMissing : nil
   }
 
   private mutating func writeFirstCursor() {
@@ -236,6 +244,7 @@ extension Spool where Storage: ~Copyable {
       if isLast, !unsyncable.contains(file) {
         do throws(StorageError) { try storage.sync(file) } catch { unsyncable.append(file) }
       }
+      if unsyncable.contains(file) { waitForCursor(segment) }
       for entry in segment.entries { observe(entry.totals, header, &lastSeen) }
       logs[Int(header.logClass)].segments.append(segment)
       return false
@@ -332,6 +341,7 @@ extension Spool where Storage: ~Copyable {
         segment.state = .closed
         unsyncable.append(segment.file)
       }
+      if unsyncable.contains(segment.file) { waitForCursor(segment) }
     }
     logs[Int(segment.header.logClass)].segments.append(segment)
     return isTorn && isLast

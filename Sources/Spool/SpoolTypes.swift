@@ -156,6 +156,18 @@ public enum SpoolReport: Equatable, Sendable {
   case recovered
   /// A file that cannot be read was moved to `quarantine/`.
   case quarantined(StorageFile)
+  /// The start took another epoch.
+  case epochChanged(EpochReason)
+}
+
+/// Why a start cannot tell which numbers were given out, and takes another epoch.
+public enum EpochReason: Equatable, Sendable {
+  /// There are records, and no cursor.
+  case cursorMissing
+  /// A slot of the cursor is neither valid nor blank.
+  case cursorDamaged
+  /// A log ends in something that is no frame.
+  case endDamaged
 }
 
 /// `spoke.spool.*`.

@@ -20,9 +20,8 @@ enum SpoolReportText {
     var isStored = true
     while let report = spool.nextReport() {
       StandardOutput.writeError("spokectl: \(describe(report))\n")
-      guard let stream else { continue }
+      guard let stream, let payload = body(report) else { continue }
       let clocks = SpoolCommand.clocks()
-      let payload = body(report)
       let source: ByteString = "spoke"
       let outcome = spool.append(
         stream: stream, time: clocks.wall, quality: clocks.quality, source: source.bytes.span,
@@ -42,10 +41,12 @@ enum SpoolReportText {
     case .degraded(let error): return "the spool cannot be used: \(error.text)"
     case .recovered: return "the storage works again"
     case .quarantined(let file): return "\(file.text) is not a segment of this spool"
+    case .epochChanged(let reason): return "records have another epoch from now on: \(reason.text)"
     }
   }
 
-  private static func body(_ report: SpoolReport) -> [UInt8] {
+  /// Nil: it says nothing that its reader would act on.
+  private static func body(_ report: SpoolReport) -> [UInt8]? {
     var json = JSONWriter()
     json.beginObject()
     switch report {
@@ -64,6 +65,7 @@ enum SpoolReportText {
       json.key("quarantined")
       json.beginObject()
       json.member("file", ByteString(file.text))
+    case .epochChanged: return nil
     }
     json.endObject()
     json.endObject()

@@ -127,6 +127,8 @@ extension Gateway where Storage: ~Copyable {
       case .quarantined(let file):
         log(.error, "spool: \(file.text) could not be read and was put aside")
         report("quarantined", clocks: clocks) { $0.member("file", ByteString(file.text)) }
+      case .epochChanged(let reason):
+        log(.warning, "spool: records have another epoch from now on: \(reason.text)")
       }
     }
     flushLosses(clocks: clocks)

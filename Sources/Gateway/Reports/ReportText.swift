@@ -30,6 +30,17 @@ extension DropReason {
   }
 }
 
+extension EpochReason {
+  /// As the log has it.
+  package var text: String {
+    switch self {
+    case .cursorMissing: "the cursor is missing"
+    case .cursorDamaged: "the cursor is damaged"
+    case .endDamaged: "the end of a segment is damaged"
+    }
+  }
+}
+
 extension StorageError {
   package var text: String {
     switch self {

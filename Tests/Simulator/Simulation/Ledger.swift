@@ -266,19 +266,14 @@ struct Ledger {
       }
   }
 
-  /// Whether nothing is known of any later record of a `sync` stream under the epoch, and another epoch came.
-  func isLast(_ entry: Entry) -> Bool {
-    var hasEnded = false
-    for other in entries where other.key.stream == entry.key.stream {
-      if other.key.epoch != entry.key.epoch {
-        if other.run > entry.run { hasEnded = true }
-      } else if other.key.sequence > entry.key.sequence,
-        other.isDelivered || !other.named.union(other.namedPerhaps).isEmpty
-      {
-        return false
+  /// Whether nothing is known of any later record of a `sync` stream under the epoch, which is over.
+  func isLast(_ entry: Entry, epochNow: UInt64) -> Bool {
+    entry.durability == .sync && entry.key.epoch != epochNow
+      && !entries.contains {
+        $0.key.stream == entry.key.stream && $0.key.epoch == entry.key.epoch
+          && $0.key.sequence > entry.key.sequence
+          && ($0.isDelivered || !$0.named.union($0.namedPerhaps).isEmpty)
       }
-    }
-    return hasEnded && entry.durability == .sync
   }
 
   /// What is wrong with what became of a record; nil: nothing. `wasDamaged`: the disk lost what it had

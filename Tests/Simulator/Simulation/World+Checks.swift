@@ -159,7 +159,8 @@ extension World {
   /// are gone; or its frame was the last one, and damage made it look like one that was never whole.
   private func isNameLost(of entry: Entry) -> Bool {
     wasCursorLost && (entry.isGivenUp || entry.isRefused || ledger.wasLent(entry))
-      || disk.hasDamagedEnd && ledger.isLast(entry)
+      || disk.hasDamagedEnd
+        && ledger.isLast(entry, epochNow: gateway.lastNumber(of: entry.key.stream).epoch)
   }
 
   /// Of the records that were made of a message one must have been kept.
