@@ -202,6 +202,7 @@ extension NetworkingCore {
     let cluster = connections[slot].cluster
     connections[slot].http[0].consumeOutput(count)
     connections[slot].bytesWritten += UInt64(count)
+    noteLeft(slot)
     connections[slot].flushDeadline = hasOutput(slot) ? now + flushPatience : .never
     clusters[cluster].statistics.bytesSent += UInt64(count)
     switch connections[slot].phase {

@@ -143,18 +143,41 @@ extension NetworkingCore {
     }
   }
 
-  /// The whole request is with the connection. The route's clock starts with the first time, and
-  /// goes on through later attempts; each attempt has its own clock beside.
+  /// The whole request is with the connection.
   private mutating func requestSent(_ request: Int) {
     requests[request].isSent = true
+    let slot = requests[request].connection
+    let waiting = connections[slot].http[0].withOutput { $0.count }
+    requests[request].leavesAt = connections[slot].bytesWritten + UInt64(waiting)
+    if waiting == 0 { requestLeft(request) } else { noteProgress(request) }
+  }
+
+  /// Bytes of the connection were written.
+  mutating func noteLeft(_ slot: Int) {
+    let written = connections[slot].bytesWritten
+    for place in connections[slot].streams.indices {
+      let request = connections[slot].streams[place].request
+      let leavesAt = requests[request].leavesAt
+      if leavesAt > 0, leavesAt <= written { requestLeft(request) }
+    }
+  }
+
+  /// The whole request is with the kernel: on a slow link that may be a while later. The route's clock starts with
+  /// the first time, and goes on through later attempts; each attempt has its own clock beside.
+  private mutating func requestLeft(_ request: Int) {
+    requests[request].leavesAt = 0
     requests[request].sendDeadline = .never
     let lead = lead(of: request)
     let timeout = requests[lead].timeout
     if requests[lead].routeDeadline == .never {
       requests[lead].routeDeadline = now.after(timeout)
     }
-    let perTry = requests[lead].policy.perTryTimeout
-    if timeout <= .zero || perTry < timeout { requests[request].perTryDeadline = now.after(perTry) }
+    if requests[request].status == 0 {
+      let perTry = requests[lead].policy.perTryTimeout
+      if timeout <= .zero || perTry < timeout {
+        requests[request].perTryDeadline = now.after(perTry)
+      }
+    }
     requests[request].perTryIdleDeadline = now.after(requests[lead].perTryIdleTimeout)
     noteProgress(request)
   }

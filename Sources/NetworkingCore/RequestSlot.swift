@@ -73,6 +73,9 @@ struct RequestSlot: Sendable {
   var stream: UInt32 = 0
   var bodySent = 0
   var isSent = false
+  /// Bytes written on the connection when the last of the request is among them; 0: it has not been queued, or
+  /// has left.
+  var leavesAt: UInt64 = 0
   var startedAt = Instant(nanoseconds: 0)
   /// Where this attempt's stream begins, in bytes written on the connection.
   var connectionBytesBefore: UInt64 = 0
@@ -115,6 +118,7 @@ struct RequestSlot: Sendable {
     endpoint = 0
     bodySent = 0
     isSent = false
+    leavesAt = 0
     status = 0
     grpcStatus = nil
     retryAfter = nil
@@ -140,6 +144,7 @@ struct RequestSlot: Sendable {
     stream = hedge.stream
     bodySent = hedge.bodySent
     isSent = hedge.isSent
+    leavesAt = hedge.leavesAt
     startedAt = hedge.startedAt
     connectionBytesBefore = hedge.connectionBytesBefore
     tallyPlace = hedge.tallyPlace

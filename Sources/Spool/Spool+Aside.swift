@@ -24,11 +24,11 @@ extension Spool where Storage: ~Copyable {
     asides.append(file)
   }
 
-  /// Moves and cuts off what the start has found. What that fails for is passed over at each start, and what can
-  /// be read by now is found by the next one.
+  /// Moves and cuts off what the start has found, also what could be read by now: its numbers are behind those
+  /// that have been given out since. What that fails for is passed over at each start.
   mutating func clearAway() {
     guard !(asides.isEmpty && torn.isEmpty) else { return }
-    for file in asides where !isSegment(file) {
+    for file in asides {
       do throws(StorageError) { try storage.quarantine(file) } catch { counters.filesLeft += 1 }
     }
     for log in logs {
@@ -42,23 +42,5 @@ extension Spool where Storage: ~Copyable {
     }
     asides = []
     torn = []
-  }
-
-  /// Whether all of it can be read, and begins as a segment does.
-  private mutating func isSegment(_ file: StorageFile) -> Bool {
-    do throws(StorageError) {
-      guard let header = try readHeader(file), header.file == file else { return false }
-      let size = try storage.size(of: file)
-      var offset: UInt64 = 0
-      while offset < size {
-        input.removeAll(keepingCapacity: true)
-        let count = try storage.read(file, at: offset, count: 8192, into: &input)
-        guard count > 0 else { return true }
-        offset += UInt64(count)
-      }
-      return true
-    } catch {
-      return false
-    }
   }
 }

@@ -207,9 +207,12 @@ extension Spool where Storage: ~Copyable {
       let file = StorageFile(UInt8(logClass), key: key)
       logs[logClass].nextNumber = max(logs[logClass].nextNumber, UInt32(key >> 2) + 1)
       let isLast = key == keys.last
+      let before = seen
       do throws(StorageError) {
         isTorn = try recoverSegment(file, isLast: isLast, &seen)
       } catch {
+        // What was read of it counts for nothing.
+        seen = before
         if isGivenUp(file) {
           setAside(file)
           isTorn = isLast
@@ -360,42 +363,5 @@ extension Spool where Storage: ~Copyable {
     streams[index].recovered = last
     streams[index].ordered.through = streams[index].settled.through
     reportUnaccounted(index, from: known + 1, to: last)
-  }
-
-  /// Numbers that were reserved and may have been given out when the last run ended without notice.
-  private mutating func reportUnaccounted(_ index: Int, from first: UInt64, to last: UInt64) {
-    guard first <= last else { return }
-    var gap = gapReport(index, first, last, .memory)
-    gap.epoch = cursor.epoch
-    gap.isUpperBound = true
-    report(gap)
-    streams[index].settled.settle(first, last)
-    cursor.isStale = true
-  }
-
-  /// The directory came back while the daemon ran without it: what is on disk goes first, what is in
-  /// memory carries higher numbers and another epoch. What is in flight may go out twice.
-  private mutating func adoptMemory(_ memory: [Settlement], _ lastSeen: [UInt64]) {
-    for index in streams.indices {
-      let entry = streams[index].cursor
-      let known = max(lastSeen[index], entry?.accounted ?? 0, streams[index].settled.through)
-      let last = max(known, entry?.reserved ?? 0)
-      reportUnaccounted(index, from: known + 1, to: last)
-      streams[index].recovered = last
-      let blindBase = disk.blindBase
-      if index >= memory.count {
-        streams[index].assigned = blindBase
-        streams[index].reserved = .max
-      }
-      streams[index].onDisk = max(streams[index].onDisk, blindBase)
-      let through = index < memory.count ? memory[index].through : blindBase
-      streams[index].settled.settle(streams[index].recovered + 1, max(through, blindBase))
-      if index < memory.count {
-        for range in memory[index].ranges {
-          streams[index].settled.settle(range.first, range.last)
-        }
-      }
-      rewind(stream: index)
-    }
   }
 }

@@ -31,6 +31,25 @@ struct TimeoutTests {
     bench.expectAtRest()
   }
 
+  @Test("on a slow link the route's timeout runs from when the last byte has left: seed 20927")
+  func slowLink() {
+    let bench = Bench()
+    bench.submit(1)
+    #expect(bench.results.map { $0.token } == [1])
+    bench.onRequest = { _, _ in }
+    bench.takesOutput = false
+    bench.submit(2, body: Array(repeating: 7, count: 4_000))
+    bench.advance(.seconds(20))
+    #expect(bench.results.count == 1)
+    bench.takesOutput = true
+    bench.flush(bench.peer)
+    bench.advance(.milliseconds(14_999))
+    #expect(bench.results.count == 1)
+    bench.advance(.milliseconds(1))
+    #expect(bench.results.last?.failure == .timeout)
+    bench.expectAtRest()
+  }
+
   @Test("the route's timeout covers all attempts and the back-off between them")
   func allAttempts() {
     let backOff = BackOff(base: .seconds(4), maximum: .seconds(4))

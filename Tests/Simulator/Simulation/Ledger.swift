@@ -55,6 +55,8 @@ struct Entry {
   var isRefused = false
   /// The daemon said once that it is dropped.
   var isGivenUp = false
+  /// That was while the disk took no writes, and the disk has not come back since: its report is in memory only.
+  var isToldInMemory = false
   /// It was not promised, and its process has crashed: it may be gone without a word.
   var isForgiven = false
   /// Gap reports that name it: those that are exact, and those that are an upper bound.
@@ -151,7 +153,9 @@ struct Ledger {
       if entries[place].isPromised {
         // Given up while there was no disk: the report of that was in memory, too.
         let isToldOnly = entries[place].isGivenUp || entries[place].isRefused
-        if entries[place].isWithoutDisk, isToldOnly { entries[place].isForgiven = true }
+        if entries[place].isWithoutDisk && isToldOnly || entries[place].isToldInMemory {
+          entries[place].isForgiven = true
+        }
         continue
       }
       switch entries[place].durability {
@@ -223,13 +227,19 @@ struct Ledger {
 
   /// The daemon says that it has given these up. A crash may take that back: they may be delivered after
   /// all, and then late.
-  mutating func giveUp(stream: Int, _ first: UInt64, _ last: UInt64) {
+  mutating func giveUp(stream: Int, _ first: UInt64, _ last: UInt64, isWithoutDisk: Bool) {
     for place in entries.indices
     where entries[place].key.stream == stream && entries[place].key.sequence >= first
       && entries[place].key.sequence <= last
     {
       entries[place].isGivenUp = true
+      if isWithoutDisk { entries[place].isToldInMemory = true }
     }
+  }
+
+  /// The disk takes writes again: what is in memory only is written.
+  mutating func diskIsBack() {
+    for place in entries.indices { entries[place].isToldInMemory = false }
   }
 
   /// A gap report arrived.

@@ -43,6 +43,7 @@ extension World {
       case .transport(let action): perform(action)
       case .log(_, let message):
         trace.say(now, message)
+        if message.utf8.elementsEqual("spool: storage works again".utf8) { ledger.diskIsBack() }
         read(line: message)
       case .writeCache(let bytes): policyCache = bytes
       case .setCacheAside: policyCache = nil
@@ -58,7 +59,7 @@ extension World {
       let first = reader.decimal(Array(words[5])),
       let last = reader.decimal(Array(words[7].dropLast()))
     else { return }
-    ledger.giveUp(stream: stream, first, last)
+    ledger.giveUp(stream: stream, first, last, isWithoutDisk: gateway.isDegraded)
   }
 
   // MARK: What was taken
