@@ -89,6 +89,16 @@ import Testing
     }
   }
 
+  /// Here, since a process begins (`OneAtATime`).
+  @Test("a caller's mistake stops the program: JSON with a value that has no key")
+  func misuse() async {
+    await #expect(processExitsWith: .failure) {
+      var json = JSONWriter()
+      json.beginObject()
+      json.bool(true)
+    }
+  }
+
   @Test("seeds differ, and the resident memory is what ps says, more or less")
   func memory() throws {
     #expect(try RandomSeed.next() != RandomSeed.next())
