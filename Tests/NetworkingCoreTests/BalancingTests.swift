@@ -187,26 +187,26 @@ struct BalancingTests {
     #expect(bench.core.clustersLeftOut == 0)
     bench.submit(1, listener: "c7")
     #expect(bench.results.map { $0.status } == [200])
+    /// Whether the core has no other copy, so that a comparison need not look at every endpoint.
+    func isShared(_ number: Int, _ snapshot: PolicySnapshot) -> Bool {
+      guard case .endpoints(let assignment) = snapshot.clusters[number].discovery else {
+        return false
+      }
+      return bench.core.clusters[number].members.endpoints.withUnsafeBufferPointer { mine in
+        assignment.endpoints.withUnsafeBufferPointer { $0.baseAddress == mine.baseAddress }
+      }
+    }
     for (number, slot) in bench.core.clusters.enumerated() {
       #expect(slot.members.endpoints.count == 256)
       #expect(slot.places.count == (number == 7 ? 256 : 0))
       #expect(slot.endpoints.count == (number == 7 ? 1 : 0))
-      let isShared = slot.members.endpoints.withUnsafeBufferPointer { mine in
-        guard case .endpoints(let assignment) = snapshot.clusters[number].discovery else {
-          return false
-        }
-        return assignment.endpoints.withUnsafeBufferPointer {
-          $0.baseAddress == mine.baseAddress
-        }
-      }
-      #expect(isShared)
+      #expect(isShared(number, snapshot))
     }
-    // One cluster's endpoints change; the others are not walked, which the clock would show.
+    // One cluster's endpoints change; the others stay where they are.
     var changed = snapshot
     changed.clusters[7].discovery = .endpoints(Self.priorities([[1]]))
-    let start = ContinuousClock.now
     bench.core.apply(changed, now: bench.now)
-    #expect(ContinuousClock.now - start < .milliseconds(20))
+    for number in 0..<64 { #expect(isShared(number, changed)) }
     bench.run()
     #expect(bench.core.clusters[7].members.endpoints.count == 1)
     #expect(bench.closes == 1)

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Platform
 
-@Suite("Memory of libraries and of the queue in front of one")
+@Suite("Memory of libraries and of the queue in front of one", .oneAtATime)
 struct BoundedMemoryTests {
   private static func roots() -> TLSContext? {
     try? TLSContext(authorities: "", certificate: "", key: "", minimum: .tls12)

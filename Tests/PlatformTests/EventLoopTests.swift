@@ -4,7 +4,7 @@ import Testing
 
 @testable import Platform
 
-@Suite struct EventLoopTests {
+@Suite(.oneAtATime) struct EventLoopTests {
   @Test("a ready descriptor comes back under its owner's token")
   func token() throws {
     let loop = try EventLoop(capacity: 4)
@@ -24,11 +24,16 @@ import Testing
   func deadline() throws {
     let loop = try EventLoop(capacity: 1)
     for microseconds in [Int64(0), 300, 1_700, 12_345] {
-      let deadline = SystemClocks.now() + .microseconds(microseconds)
-      try loop.wait(until: deadline)
-      let late = SystemClocks.now() - deadline
-      #expect(late >= .zero)
-      #expect(late < .milliseconds(500))
+      // A busy machine may be late itself, but not always.
+      var least = Interval.seconds(60)
+      for _ in 0..<100 where least >= .milliseconds(1) {
+        let deadline = SystemClocks.now() + .microseconds(microseconds)
+        try loop.wait(until: deadline)
+        let late = SystemClocks.now() - deadline
+        #expect(late >= .zero)
+        least = min(least, late)
+      }
+      #expect(least < .milliseconds(500))
     }
   }
 
@@ -37,7 +42,7 @@ import Testing
     let loop = try EventLoop(capacity: 1)
     let start = SystemClocks.now()
     try loop.wait(until: Instant(nanoseconds: 1))
-    #expect(SystemClocks.now() - start < .milliseconds(500))
+    #expect(SystemClocks.now() - start < .seconds(10))
   }
 
   @Test("an event collected before its descriptor was deregistered is dropped")
@@ -83,16 +88,18 @@ import Testing
     let listener = try Listener(tcp: loopback(0))
     let port = try #require(listener.localAddress()).port
     let client = try connect(to: port)
-    var peer = try listener.accept()
-    #expect(peer != nil)
+    var peer: TCPSocket? = try accept(listener)
     let loop = try EventLoop(capacity: 1)
     let registration = try loop.register(client.descriptor, token: 1, interest: .readable)
     try loop.modify(registration, interest: [])
+    _ = peer
     peer = nil
+    // Another loop sees it; this one does not.
+    try wait(for: .readable, of: client.descriptor)
     try loop.wait(until: SystemClocks.now() + .milliseconds(5))
     #expect(loop.nextReady() == nil)
     try loop.modify(registration, interest: .readable)
-    try loop.wait(until: SystemClocks.now() + .seconds(5))
+    try loop.wait(until: patienceEnd())
     #expect(loop.nextReady()?.isReadable == true)
   }
 

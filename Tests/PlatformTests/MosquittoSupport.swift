@@ -44,27 +44,16 @@ final class Broker {
       ["-h", "127.0.0.1", "-p", "\(port)", "-q", "\(qos)", "-t", topic]
         + (text.isEmpty ? ["-n"] : ["-m", text]) + options)
   }
-
-  /// Again and again, for a subscription that the broker may not have yet.
-  func publish(
-    _ topic: String, _ text: String, until isDone: () -> Bool, each: () throws -> Void
-  ) throws {
-    for _ in 0..<50 where !isDone() {
-      try publish(topic, text)
-      try each()
-    }
-    if !isDone() { throw Timeout() }
-  }
-
 }
 
 func connectTo(_ port: UInt16) throws -> TCPSocket { try connect(to: port) }
 
 extension MosquittoClient {
-  func publishText(_ topic: String, _ text: String) throws {
+  @discardableResult
+  func publishText(_ topic: String, _ text: String) throws -> Int32 {
     let bytes = Array(text.utf8)
     let id = publish(topic: ByteString(topic), payload: bytes.span, qos: 1, isRetained: false)
-    try #require(id != nil)
+    return try #require(id)
   }
 }
 
@@ -121,10 +110,9 @@ final class MQTTSession {
   /// Connected and subscribed.
   func connect() throws {
     begin()
-    let count = client.settings.filters.count
     try turn(until: { $0.state == .connected })
-    // The SUBSCRIBE leaves now; the broker answers it before anything that is published later.
-    try turn(milliseconds: count == 0 ? 1 : 30)
+    // A session that the broker kept has its subscriptions.
+    if !client.status.sessionPresent { try waitForBroker() }
   }
 
   /// Makes the session that the broker keeps, and goes.
@@ -135,14 +123,21 @@ final class MQTTSession {
 
   func acknowledge() { client.transmit(everythingIsSafe: true, now: now) }
 
-  /// Until the broker has read the acknowledgements: it reads in order, so it has when it confirms what
-  /// comes behind them. A session with the same name that begins earlier would take them away unread.
+  /// A session with the same name that begins earlier would take the acknowledgements away unread.
   func acknowledgeAndWait() throws {
     acknowledge()
-    try client.publishText("behind/acknowledgements", "")
+    try waitForBroker()
+  }
+
+  /// Until the broker has read what was sent: it reads in order, so it has when it confirms what comes
+  /// behind.
+  func waitForBroker() throws {
+    let last = try client.publishText("behind/everything", "")
     var isConfirmed = false
     try turn(until: { client in
-      while let publication = client.nextPublication() { isConfirmed = publication.isDelivered }
+      while let publication = client.nextPublication() {
+        if publication.id == last { isConfirmed = publication.isDelivered }
+      }
       return isConfirmed
     })
   }
@@ -155,7 +150,7 @@ final class MQTTSession {
   }
 
   func turn(until isDone: (MosquittoClient) -> Bool) throws {
-    let end = SystemClocks.now() + .seconds(10)
+    let end = patienceEnd()
     while !isDone(client) {
       if SystemClocks.now() > end { throw Timeout() }
       try turn(milliseconds: 50, isDone)

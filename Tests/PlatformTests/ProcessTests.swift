@@ -5,35 +5,39 @@ import Testing
 
 @testable import Platform
 
-/// The environment and the signals belong to the whole process: one after the other.
-@Suite(.serialized) struct ProcessTests {
+/// What changes the environment or the signals does so in a process of its own: both belong to all tests,
+/// and reading a variable while another one is set may crash.
+@Suite(.oneAtATime) struct ProcessTests {
   @Test("sd_notify: every message arrives as one datagram", arguments: [false, true])
-  func notify(isAbstract: Bool) throws {
-    let directory = TemporaryDirectory()
-    let path = isAbstract ? "@spoke-test-\(getpid())" : directory.file("notify").description
-    let manager = try ServiceManager(path)
-    setenv("NOTIFY_SOCKET", path, 1)
-    setenv("WATCHDOG_USEC", "30000000", 1)
-    setenv("WATCHDOG_PID", "\(getpid())", 1)
-    defer { for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] { unsetenv(name) } }
-    let notifier = ServiceNotifier()
-    #expect(notifier.isActive && notifier.watchdogInterval == .seconds(30))
-    #expect(notifier.ready(status: "2 ports up\nMAINPID=1"))
-    #expect(manager.next() == "READY=1\nSTATUS=2 ports up MAINPID=1")
-    #expect(notifier.reloading(now: Instant(nanoseconds: 5_000_999)))
-    #expect(manager.next() == "RELOADING=1\nMONOTONIC_USEC=5000")
-    #expect(notifier.watchdog() && manager.next() == "WATCHDOG=1")
-    #expect(notifier.status("spool 3 %") && manager.next() == "STATUS=spool 3 %")
-    #expect(notifier.stopping(within: .seconds(5)))
-    #expect(manager.next() == "STOPPING=1\nEXTEND_TIMEOUT_USEC=5000000")
+  func notify(isAbstract: Bool) async {
+    await #expect(processExitsWith: .success) { [isAbstract] in
+      let directory = TemporaryDirectory()
+      let path = isAbstract ? "@spoke-test-\(getpid())" : directory.file("notify").description
+      let manager = try ServiceManager(path)
+      setenv("NOTIFY_SOCKET", path, 1)
+      setenv("WATCHDOG_USEC", "30000000", 1)
+      setenv("WATCHDOG_PID", "\(getpid())", 1)
+      let notifier = ServiceNotifier()
+      #expect(notifier.isActive && notifier.watchdogInterval == .seconds(30))
+      #expect(notifier.ready(status: "2 ports up\nMAINPID=1"))
+      #expect(manager.next() == "READY=1\nSTATUS=2 ports up MAINPID=1")
+      #expect(notifier.reloading(now: Instant(nanoseconds: 5_000_999)))
+      #expect(manager.next() == "RELOADING=1\nMONOTONIC_USEC=5000")
+      #expect(notifier.watchdog() && manager.next() == "WATCHDOG=1")
+      #expect(notifier.status("spool 3 %") && manager.next() == "STATUS=spool 3 %")
+      #expect(notifier.stopping(within: .seconds(5)))
+      #expect(manager.next() == "STOPPING=1\nEXTEND_TIMEOUT_USEC=5000000")
+    }
   }
 
   @Test("without a service manager nothing is sent, and nothing fails")
-  func noManager() {
-    unsetenv("NOTIFY_SOCKET")
-    let notifier = ServiceNotifier()
-    #expect(!notifier.isActive && notifier.watchdogInterval == nil)
-    #expect(!notifier.watchdog())
+  func noManager() async {
+    await #expect(processExitsWith: .success) {
+      unsetenv("NOTIFY_SOCKET")
+      let notifier = ServiceNotifier()
+      #expect(!notifier.isActive && notifier.watchdogInterval == nil)
+      #expect(!notifier.watchdog())
+    }
   }
 
   @Test("a watchdog for another process is not ours")
@@ -50,19 +54,21 @@ import Testing
   }
 
   @Test("signals are read from the descriptor, each of them")
-  func signals() throws {
-    let signals = try SignalDescriptor()
-    let loop = try EventLoop(capacity: 1)
-    _ = try loop.register(signals.descriptor, token: 0, interest: .readable)
-    #expect(signals.next() == nil)
-    for signal in [SignalDescriptor.Signal.hangUp, .user1, .user2, .terminate, .interrupt] {
-      // To this thread, whose mask the descriptor's maker has changed.
-      #expect(pthread_kill(pthread_self(), signal.rawValue) == 0)
-      try loop.wait(until: SystemClocks.now() + .seconds(5))
-      #expect(loop.nextReady()?.isReadable == true)
-      #expect(signals.next() == signal)
+  func signals() async {
+    await #expect(processExitsWith: .success) {
+      let signals = try SignalDescriptor()
+      let loop = try EventLoop(capacity: 1)
+      _ = try loop.register(signals.descriptor, token: 0, interest: .readable)
+      #expect(signals.next() == nil)
+      for signal in [SignalDescriptor.Signal.hangUp, .user1, .user2, .terminate, .interrupt] {
+        // To this thread, whose mask the descriptor's maker has changed.
+        #expect(pthread_kill(pthread_self(), signal.rawValue) == 0)
+        try loop.wait(until: patienceEnd())
+        #expect(loop.nextReady()?.isReadable == true)
+        #expect(signals.next() == signal)
+      }
+      #expect(signals.next() == nil)
     }
-    #expect(signals.next() == nil)
   }
 
   @Test("the command line is our own, and words may be empty")
@@ -74,11 +80,23 @@ import Testing
   }
 
   @Test("an environment variable, set and not")
-  func environment() {
-    setenv("SPOKE_TEST", "value", 1)
-    #expect(EnvironmentVariable.value("SPOKE_TEST") == "value")
-    unsetenv("SPOKE_TEST")
-    #expect(EnvironmentVariable.value("SPOKE_TEST") == nil)
+  func environment() async {
+    await #expect(processExitsWith: .success) {
+      setenv("SPOKE_TEST", "value", 1)
+      #expect(EnvironmentVariable.value("SPOKE_TEST") == "value")
+      unsetenv("SPOKE_TEST")
+      #expect(EnvironmentVariable.value("SPOKE_TEST") == nil)
+    }
+  }
+
+  /// Here, since a process begins (`OneAtATime`).
+  @Test("a caller's mistake stops the program: JSON with a value that has no key")
+  func misuse() async {
+    await #expect(processExitsWith: .failure) {
+      var json = JSONWriter()
+      json.beginObject()
+      json.bool(true)
+    }
   }
 
   @Test("seeds differ, and the resident memory is what ps says, more or less")
@@ -138,7 +156,8 @@ private final class ServiceManager {
   private let socket: Int32
 
   init(_ path: String) throws {
-    socket = Foundation.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
+    socket = Foundation.socket(
+      AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
     let bytes = Array(path.utf8)

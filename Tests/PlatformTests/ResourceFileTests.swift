@@ -4,7 +4,7 @@ import Testing
 
 @testable import Platform
 
-@Suite("The files of a control plane's resources")
+@Suite("The files of a control plane's resources", .oneAtATime)
 struct ResourceFileTests {
   @Test("a cache is written whole, for us alone, in a directory that is made, and read back")
   func cache() throws {

@@ -1,6 +1,7 @@
 import CLinux
 import Foundation
 import Primitives
+import Synchronization
 import Testing
 
 @testable import Platform
@@ -9,8 +10,8 @@ import Testing
 final class TemporaryDirectory {
   let path: String
 
-  init() {
-    path = NSTemporaryDirectory() + "spoke-" + UUID().uuidString
+  init(in parent: String = NSTemporaryDirectory()) {
+    path = parent + "spoke-" + UUID().uuidString
     try! FileManager.default.createDirectory(
       atPath: path, withIntermediateDirectories: false)
   }
@@ -37,7 +38,7 @@ final class Program {
 
   deinit { stop() }
 
-  /// With SIGKILL: worker threads of the tests block the others, and a child inherits that.
+  /// With SIGKILL, which no program waits with.
   func stop() {
     if process.isRunning { Foundation.kill(process.processIdentifier, SIGKILL) }
     process.waitUntilExit()
@@ -65,19 +66,30 @@ func run(_ path: String, _ arguments: [String], in directory: String? = nil) thr
   return printed
 }
 
-/// A free TCP port of this machine.
+/// A TCP port that nobody listens on. The kernel gives it to nobody either, as it would the port of a
+/// socket that was bound to 0 and closed: it is below those for outgoing connections. None comes twice.
 func freePort() throws -> UInt16 {
-  let listener = try Listener(tcp: SocketAddress(127, 0, 0, 1, port: 0))
-  return try #require(listener.localAddress()).port
+  for _ in 0..<1_000 {
+    let port = ports.withLock { next in
+      next = next < 32_000 ? next + 1 : 20_001
+      return next
+    }
+    if (try? Listener(tcp: loopback(port))) != nil { return port }
+  }
+  throw Timeout()
 }
+
+/// Two processes of tests start in different places.
+private let ports = Mutex(20_000 + UInt16(getpid() % 1_200) * 10)
 
 func loopback(_ port: UInt16) -> SocketAddress { SocketAddress(127, 0, 0, 1, port: port) }
 
-/// Turns the loop until `body` has an answer. Fails the test after `seconds`.
-func drive<Answer>(
-  _ loop: EventLoop, seconds: Int64 = 10, _ body: (Ready?) throws -> Answer?
-) throws -> Answer {
-  let end = SystemClocks.now() + .seconds(seconds)
+/// When another process, or the kernel, has had time enough for anything, however busy the machine is.
+func patienceEnd() -> Instant { SystemClocks.now() + .seconds(60) }
+
+/// Turns the loop until `body` has an answer.
+func drive<Answer>(_ loop: EventLoop, _ body: (Ready?) throws -> Answer?) throws -> Answer {
+  let end = patienceEnd()
   if let answer = try body(nil) { return answer }
   while SystemClocks.now() < end {
     try loop.wait(until: end)
@@ -90,17 +102,43 @@ func drive<Answer>(
 
 struct Timeout: Error {}
 
+func wait(for interest: Interest, of descriptor: Int32) throws {
+  let loop = try EventLoop(capacity: 1)
+  let registration = try loop.register(descriptor, token: 0, interest: interest)
+  defer { loop.deregister(registration) }
+  _ = try drive(loop) { $0 }
+}
+
+/// Bytes that take their time, at least `count`.
+func read(
+  _ count: Int, of descriptor: Int32, _ read: (inout [UInt8]) throws -> Transfer
+) throws -> [UInt8] {
+  var bytes: [UInt8] = []
+  var buffer = [UInt8](repeating: 0, count: 65_536)
+  while bytes.count < count {
+    switch try read(&buffer) {
+    case .bytes(let got): bytes += buffer[..<got]
+    case .blocked(let interest): try wait(for: interest, of: descriptor)
+    case .ended: throw Timeout()
+    }
+  }
+  return bytes
+}
+
+/// The next client: its own end is connected before the listener's is there to be accepted.
+func accept(_ listener: Listener) throws -> TCPSocket {
+  try wait(for: .readable, of: listener.descriptor)
+  return try #require(try listener.accept())
+}
+
 /// Connects, trying again while nobody listens yet: a program needs a moment to start.
 func connect(to port: UInt16) throws -> TCPSocket {
-  let end = SystemClocks.now() + .seconds(10)
+  let end = patienceEnd()
   while SystemClocks.now() < end {
-    let loop = try EventLoop(capacity: 1)
     let socket = try TCPSocket(connectingTo: loopback(port))
-    let registration = try loop.register(socket.descriptor, token: 0, interest: .writable)
-    try loop.wait(until: end)
-    loop.deregister(registration)
+    try wait(for: .writable, of: socket.descriptor)
     if (try? socket.finishConnect()) != nil { return socket }
-    try loop.wait(until: SystemClocks.now() + .milliseconds(20))
+    SystemClocks.sleep(.milliseconds(20))
   }
   throw Timeout()
 }

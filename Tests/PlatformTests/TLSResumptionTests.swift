@@ -3,7 +3,7 @@ import Testing
 
 @testable import Platform
 
-@Suite("TLS sessions are resumed")
+@Suite("TLS sessions are resumed", .oneAtATime)
 struct TLSResumptionTests {
   private func context() throws -> TLSContext {
     let files = try Certificates.shared

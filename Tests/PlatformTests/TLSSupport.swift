@@ -63,8 +63,7 @@ final class TLSConnection {
 
   private func wait(_ interest: Interest) throws {
     try loop.modify(registration, interest: interest)
-    try loop.wait(until: SystemClocks.now() + .seconds(10))
-    if loop.nextReady() == nil { throw Timeout() }
+    _ = try drive(loop) { $0 }
   }
 
   func handshake() throws {

@@ -5,7 +5,7 @@ import Testing
 @testable import Platform
 
 /// TLS against `openssl s_server -rev`, which sends each line back reversed.
-@Suite struct TLSTests {
+@Suite(.oneAtATime) struct TLSTests {
   @Test("a good chain and name: handshake, bytes both ways", arguments: ["localhost", "127.0.0.1"])
   func good(name: String) throws {
     let server = try TLSServer(certificate: "good")

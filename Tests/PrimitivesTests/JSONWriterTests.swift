@@ -117,13 +117,4 @@ struct JSONWriterTests {
     json.string("x")
     #expect(json.isComplete && json.bytes == Array("\"x\"".utf8))
   }
-
-  @Test("a caller's mistake stops the program: a value without its key")
-  func misuse() async {
-    await #expect(processExitsWith: .failure) {
-      var json = JSONWriter()
-      json.beginObject()
-      json.bool(true)
-    }
-  }
 }
