@@ -35,7 +35,7 @@ class Terminal:
         os.close(self.master)
         self.master = None
 
-    def write(self, data: bytes, seconds=10.0):
+    def write(self, data: bytes, seconds=30.0):
         end = time.monotonic() + seconds
         while data:
             try:

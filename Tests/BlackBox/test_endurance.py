@@ -10,12 +10,11 @@ import threading
 import time
 from pathlib import Path
 
-from broker import free_port
 from serialport import BoardEmulator
 from smalldisk import SmallDisk
 from spoke import configuration, mqtt, serial, stream
 from upstream import Upstream
-from waiting import wait_until
+from waiting import wait_until, within
 
 LONG = bool(os.environ.get("SPOKE_LONG"))
 BROKER_KILLS = 60 if LONG else 6
@@ -118,14 +117,16 @@ def test_a_backlog_of_48_mib_starts_within_a_second_and_drains_in_flat_memory(
     assert spoke.json("/spool")["bytes"] > 46 << 20
     full = resident(spoke, "VmHWM")
     assert full < MEMORY
-    spoke.kill()
-    begun = time.monotonic()
-    spoke.start()
-    wall = time.monotonic() - begun
+
+    def start_again():
+        spoke.kill()
+        begun = time.monotonic()
+        spoke.start(seconds=60)
+        return time.monotonic() - begun
+
+    wall = within(1, start_again)
     started = resident(spoke)
     print(f"ready after {wall * 1000:.0f} ms, {started} KiB then, at most {full} KiB while it filled")
-    # A second is the promise; the rest is for a machine that is busy with other tests.
-    assert wall < 3
     waiting = spoke.stat("spoke.stream.state.backlog_records")
     upstream.start()
     spoke.wait_for_stat("spoke.stream.state.delivered", waiting, 180)
@@ -156,7 +157,7 @@ def test_a_flood_with_the_upstream_down_and_the_disk_full_stays_in_14_mib_and_ev
 
 
 def flood(folder, spoke, disk):
-    upstream, link = Upstream(port=free_port(), paused=True), folder / "board"
+    upstream, link = Upstream(paused=True), folder / "board"
     hog = disk.fill()
     keys = {"content_type": "application/json", "encoding": "cloudevents-batch"}
     batch = {"records": 200, "linger": "50ms"}

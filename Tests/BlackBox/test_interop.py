@@ -98,7 +98,7 @@ def test_a_graceful_restart_in_the_middle_of_a_body(make_server, make_relay, mak
     line.publish(*payloads)
     wait_until(lambda: relay.passed_up() > 20_000, "a part of a body")
     server.restart()
-    line.spoke.wait_for_stat("spoke.stream.state.delivered", 3, 20)
+    line.spoke.wait_for_stat("spoke.stream.state.delivered", 3, 40)
     taken = {sequence(r.id): r.body for r in server.back.whole()}
     assert taken == {n + 1: body for n, body in enumerate(payloads)}
     if not kind.repeats:

@@ -36,7 +36,10 @@ class Board:
         self.settings = settings
 
     def setting(self, name, text=""):
-        (self.settings / name).write_text(text)
+        """At once: the daemon's library may read it at any time."""
+        fresh = self.settings / f"{name}.new"
+        fresh.write_text(text)
+        fresh.rename(self.settings / name)
 
     def said(self):
         log = self.settings / "log"
@@ -213,7 +216,7 @@ def test_28_a_wrong_baud_rate_is_an_alarm(board):
     assert board.spoke.stat("spoke.serial.ecu.garbage_alarms") == 1
     page = subprocess.run(
         [Path(board.spoke.binary).with_name("spokectl"), "--socket", board.spoke.admin, "status"],
-        capture_output=True, text=True, timeout=20)
+        capture_output=True, text=True, timeout=60)
     assert "garbage" in page.stdout, page
 
 
