@@ -3,6 +3,7 @@
 import errno
 import os
 import select
+import signal
 import subprocess
 import time
 import tty
@@ -67,9 +68,11 @@ class Terminal:
 
 
 class BoardEmulator:
-    """board-emulator as a process; its first line is the terminal's path."""
+    """board-emulator as a process; its first line is the terminal's path. It plays 300 ms after somebody has opened its
+    port: a daemon that is kept from its turn for longer empties the port when something has been played already. Held
+    back, the board plays nothing before `play`."""
 
-    def __init__(self, folder: Path, *arguments: str, name="emulator"):
+    def __init__(self, folder: Path, *arguments: str, name="emulator", held_back=False):
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -78,10 +81,16 @@ class BoardEmulator:
             )
         self.path = self.process.stdout.readline().strip()
         assert self.path, f"board-emulator {arguments}: {self.log.read_text()}"
+        if held_back:
+            self.process.send_signal(signal.SIGSTOP)
+
+    def play(self):
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
+            self.play()
             try:
                 self.process.wait(5)
             except subprocess.TimeoutExpired:

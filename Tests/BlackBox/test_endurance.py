@@ -169,9 +169,11 @@ def flood(folder, spoke, disk):
     ))
     sent, most = FLOOD_SECONDS * FRAMES_PER_SECOND, 0
     board = BoardEmulator(
-        folder, "--framing", "line", "--baud", "921600", "--generate", str(sent), "--link", str(link), "--hold")
-    begun = time.monotonic()
+        folder, "--framing", "line", "--baud", "921600", "--generate", str(sent), "--link", str(link), "--hold", held_back=True)
     try:
+        spoke.wait_for_ports()
+        board.play()
+        begun = time.monotonic()
         wait_until(lambda: spoke.stat("spoke.spool.degraded") == 1, lambda: spoke.log[-2000:], 30)
 
         def all_read():

@@ -81,11 +81,13 @@ def test_sentences_without_a_checksum_come_only_if_they_are_wanted(folder, spoke
                                      "xiaomi", "ninebot", "daly", "jbd", "ubx", "rtcm3", "mavlink"])
 def test_the_emulated_boards_frames_arrive(folder, spoke, make_upstream, make_emulator, framing):
     upstream, link = make_upstream(), folder / "board"
+    emulator = make_emulator(
+        "--framing", framing, "--baud", "115200", "--generate", "60", "--link", str(link), "--noise", "0.1", held_back=True)
     spoke.start(configuration(
         folder, stream("s", upstream.url, path="/s", in_flight=4), serial("bus", link, "s", framing),
     ))
-    emulator = make_emulator(
-        "--framing", framing, "--baud", "115200", "--generate", "60", "--link", str(link), "--noise", "0.1")
+    spoke.wait_for_ports()
+    emulator.play()
     wait_until(lambda: emulator.process.poll() is not None, "the emulator has played everything", 60)
     sent = int(re.search(r"sent (\d+) frames", emulator.log.read_text()).group(1))
     if framing == "modbus-rtu":

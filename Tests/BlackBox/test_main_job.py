@@ -126,11 +126,14 @@ def test_a_thousand_messages_arrive_once_each_and_in_order(make_upstream, identi
 def test_the_emulated_boards_traffic_arrives_whole(folder, spoke, make_upstream, make_emulator, framing):
     upstream = make_upstream()
     link = folder / "board"
-    make_emulator("--framing", framing, "--baud", "115200", "--generate", "200", "--link", str(link), "--hold")
+    emulator = make_emulator(
+        "--framing", framing, "--baud", "115200", "--generate", "200", "--link", str(link), "--hold", held_back=True)
     spoke.start(configuration(
         folder, stream("s", upstream.url, path="/s", content_type="application/octet-stream", in_flight=4),
         serial("board", link, "s", framing),
     ))
+    spoke.wait_for_ports()
+    emulator.play()
     upstream.wait_for(200, 60)
     requests = sorted(upstream.whole(), key=lambda r: epoch_and_sequence(r.id)[2])
     assert [epoch_and_sequence(r.id)[2] for r in requests] == list(range(1, 201))

@@ -128,7 +128,10 @@ def test_21_a_hang_up_costs_no_processor_time(board):
     board.start()
     board.terminal.write(b"one\n")
     board.upstream.wait_for_body(b"one")
-    # The link stays and points to nothing; the daemon's descriptor of the dead terminal must be closed.
+    # The link stays and points to nothing, not to a number that another test's terminal may have next; the daemon's
+    # descriptor of the dead terminal must be closed.
+    board.terminal.path.unlink()
+    board.terminal.path.symlink_to(board.folder / "nothing")
     os.close(board.terminal.master)
     board.terminal.master = None
     wait_until(lambda: board.port()["state"] == "closed", "closed")
