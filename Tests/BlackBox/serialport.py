@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import select
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import tty
 from pathlib import Path
 
 from spoke import program
+from waiting import settled, wait_until
 
 
 class Terminal:
@@ -87,6 +89,12 @@ class BoardEmulator:
     def play(self):
         self.process.send_signal(signal.SIGCONT)
 
+    def finish(self, seconds=60.0) -> dict[str, int]:
+        """Until it has played everything and gone away: what it counted."""
+        wait_until(lambda: self.process.poll() is not None, "the emulator has played everything", seconds)
+        counts = re.search(r"sent (\d+) frames, cut (\d+), noise bytes (\d+), hang-ups (\d+)", self.log.read_text())
+        return dict(zip(("sent", "cut", "noise", "hang_ups"), map(int, counts.groups())))
+
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
@@ -97,6 +105,25 @@ class BoardEmulator:
                 self.process.kill()
                 self.process.wait()
         self.process.stdout.close()
+
+
+def one_of_three(play):
+    """Has the board play until nothing of it is missing. A machine that is busy keeps the board from its turn within a
+    frame, or the daemon while it opens the port: the frame is lost then, as it is on a line. Who loses frames otherwise
+    loses them each time. `play` answers what is missing, or wrong."""
+    missing = []
+    for turn in range(3):
+        missing.append(play(turn))
+        if not missing[-1]:
+            return
+    raise AssertionError(f"each time something is missing: {missing}")
+
+
+def taken_from(spoke, port, stream):
+    """Once all frames of the port are delivered: how many there were so far."""
+    frames = settled(lambda: spoke.stat(f"spoke.serial.{port}.frames"))
+    spoke.wait_for_stat(f"spoke.stream.{stream}.delivered", frames, 60)
+    return frames
 
 
 def nmea(body: str) -> bytes:
