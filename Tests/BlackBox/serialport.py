@@ -107,6 +107,11 @@ class BoardEmulator:
         self.process.stdout.close()
 
 
+# What a daemon is told of the line, which the board plays faster: then it waits for the rest of a frame as long as on a slow
+# one, a tenth of a second and not a hundredth. A machine that is busy pauses for longer than that.
+PATIENT = 4800
+
+
 def one_of_three(play):
     """Has the board play until nothing of it is missing. A machine that is busy keeps the board from its turn within a
     frame, or the daemon while it opens the port: the frame is lost then, as it is on a line. Who loses frames otherwise

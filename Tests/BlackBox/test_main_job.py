@@ -4,7 +4,7 @@ import datetime
 import re
 
 import pytest
-from serialport import nmea, one_of_three, taken_from, vesc
+from serialport import PATIENT, nmea, one_of_three, taken_from, vesc
 from spoke import configuration, mqtt, serial, stream, tls
 from upstream import Answer
 from waiting import wait_until
@@ -128,7 +128,7 @@ def test_the_emulated_boards_traffic_arrives_whole(folder, spoke, make_upstream,
     link = folder / "board"
     spoke.start(configuration(
         folder, stream("s", upstream.url, path="/s", content_type="application/octet-stream", in_flight=4),
-        serial("board", link, "s", framing),
+        serial("board", link, "s", framing, PATIENT),
     ))
     wanted = [n for n in range(1, 201) if framing != "nmea" or n % 3 == 1]
 

@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from serialport import nmea, one_of_three, taken_from, vesc
+from serialport import PATIENT, nmea, one_of_three, taken_from, vesc
 from spoke import configuration, serial, stream
 from waiting import wait_until
 
@@ -163,7 +163,7 @@ def test_noise_cut_frames_gaps_and_hang_ups_cost_the_cut_frames_and_nothing_else
     upstream = make_upstream()
     link = folder / "board"
     spoke.start(configuration(
-        folder, stream("s", upstream.url, path="/s", in_flight=4), serial("ecu", link, "s", "nmea"),
+        folder, stream("s", upstream.url, path="/s", in_flight=4), serial("ecu", link, "s", "nmea", PATIENT),
     ))
 
     def play(turn):
