@@ -56,6 +56,10 @@ def test_a_broker_that_is_killed_again_and_again_under_load_loses_nothing_of_our
         folder, stream("state", upstream.url, path="/", content_type="text/plain", durability="sync"),
         mqtt(broker.url, ("in/state", "state")), spool='size = "8MiB"\nsegment = "64KiB"\nfree_floor = "64KiB"'))
     connected(spoke)
+    # A broker that is killed before it has saved our session once knows of no subscriber until we are there again.
+    saving = "Saving in-memory database"
+    wait_until(lambda: "Received SUBSCRIBE from spoke-board-1" in broker.log.read_text(errors="replace"), "subscribed")
+    broker.wait_for_log(saving, broker.log.read_text(errors="replace").count(saving) + 2, 30)
     publisher = make_publisher(broker)
 
     def publish():
