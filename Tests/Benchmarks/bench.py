@@ -19,7 +19,8 @@ import flash_wear  # noqa: E402
 import framings  # noqa: E402
 import hpack_speed  # noqa: E402
 import policy_speed  # noqa: E402
-from broker import Broker, Publisher, free_port  # noqa: E402
+from broker import Broker, Publisher  # noqa: E402
+from ports import free_port  # noqa: E402
 from certificates import Authority  # noqa: E402
 from processes import instructions, memory, processor_seconds, ticks, wake_ups  # noqa: E402
 from serialport import Terminal  # noqa: E402

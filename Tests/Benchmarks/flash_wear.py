@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "Tests/BlackBox"))
 
-from broker import free_port  # noqa: E402
+from ports import free_port  # noqa: E402
 from serialport import Terminal  # noqa: E402
 from smalldisk import SmallDisk  # noqa: E402
 from spoke import Spoke, configuration, serial, stream  # noqa: E402

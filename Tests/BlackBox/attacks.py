@@ -114,7 +114,7 @@ CONNECTION = {
     "6.5: an acknowledgement with content": connection(
         lambda s: frame(SETTINGS, ACK, 0, bytes(6)), "frame_size_wrong", FRAME_SIZE),
     "6.5.3: SETTINGS never acknowledged": Attack(
-        nothing, "settings_timeout", go_away=SETTINGS_TIMEOUT, acknowledges=False, seconds=30),
+        nothing, "settings_timeout", go_away=SETTINGS_TIMEOUT, acknowledges=False, seconds=60),
     "6.7: PING flood": flooded(
         lambda s: frame(PING, 0, 0, bytes(8)), "ping_flood", "http2.outbound_control_flood"),
     "6.7: PING acknowledgement flood": flooded(lambda s: frame(PING, ACK, 0, bytes(8)), "frame_flood"),
@@ -265,6 +265,7 @@ SLOW = {
         nothing, statistic="http2.tx_flush_timeout", reset=CANCEL, greeting=settings((4, 0)), records=BIG),
 }
 for slow in SLOW.values():
-    slow.seconds = 40
+    # Twice the 15 s of a request, and more for a machine that is busy.
+    slow.seconds = 90
 
 ATTACKS = {**CONNECTION, **STREAM, **ENDS, **SLOW}

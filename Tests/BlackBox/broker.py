@@ -9,13 +9,8 @@ import threading
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
+from ports import free_port
 from waiting import wait_until
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def mosquitto_program() -> str:
@@ -127,7 +122,7 @@ class Publisher:
             else:
                 self._early.add(mid)
 
-    def flush(self, seconds=15.0):
+    def flush(self, seconds=60.0):
         wait_until(lambda: not self._waiting, lambda: f"{len(self._waiting)} PUBACKs", seconds)
 
     def close(self):

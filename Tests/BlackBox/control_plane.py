@@ -14,10 +14,10 @@ from concurrent import futures
 from dataclasses import dataclass, field
 
 import grpc
-from broker import free_port
 from envoy.service.discovery.v3 import discovery_pb2
 from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import any_pb2
+from ports import free_port
 from resources import CDS, EDS, LDS, MAKE_BEFORE_BREAK, SHORT, make, name_of, packed, url
 from waiting import wait_until
 

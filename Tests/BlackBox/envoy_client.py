@@ -15,7 +15,6 @@ class EnvoyClient(Envoy):
         super().__init__(folder, None, False)
 
     def configure(self):
-        self.base = getattr(self, "base", None) or (self.port % 30_000) + 40_000
         self.write("envoy.yaml", f"""
 node: {{ id: {self.node}, cluster: boards, locality: {{ zone: z }} }}
 admin: {{ address: {{ pipe: {{ path: {self.folder}/admin, mode: 384 }} }} }}
@@ -65,7 +64,7 @@ static_resources:
         assert self.process.poll() is None, f"envoy ended: {self.text[-3000:]}"
         return '"state"' in self.operator("/server_info")
 
-    def wait_until_live(self, seconds=20):
+    def wait_until_live(self, seconds=60):
         """Until what it waits for at its start has come, or did not within the fetch timeout."""
         wait_until(lambda: '"state": "LIVE"' in self.operator("/server_info"), lambda: self.text[-2000:], seconds)
         wait_until(super().listens, "envoy's listener", seconds)

@@ -32,7 +32,7 @@ class GrpcClient:
             )
         self._lock = threading.Lock()
 
-    def call(self, *calls, seconds=10.0, parallel=False) -> list[dict]:
+    def call(self, *calls, seconds=30.0, parallel=False) -> list[dict]:
         """Each call is (path, metadata) and maybe an authority; a result has `code` and, if it went well, `body`."""
         described = [
             {"path": path, "metadata": metadata, "authority": authority[0] if authority else None}

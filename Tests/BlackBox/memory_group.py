@@ -1,7 +1,10 @@
 """A memory cgroup of our own below the one that the tests run in, where the system lets us make one."""
 
+import errno
 import os
 from pathlib import Path
+
+from waiting import wait_until
 
 
 class Unavailable(Exception):
@@ -53,4 +56,14 @@ class MemoryGroup:
         return 0
 
     def remove(self):
-        self.folder.rmdir()
+        def removed():
+            try:
+                self.folder.rmdir()
+            except OSError as error:
+                # The kernel may still be at the end of what ran inside.
+                if error.errno != errno.EBUSY:
+                    raise
+                return False
+            return True
+
+        wait_until(removed, f"{self.folder} is empty")

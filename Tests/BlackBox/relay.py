@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 import hyperframe.frame
+from waiting import wait_until
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -24,6 +25,7 @@ class Fault:
     rate: int | None = None  # bytes per second, each direction
     corrupt_up: int | None = None  # the byte at this place has a bit flipped
     corrupt_down: int | None = None
+    silent_until: int = 0  # nothing goes to the client before it has begun so many requests
 
 
 @dataclass
@@ -33,6 +35,10 @@ class Passed:
     number: int
     fault: Fault
     pieces: list[tuple[float, bool, bytes]] = field(default_factory=list)  # time, to the server?, bytes
+
+    def requests(self) -> int:
+        """How many the client has begun."""
+        return sum(up and isinstance(frame, hyperframe.frame.HeadersFrame) for _, up, frame in self.frames())
 
     def frames(self) -> list[tuple[float, bool, hyperframe.frame.Frame]]:
         """The frames of an h2c connection in both directions, each when its last byte came."""
@@ -151,6 +157,8 @@ class Relay:
                     self._break(source, target, fault.reset)
                     return
                 count += len(data)
+                if not up and fault.silent_until:
+                    wait_until(lambda: self._stopping or passed.requests() >= fault.silent_until, "requests", 60)
                 # The time that the link takes, not a wait for anything.
                 time.sleep(fault.delay + (len(data) / fault.rate if fault.rate else 0))
                 self._keep(passed, up, data)

@@ -6,14 +6,14 @@ All but nghttpd are proxies: what they took arrives at `back`, an upstream that 
 
 import http.client
 import os
-import secrets
+import re
 import shutil
 import signal
 import socket
 import subprocess
 from pathlib import Path
 
-from broker import free_port
+from ports import free_port
 from spoke import ROOT
 from waiting import wait_until
 
@@ -68,7 +68,7 @@ class Server:
     def start(self):
         self.run()
         try:
-            wait_until(self.listens, lambda: f"{self.name} listens: {self.text[-1500:]}", 30)
+            wait_until(self.listens, lambda: f"{self.name} listens: {self.text[-1500:]}", 60)
         except AssertionError:
             self.stop()
             raise
@@ -102,7 +102,7 @@ class Server:
     def signal_until_logged(self, number, text):
         before = self.text.count(text)
         self.process.send_signal(number)
-        wait_until(lambda: self.text.count(text) > before, lambda: f"{text!r}: {self.text[-1500:]}", 20)
+        wait_until(lambda: self.text.count(text) > before, lambda: f"{text!r}: {self.text[-1500:]}", 30)
 
     def stop(self):
         for process in self.processes:
@@ -367,13 +367,12 @@ class Caddy(Server):
 
 
 class Envoy(Server):
-    """Envoy, restarted hot: the next one takes the sockets over, the last one drains and ends."""
+    """Envoy, restarted hot: the next one takes the sockets over, the last one drains and ends. Its port, which nobody
+    else has, is its base, too: the name of what the two share."""
 
     name = "envoy"
 
     def configure(self):
-        if not hasattr(self, "base"):
-            self.base = secrets.randbelow(30_000) + 100
         own = f"""
       transport_socket:
         name: tls
@@ -430,13 +429,20 @@ static_resources:
     def command(self):
         program = ENVOY / "envoy/_bin/envoy"
         assert program.exists(), f"{program} is missing: Tests/run installs it"
-        return [program, "-c", self.folder / "envoy.yaml", "--base-id", self.base,
+        return [program, "-c", self.folder / "envoy.yaml", "--base-id", self.port,
                 "--restart-epoch", len(self.processes), "--concurrency", 1, "-l", "warning",
-                "--drain-time-s", 1, "--drain-strategy", "immediate", "--parent-shutdown-time-s", 2]
+                "--drain-time-s", 1, "--drain-strategy", "immediate", "--parent-shutdown-time-s", 10]
 
     def restart(self):
+        epoch = len(self.processes)
         self.run()
-        wait_until(lambda: self.operator("/server_info").find('"state": "LIVE"') > 0, "envoy is live")
+
+        def is_live():
+            # The one before it answers on the same path until then.
+            page = self.operator("/server_info")
+            return '"state": "LIVE"' in page and re.search(rf'"restart_epoch": {epoch}\b', page)
+
+        wait_until(is_live, lambda: f"envoy {epoch} is live: {self.text[-1500:]}", 60)
 
     def operator(self, path, method="GET"):
         """A page of its administration."""

@@ -154,7 +154,7 @@ class Spoke:
     def signal(self, number):
         self.process.send_signal(number)
 
-    def terminate(self, seconds=15.0) -> tuple[int, float]:
+    def terminate(self, seconds=20.0) -> tuple[int, float]:
         """SIGTERM; the exit code and how long it took."""
         start = time.monotonic()
         self.process.terminate()
@@ -164,7 +164,7 @@ class Spoke:
             self.kill()
             raise Deadline(f"spoked did not end within {seconds} s:\n{self.log[-3000:]}") from None
 
-    def reload(self, text=None, seconds=10.0):
+    def reload(self, text=None, seconds=20.0):
         """SIGHUP, and waits until the daemon says that it is done."""
         if text is not None:
             self.configure(text)
@@ -203,9 +203,9 @@ class Spoke:
 
     def get(self, path: str, method="GET") -> tuple[int, str, str]:
         """Status, content type and text of an admin page."""
-        connection = http.client.HTTPConnection("localhost", timeout=10)
+        connection = http.client.HTTPConnection("localhost", timeout=20)
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(10)
+        connection.sock.settimeout(20)
         connection.sock.connect(str(self.admin))
         try:
             connection.request(method, path)
@@ -249,7 +249,7 @@ def check(folder: Path, text: str, *arguments: str):
     file.write_text(text)
     return subprocess.run(
         [program("spoked"), "--check", "--config", file, *arguments],
-        capture_output=True, text=True, timeout=20,
+        capture_output=True, text=True, timeout=60,
     )
 
 

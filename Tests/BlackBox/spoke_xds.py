@@ -86,7 +86,7 @@ def explain(spoke, path, authority=NAME, headers=(), method=None) -> str:
     for name, value in headers:
         words += ["--header", f"{name}={value}"]
     ended = subprocess.run(
-        [str(program("spokectl")), *words], capture_output=True, text=True, timeout=20
+        [str(program("spokectl")), *words], capture_output=True, text=True, timeout=60
     )
     assert ended.returncode in (0, 1), f"{ended.returncode}: {ended.stderr}"
     return ended.stdout + ended.stderr
@@ -103,7 +103,7 @@ def chosen_cluster(spoke, path, authority=NAME, headers=()) -> str | None:
 
 def spokectl(spoke, *words):
     ended = subprocess.run(
-        [str(program("spokectl")), *words, "--socket", str(spoke.admin)], capture_output=True, text=True, timeout=20
+        [str(program("spokectl")), *words, "--socket", str(spoke.admin)], capture_output=True, text=True, timeout=60
     )
     assert ended.returncode == 0, f"{words}: {ended.returncode} {ended.stderr}"
     return ended.stdout

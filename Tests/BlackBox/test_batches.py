@@ -6,7 +6,8 @@ from spoke import configuration, mqtt, stream
 from upstream import Answer
 from waiting import holds_for, wait_until
 
-BATCH = {"encoding": "cloudevents-batch", "batch": {"records": 10, "linger": "1s"}}
+# None of these is waited out: it is longer than a machine that is busy takes to bring ten records.
+BATCH = {"encoding": "cloudevents-batch", "batch": {"records": 10, "linger": "1m"}}
 
 
 def numbers(request):
@@ -33,7 +34,7 @@ def gaps(upstream):
 
 
 def test_a_batch_leaves_when_it_is_full_or_has_lingered(make_upstream, make_line):
-    line = make_line(make_upstream(), **{**BATCH, "batch": {"records": 10, "linger": "2s"}})
+    line = make_line(make_upstream(), **{**BATCH, "batch": {"records": 10, "linger": "4s"}})
     publish(line, *range(13))
     line.spoke.wait_for_stat("spoke.stream.state.delivered", 13)
     assert arrived(line.upstream) == list(range(13))
@@ -77,8 +78,8 @@ def test_a_drain_does_not_wait_for_linger(make_upstream, make_line):
     line = make_line(make_upstream(), **{**BATCH, "batch": {"records": 10, "linger": "1h"}})
     publish(line, 1, 2, 3)
     line.spoke.wait_for_stat("spoke.stream.state.backlog_records", 3)
-    code, seconds = line.spoke.terminate()
-    assert code == 0 and seconds < 5
+    code, _ = line.spoke.terminate()
+    assert code == 0, "and sooner than an hour"
     assert arrived(line.upstream) == [1, 2, 3]
 
 
@@ -101,7 +102,7 @@ def test_a_memory_stream_keeps_the_newest_writes_nothing_and_reports_what_it_dro
 
 
 def start_with_a_backlog(folder, spoke, upstream, broker, publisher, count, **keys):
-    """A daemon that has `count` records from before it started, and an upstream that is slow."""
+    """A daemon that has `count` records from before it started, and an upstream that answers nothing yet."""
     spoke.start(configuration(
         folder,
         stream("state", upstream.url, path="/v1/state", content_type="application/json", durability="sync",
@@ -114,19 +115,26 @@ def start_with_a_backlog(folder, spoke, upstream, broker, publisher, count, **ke
     publisher.flush()
     spoke.wait_for_stat("spoke.stream.state.backlog_records", count)
     spoke.terminate()
+    upstream.rule = lambda request: Answer(hold=True)
     upstream.start()
     spoke.start()
     wait_until(lambda: spoke.stat("spoke.mqtt.connected") == 1, "MQTT is connected")
 
 
+def answer_once_it_has(spoke, upstream, records, delay):
+    """From when the daemon has that many new records beside its backlog, the upstream answers, slowly."""
+    spoke.wait_for_stat("spoke.stream.state.records_in", records)
+    upstream.rule = lambda request: Answer(delay=delay)
+    upstream.release()
+
+
 def test_live_first_lets_a_new_record_pass_the_backlog(folder, spoke, make_upstream, make_broker, make_publisher):
     upstream, broker = make_upstream(paused=True), make_broker("max_queued_messages 0")
     publisher = make_publisher(broker)
-    upstream.rule = lambda request: Answer(delay=0.05)
     start_with_a_backlog(folder, spoke, upstream, broker, publisher, 1000, encoding="cloudevents-batch",
                          batch={"records": 10})
     publisher.publish("in/state", b'{"n": 1000}')
-    publisher.flush()
+    answer_once_it_has(spoke, upstream, 1, 0.02)
     spoke.wait_for_stat("spoke.stream.state.delivered", 1001, 60)
     whole = arrived(upstream)
     assert sorted(set(whole)) == list(range(1001))
@@ -139,11 +147,10 @@ def test_live_records_and_the_backlog_share_the_link_four_to_one(
 ):
     upstream, broker = make_upstream(paused=True), make_broker("max_queued_messages 0")
     publisher = make_publisher(broker)
-    upstream.rule = lambda request: Answer(delay=0.02)
     start_with_a_backlog(folder, spoke, upstream, broker, publisher, 200, in_flight=1)
     for number in range(200, 240):
         publisher.publish("in/state", json.dumps({"n": number}).encode())
-    publisher.flush()
+    answer_once_it_has(spoke, upstream, 40, 0.01)
     spoke.wait_for_stat("spoke.stream.state.delivered", 240, 60)
     order = [json.loads(r.body)["n"] for r in upstream.whole()]
     assert sorted(order) == list(range(240))

@@ -10,12 +10,11 @@ import threading
 import time
 from pathlib import Path
 
-from broker import free_port
 from serialport import BoardEmulator
 from smalldisk import SmallDisk
 from spoke import configuration, mqtt, serial, stream
 from upstream import Upstream
-from waiting import wait_until
+from waiting import wait_until, within
 
 LONG = bool(os.environ.get("SPOKE_LONG"))
 BROKER_KILLS = 60 if LONG else 6
@@ -57,6 +56,10 @@ def test_a_broker_that_is_killed_again_and_again_under_load_loses_nothing_of_our
         folder, stream("state", upstream.url, path="/", content_type="text/plain", durability="sync"),
         mqtt(broker.url, ("in/state", "state")), spool='size = "8MiB"\nsegment = "64KiB"\nfree_floor = "64KiB"'))
     connected(spoke)
+    # A broker that is killed before it has saved our session once knows of no subscriber until we are there again.
+    saving = "Saving in-memory database"
+    wait_until(lambda: "Received SUBSCRIBE from spoke-board-1" in broker.log.read_text(errors="replace"), "subscribed")
+    broker.wait_for_log(saving, broker.log.read_text(errors="replace").count(saving) + 2, 30)
     publisher = make_publisher(broker)
 
     def publish():
@@ -118,14 +121,16 @@ def test_a_backlog_of_48_mib_starts_within_a_second_and_drains_in_flat_memory(
     assert spoke.json("/spool")["bytes"] > 46 << 20
     full = resident(spoke, "VmHWM")
     assert full < MEMORY
-    spoke.kill()
-    begun = time.monotonic()
-    spoke.start()
-    wall = time.monotonic() - begun
+
+    def start_again():
+        spoke.kill()
+        begun = time.monotonic()
+        spoke.start(seconds=60)
+        return time.monotonic() - begun
+
+    wall = within(1, start_again)
     started = resident(spoke)
     print(f"ready after {wall * 1000:.0f} ms, {started} KiB then, at most {full} KiB while it filled")
-    # A second is the promise; the rest is for a machine that is busy with other tests.
-    assert wall < 3
     waiting = spoke.stat("spoke.stream.state.backlog_records")
     upstream.start()
     spoke.wait_for_stat("spoke.stream.state.delivered", waiting, 180)
@@ -156,7 +161,7 @@ def test_a_flood_with_the_upstream_down_and_the_disk_full_stays_in_14_mib_and_ev
 
 
 def flood(folder, spoke, disk):
-    upstream, link = Upstream(port=free_port(), paused=True), folder / "board"
+    upstream, link = Upstream(paused=True), folder / "board"
     hog = disk.fill()
     keys = {"content_type": "application/json", "encoding": "cloudevents-batch"}
     batch = {"records": 200, "linger": "50ms"}
@@ -168,9 +173,11 @@ def flood(folder, spoke, disk):
     ))
     sent, most = FLOOD_SECONDS * FRAMES_PER_SECOND, 0
     board = BoardEmulator(
-        folder, "--framing", "line", "--baud", "921600", "--generate", str(sent), "--link", str(link), "--hold")
-    begun = time.monotonic()
+        folder, "--framing", "line", "--baud", "921600", "--generate", str(sent), "--link", str(link), "--hold", held_back=True)
     try:
+        spoke.wait_for_ports()
+        board.play()
+        begun = time.monotonic()
         wait_until(lambda: spoke.stat("spoke.spool.degraded") == 1, lambda: spoke.log[-2000:], 30)
 
         def all_read():

@@ -8,7 +8,7 @@ from upstream import Answer
 
 def curl(*arguments):
     return subprocess.run(
-        ["curl", "-sS", "--max-time", "10", *arguments], capture_output=True, text=True
+        ["curl", "-sS", "--max-time", "60", *arguments], capture_output=True, text=True
     )
 
 

@@ -14,6 +14,7 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 from interop import NO_ERROR, PATH, REFUSED_STREAM, STREAM_CLOSED, assert_each_once, bodies, sequence
+from relay import Fault
 from servers import H2O, Apache, Caddy, Envoy, HAProxy, Nghttpx, Nginx
 from upstream import Answer
 from waiting import wait_until
@@ -148,7 +149,7 @@ def test_haproxy_that_answers_503_with_retry_after_is_left_alone_for_so_long(mak
     line.publish(*payloads)
     wait_until(lambda: with_status(relay, "503"), "haproxy answers 503")
     server.operator("set server out/one state ready")
-    line.spoke.wait_for_stat("spoke.stream.state.delivered", 8, 20)
+    line.spoke.wait_for_stat("spoke.stream.state.delivered", 8, 40)
     assert_retry_after_was_waited(relay, "503", 2)
     assert [r.body for r in server.back.whole()] == payloads
 
@@ -162,7 +163,7 @@ def test_haproxy_that_limits_the_rate_with_429_gets_everything_in_order(make_ser
     line = make_line(relay, **PATH)
     payloads = bodies(7, 9, "state")
     line.publish(*payloads)
-    line.spoke.wait_for_stat("spoke.stream.state.delivered", 9, 20)
+    line.spoke.wait_for_stat("spoke.stream.state.delivered", 9, 40)
     assert_retry_after_was_waited(relay, "429", 1)
     assert [r.body for r in server.back.whole()] == payloads
 
@@ -175,11 +176,11 @@ def test_haproxy_that_limits_the_rate_with_429_gets_everything_in_order(make_ser
 def test_streams_above_the_servers_limit_are_refused_and_sent_again(make_server, make_relay, make_line, kind, options):
     # A client may open streams before it has the SETTINGS; those above the limit are refused.
     server = make_server(kind, False, rule=lambda request: Answer(delay=0.02), **options)
-    relay = make_relay(server)
+    relay = make_relay(server, plan=lambda number: Fault(silent_until=8 if number == 1 else 0))
     line = make_line(relay, in_flight=16, **PATH)
     payloads = bodies(8, 30, "state")
     line.publish(*payloads)
-    line.spoke.wait_for_stat("spoke.stream.state.delivered", 30, 20)
+    line.spoke.wait_for_stat("spoke.stream.state.delivered", 30, 40)
     resets = [f.error_code for _, _, up, f in relay.frames(RstStreamFrame) if not up]
     # HAProxy answers what is still on its way on a refused stream with one more reset.
     assert REFUSED_STREAM in resets and set(resets) <= {REFUSED_STREAM, STREAM_CLOSED, NO_ERROR}

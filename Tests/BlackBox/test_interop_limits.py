@@ -96,13 +96,13 @@ def test_h2o_refuses_the_stream_of_a_large_body_which_is_no_verdict_and_the_reco
 
 
 IDLE = [
-    (Nginx, {"inside": "keepalive_timeout 1s;"}),
-    (HAProxy, {"rules": "timeout client 1s"}),
-    (Apache, {"lines": "KeepAliveTimeout 1"}),
-    (H2O, {"lines": "http2-idle-timeout: 1"}),
-    (Caddy, {"servers": "timeouts {\n idle 1s\n }"}),
-    (Envoy, {"manager": "common_http_protocol_options: { idle_timeout: 1s }"}),
-    (Nghttpx, {"lines": "frontend-http2-read-timeout=1s"}),
+    (Nginx, {"inside": "keepalive_timeout 2s;"}),
+    (HAProxy, {"rules": "timeout client 2s"}),
+    (Apache, {"lines": "KeepAliveTimeout 2"}),
+    (H2O, {"lines": "http2-idle-timeout: 2"}),
+    (Caddy, {"servers": "timeouts {\n idle 2s\n }"}),
+    (Envoy, {"manager": "common_http_protocol_options: { idle_timeout: 2s }"}),
+    (Nghttpx, {"lines": "frontend-http2-read-timeout=2s"}),
 ]
 
 
@@ -118,7 +118,7 @@ def test_a_connection_that_the_server_closed_for_idleness_is_opened_again(
     for half in (payloads[:4], payloads[4:]):
         line.publish(*half)
         line.spoke.wait_for_stat("spoke.stream.state.delivered", payloads.index(half[-1]) + 1, 15)
-        wait_until(lambda: line.spoke.stat(active) == 0, f"{kind.name} closes", 10, 0.05)
+        wait_until(lambda: line.spoke.stat(active) == 0, f"{kind.name} closes", 20, 0.05)
     assert [r.body for r in server.back.whole()] == payloads
     assert len(relay.connections) == 2
     assert line.spoke.stat("spoke.stream.state.retried") == 0

@@ -103,8 +103,9 @@ def test_a_subscription_that_a_restart_takes_away_is_unsubscribed(
     only_the_kept_arrives(spoke, broker, make_publisher(broker), upstream)
     wait_until(lambda: b"gone" not in (folder / "spool/subscriptions").read_bytes(), "it is written down")
     spoke.terminate()
+    before = broker.log.read_text().count("Received SUBSCRIBE")
     spoke.start()
-    connected(spoke)
+    broker.wait_for_log("Received SUBSCRIBE", before + 1)
     assert broker.log.read_text().count("Received UNSUBSCRIBE") == 1, "once is enough"
 
 
@@ -204,7 +205,7 @@ def test_a_long_backlog_is_taken_from_the_broker_and_acknowledged(make_upstream,
     line = make_line(make_upstream(paused=True))
     payloads = [b"%d" % n for n in range(3000)]
     line.publish(*payloads)
-    line.spoke.wait_for_stat("spoke.stream.state.records_in", 3000, 30)
+    line.spoke.wait_for_stat("spoke.stream.state.records_in", 3000, 60)
     wait_until(lambda: line.spoke.stat("spoke.mqtt.unacknowledged") == 0, "all are acknowledged")
     assert line.spoke.stat("spoke.stream.state.backlog_records") == 3000
 

@@ -26,6 +26,9 @@ ROUNDS = 500 if os.environ.get("SPOKE_LONG") else 100
 RATE = 200
 # Lines that a SIGKILL may cost besides: those of one commit's interval, and of the moment before the port opens.
 LINES_LOST = 30
+# The newest records on disk that the daemon knows again by their messages. mosquitto says that 20 are in flight, and has
+# hundreds when it is connected to again and again on a machine that is busy.
+REMEMBERED = 256
 
 
 @dataclass
@@ -160,10 +163,31 @@ def test_nothing_that_was_acknowledged_is_lost(
     # The more kills, the more there is to deliver to an upstream in Python.
     wait_until(
         lambda: not missing(), lambda: f"{len(missing())} of {len(acknowledged)}: {sorted(missing())[:9]}", 1.8 * ROUNDS, 0.2)
-    check(list(records(upstream.whole())), counts, deaf, spoke.log.count("records have another epoch from now on"))
+    changes = spoke.log.count("records have another epoch from now on")
+    check(list(records(upstream.whole())), counts, deaf, changes, most_repeated(broker))
 
 
-def check(arrived, counts, deaf, changes):
+def twice(of_stream):
+    """body → its ids, of those that have several."""
+    ids = {}
+    for record in of_stream:
+        ids.setdefault(record.body, {})[record.id] = None
+    return {body: list(found) for body, found in ids.items() if len(found) > 1}
+
+
+def most_repeated(broker) -> int:
+    """The most messages that the broker sent again on one connection."""
+    most = number = 0
+    for line in broker.log.read_text(errors="replace").splitlines():
+        if "New client connected" in line and "spoke-board-1" in line:
+            number = 0
+        elif "Sending PUBLISH to spoke-board-1 (d1," in line:
+            number += 1
+            most = max(most, number)
+    return most
+
+
+def check(arrived, counts, deaf, changes, repeated):
     """Order of first occurrences, one body for each id, a bounded loss of serial lines."""
     by_id = {}
     for record in arrived:
@@ -183,7 +207,7 @@ def check(arrived, counts, deaf, changes):
         assert numbers == sorted(numbers), f"first occurrences of {name} out of order"
         if name in counts:
             # What the broker repeats after a kill is known again by what the spool has.
-            assert len(ids) == len(numbers), f"a message of {name} has two ids"
+            assert not twice(of_stream) or repeated > REMEMBERED, f"messages of {name} have two ids: {twice(of_stream)}"
             assert numbers == list(range(counts[name]))
         else:
             lost = numbers[-1] - numbers[0] + 1 - len(numbers)

@@ -183,7 +183,8 @@ def test_an_upstream_that_never_answers_is_given_up_after_the_routes_timeout_and
     line.publish(b"1")
     start = line.upstream.wait_for(1)[0].time
     again = line.upstream.wait_for(2, 40)[1]
-    assert 14.5 <= again.time - start <= 30
+    # The upstream may have been late to see the first one, and the second one.
+    assert 13 <= again.time - start <= 35
     line.spoke.wait_for_stat("spoke.stream.state.delivered", 1)
 
 
@@ -269,8 +270,8 @@ def test_sigterm_during_a_back_off_keeps_the_record_for_the_next_start(make_upst
     first = upstream.wait_for(1)[0]
     start = time.monotonic()
     line.spoke.signal(signal.SIGTERM)
-    assert line.spoke.process.wait(10) == 0
-    assert time.monotonic() - start < 6
+    assert line.spoke.process.wait(30) == 0
+    assert time.monotonic() - start < 15, "it does not wait for the minute"
     upstream.rule = lambda request: Answer()
     line.spoke.start()
     again = upstream.wait_for(2)[1]

@@ -102,7 +102,7 @@ def record(folder, disk, seed) -> WriteLog:
     running = folder / "running.img"
     shutil.copyfile(disk.image, running)
     command = [sys.executable, "-B", str(GUEST), str(SECONDS), str(seed), str(BINARIES.resolve()), str(os.getuid())]
-    Machine(folder, command, [running, log]).run(SECONDS + 240)
+    Machine(folder, command, [running, log]).run(8 * SECONDS + 480)
     return WriteLog(log)
 
 

@@ -15,6 +15,9 @@ from upstream import Answer
 from waiting import wait_until
 
 QUICK = {"base": 0.001, "most": 0.002}
+# How much later than it happened a busy machine may see the first of two things, or the second; 10 s is what a route
+# has that says nothing.
+LATE_FIRST, LATE_LAST = 0.3, 4
 STALLS, FAILS = [Answer(stall=True)] * 9, [Answer(status=503)] * 9
 
 
@@ -28,8 +31,8 @@ class Case:
     attempts: int
     not_retried: str  # what Spoke says
     status: int = 503  # what Envoy answers
-    seconds: tuple[float, float] = (0, 1)  # from the first attempt to the last answer
-    between: tuple[float, float] = (0, 0.5)  # the first and the last attempt
+    seconds: float = 0  # at least, from the question to the answer
+    between: float = 0  # the first and the last attempt
     cluster: dict = field(default_factory=dict)
     action: dict = field(default_factory=dict)
 
@@ -39,20 +42,20 @@ class Case:
 
 
 CASES = [
-    Case("56 the route's timeout", STALLS, 1, "timeout", 504, (0.3, 0.6), action={"timeout": 0.3}),
-    Case("56 it covers all attempts", STALLS, 2, "timeout", 504, (0.5, 0.8), (0.3, 0.5),
-         action={"timeout": 0.5, "retry_policy": retry("5xx", 9, per_try_timeout=0.3, **QUICK)}),
-    Case("57 each try has its time", STALLS, 3, "limit", 504, (0.6, 0.95), (0.4, 0.8),
-         action={"retry_policy": retry("gateway-error", 2, per_try_timeout=0.2, **QUICK)}),
-    Case("57 a try's time is over and no word is for it", STALLS, 1, "not_retriable", 504, (0.2, 0.5),
+    Case("56 the route's timeout", STALLS, 1, "timeout", 504, 0.3, action={"timeout": 0.3}),
+    Case("56 it covers all attempts", STALLS, 2, "timeout", 504, 1.6, 1,
+         action={"timeout": 1.6, "retry_policy": retry("5xx", 9, per_try_timeout=1, **QUICK)}),
+    Case("57 each try has its time", STALLS, 3, "limit", 504, 1.5, 1,
+         action={"retry_policy": retry("gateway-error", 2, per_try_timeout=0.5, **QUICK)}),
+    Case("57 a try's time is over and no word is for it", STALLS, 1, "not_retriable", 504, 0.2,
          action={"retry_policy": retry("retriable-4xx", 2, per_try_timeout=0.2, **QUICK)}),
-    Case("57 a try's time is not the route's", STALLS, 1, "timeout", 504, (0.2, 0.5),
-         action={"timeout": 0.2, "retry_policy": retry("5xx", 2, per_try_timeout=0.4, **QUICK)}),
-    Case("58 the stream's duration", STALLS, 1, "timeout", 504, (0.3, 0.6),
+    Case("57 a try's time is not the route's", STALLS, 1, "timeout", 504, 0.3,
+         action={"timeout": 0.3, "retry_policy": retry("5xx", 2, per_try_timeout=1, **QUICK)}),
+    Case("58 the stream's duration", STALLS, 1, "timeout", 504, 0.3,
          action={"timeout": 0, "max_stream_duration": {"max_stream_duration": 0.3}}),
     Case("61 as often as it says", FAILS, 4, "limit", action={"retry_policy": retry("5xx", 3, **QUICK)}),
     Case("63 as late as the server says", [Answer(status=503, headers=[("retry-after", "1")]), Answer(status=500)], 2,
-         "limit", 500, (1, 1.7), (1, 1.6), action={"retry_policy": retry("5xx", 1, rate_limited_retry_back_off={
+         "limit", 500, 1, 1, action={"retry_policy": retry("5xx", 1, rate_limited_retry_back_off={
              "reset_headers": [{"name": "retry-after", "format": "SECONDS"}], "max_interval": 5})}),
     Case("63 later than it may", [Answer(status=503, headers=[("retry-after", "9")]), Answer(status=500)], 2,
          "limit", 500, action={"retry_policy": retry("5xx", 1, rate_limited_retry_back_off={
@@ -135,12 +138,12 @@ def test_items_55_to_67_envoy_and_spoke_give_up_at_the_same_time_and_spoke_says_
         clients.line.publish(case.about.encode(), topic=f"in/s{number}")
     with ThreadPoolExecutor(len(CASES)) as pool:
         envoy = dict(zip((c.about for c in CASES), pool.map(lambda case: ask_envoy(clients, case), CASES)))
-    wait_until(lambda: len(failures(spoke)) == len(CASES), lambda: f"{sorted(failures(spoke))}", 20)
+    wait_until(lambda: len(failures(spoke)) == len(CASES), lambda: f"{sorted(failures(spoke))}", 40)
     found, wrong = failures(spoke), []
     for number, case in enumerate(CASES):
         status, seconds = envoy[case.about]
         made = len(script.times[case.path, False])
-        if (status, made) != (case.status, case.attempts) or not case.seconds[0] <= seconds + 0.02 <= case.seconds[1] + 0.5:
+        if (status, made) != (case.status, case.attempts) or not case.seconds <= seconds + 0.02 <= case.seconds + LATE_LAST:
             wrong.append((case.about, "Envoy", status, made, seconds))
         entry, times = found[f"s{number}"], script.times[case.path, True]
         # What ends before a connection is an attempt, too, if it got as far as its cluster.
@@ -148,7 +151,7 @@ def test_items_55_to_67_envoy_and_spoke_give_up_at_the_same_time_and_spoke_says_
         if (entry["not_retried"], attempts, len(times)) != (case.not_retried, case.attempts, case.attempts):
             wrong.append((case.about, "Spoke", entry, len(times)))
         for who, times in (("Spoke", times), ("Envoy", script.times[case.path, False])):
-            if times and not case.between[0] <= times[-1] - times[0] + 0.02 <= case.between[1] + 0.3:
+            if times and not case.between - LATE_FIRST <= times[-1] - times[0] <= case.between + LATE_LAST:
                 wrong.append((case.about, who, times))
     assert not wrong, "\n".join(map(str, wrong))
     text = spokectl(spoke, "failures")

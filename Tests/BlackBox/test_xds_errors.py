@@ -11,7 +11,7 @@ from resources import (
 )
 from spoke_xds import NAME, resource, wait_for_resource
 from test_xds_protocol import BOTH, STEERING, wait_for_acks
-from waiting import holds_for, wait_until
+from waiting import holds_for, wait_until, within
 
 
 @pytest.fixture
@@ -149,17 +149,17 @@ def test_item_21_a_life_ends_unless_it_is_renewed(make_plane, make_upstream, mak
     plane = make_plane(*graph(upstream.port))
     line = make_xds_line(plane, xds={"transport": transport})
     wait_for_acks(plane)
-    plane.set(endpoints("telemetry", locality(other.port)), ttl=1.2)
+    plane.set(endpoints("telemetry", locality(other.port)), ttl=3)
     plane.wait_for_ack(EDS)
     arrives(line, other, b"by the short-lived one")
-    end = time.monotonic() + 2.4
+    end = time.monotonic() + 4.5
     while time.monotonic() < end:
         plane.heartbeat(EDS, "telemetry")
         plane.wait_for_ack(EDS)
         time.sleep(0.4)  # the pace of the heart
     assert resource(line.spoke, EDS, "telemetry").state == "ACKED"
     arrives(line, other, b"renewed")
-    wait_for_resource(line.spoke, EDS, "telemetry", "DOES_NOT_EXIST", 5)
+    wait_for_resource(line.spoke, EDS, "telemetry", "DOES_NOT_EXIST")
     line.publish(b"waits")
     holds_for(lambda: len(other.whole()) == 2 and not upstream.whole(), "neither it nor the one before it", 0.5)
     plane.set(endpoints("telemetry", locality(upstream.port)))
@@ -181,12 +181,18 @@ def test_item_22_a_burst_is_answered_in_its_order_one_by_one(start):
 
 def test_item_23_a_stream_that_answered_and_ended_is_opened_again_at_once(start):
     plane, upstream, line = start()
-    for count in range(2, 4):
-        ended = time.monotonic()
+
+    def end_it() -> float:
+        """How long it takes until there is another one."""
+        count, ended = len(plane.streams), time.monotonic()
         plane.open_streams()[0].end(grpc.StatusCode.OK)
-        stream = plane.wait_for_streams(count, 5)
-        assert stream.started - ended < 0.5
+        stream = plane.wait_for_streams(count + 1)
         plane.wait(lambda: len(stream.sent) >= 4 and all(s.answer for s in stream.sent), "it is answered")
+        return stream.started - ended
+
+    for _ in range(2):
+        # The pause before a second try in a row is 0.8 s at least.
+        within(0.5, end_it)
 
 
 def test_item_23_a_server_that_ends_streams_without_an_answer_is_left_alone_longer_and_longer(
@@ -198,11 +204,12 @@ def test_item_23_a_server_that_ends_streams_without_an_answer_is_left_alone_long
     plane.silent |= set(STEERING)
     line = make_xds_line(plane, connected=False)
     line.publish(b"waits")
-    plane.wait_for_streams(3, 12)
+    plane.wait_for_streams(4, 40)
     starts = [s.started for s in plane.streams]
     gaps = [after - before for before, after in zip(starts, starts[1:])]
-    # 1 s · 1.6ⁿ ± 20 %
-    assert 0.75 <= gaps[0] <= 1.6 and 1.2 <= gaps[1] <= 2.4, gaps
+    # 1 s · 1.6ⁿ ± 20 %, and the server may be late to see the first stream of two, or the second.
+    least = [0.8 * 1.6**n - 0.4 for n in range(3)]
+    assert all(gap >= bound for gap, bound in zip(gaps, least)) and sum(gaps[:3]) <= 20, gaps
     plane.on_stream = lambda stream: None
     plane.silent.clear()
     upstream.wait_for_body(b"waits", 20)

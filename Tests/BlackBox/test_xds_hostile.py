@@ -206,10 +206,10 @@ def test_mutated_responses_end_their_stream_at_worst(attack, transport):
         check = current.response(RTDS, list(plane.resources(RTDS).items()), "check")
         current.send(check)
         seen = next(s for s in reversed(current.sent) if s.nonce == check.nonce)
-        plane.wait(lambda: seen.answer or not current.open, "the stream goes on, or is given up", 5)
+        plane.wait(lambda: seen.answer or not current.open, "the stream goes on, or is given up")
         if seen.answer is None:
             ends += 1
-            plane.wait(lambda: len(plane.streams) > current.number, "a new stream", 10)
+            plane.wait(lambda: len(plane.streams) > current.number, "a new stream", 20)
             wait_for_acks(plane)
     print(f"{sent} responses, {ends} streams ended, {time.monotonic() - started:.1f} s")
     made.restore()
@@ -294,7 +294,7 @@ def test_a_length_prefix_that_is_too_large_is_refused_before_anything_is_kept(
     if about == "a message that does not come":
         holds_for(lambda: memory(line.spoke) <= before + 256, "nothing is kept for what is only announced", 0.5)
     else:
-        wait_until(lambda: any(r.reset is not None for r in impostor.requests), "the stream is reset", 10)
+        wait_until(lambda: any(r.reset is not None for r in impostor.requests), "the stream is reset", 20)
         assert impostor.protocol_errors == []
     line.publish(b"by the last good one")
     upstream.wait_for_body(b"by the last good one")

@@ -79,7 +79,7 @@ def test_item_03_versions_outlive_a_stream_and_nonces_do_not(make_plane, make_up
     plane.withholds = True
     plane.open_streams()[0].end()
     stream = plane.wait_for_streams(2)
-    plane.wait(lambda: len(stream.requests) >= 4, "four requests")
+    plane.wait(lambda: set(STEERING) <= set(stream.subscribed), "every type is asked for again")
     assert {SHORT[k]: (r.version, r.nonce, r.names) for k, r in firsts(stream).items() if k != RTDS} == {
         "listener": ("1", "", [NAME]), "route": ("1", "", ["routes"]), "cluster": ("1", "", ["telemetry"]),
         "endpoints": ("2", "", ["telemetry"]),
@@ -220,13 +220,14 @@ def test_item_10_a_name_that_is_new_is_not_deleted_by_a_response_that_was_on_its
 def test_item_11_what_does_not_come_in_time_does_not_exist_until_it_comes(make_plane, make_upstream, make_xds_line):
     upstream = make_upstream()
     plane = make_plane(listener(NAME))
-    line = make_xds_line(plane, xds={"fetch_timeout": "1s"})
+    line = make_xds_line(plane, xds={"fetch_timeout": "3s"})
     plane.wait_for_names(RDS, "routes")
     asked = plane.of(RDS)[-1].time
     assert resource(line.spoke, RDS, "routes").state == "REQUESTED"
     line.publish(b"waits")
     gone = wait_for_resource(line.spoke, RDS, "routes", "DOES_NOT_EXIST")
-    assert 0.9 <= time.monotonic() - asked <= 3
+    # The server may have been late to see the question; without the setting it takes 15 s.
+    assert 2 <= time.monotonic() - asked <= 12
     assert gone.source != "cache"
     plane.set(*graph(upstream.port))
     upstream.wait_for_body(b"waits", 20)

@@ -16,7 +16,7 @@ def verdicts(clients, case, kind):
     ):
         if client is None or getattr(case, key) is None:
             continue
-        answer = clients.plane.wait_for_answer(kind, node=node, seconds=5)
+        answer = clients.plane.wait_for_answer(kind, node=node)
         found[key] = NACK if answer.is_nack else ACK
         if key == "spoke" and answer.is_nack:
             assert answer.message.error_detail.code == 3

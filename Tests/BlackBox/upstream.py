@@ -21,6 +21,7 @@ import h2.events
 import h2.exceptions
 import h2.settings
 import hyperframe.frame
+from ports import free_port
 from waiting import wait_until
 
 
@@ -141,14 +142,12 @@ class Upstream:
         self.resumed: list[bool] = []  # whether each handshake resumed a session
         self.settle = settle  # a function that changes the server's SSLContext
         self.addresses = addresses
-        self.port = port
+        self.port = port or free_port()
         self._lock = threading.Lock()
         self._thread = None
         self._held: list[tuple[_Connection, int, Answer]] = []
         if not paused:
             self.start()
-        else:
-            self._reserve()
 
     # Life
 
@@ -167,16 +166,11 @@ class Upstream:
                 if not listeners:
                     raise
                 continue
-            self.port = listener.getsockname()[1]
             listeners.append(listener)
         for listener in listeners:
             listener.listen(64)
             listener.setblocking(False)
         return listeners
-
-    def _reserve(self):
-        for listener in self._listen():
-            listener.close()
 
     def start(self):
         assert self._thread is None
@@ -246,6 +240,10 @@ class Upstream:
 
         return wait_until(found, lambda: f"a request with the body {body!r}", seconds)
 
+    def wait_for_path(self, path: str, seconds=15.0):
+        """Until a request for it has arrived whole."""
+        wait_until(lambda: any(r.path == path for r in self.whole()), f"a request for {path}", seconds)
+
     def release(self):
         """Answers every held request."""
         self.call(self._release)
@@ -277,7 +275,7 @@ class Upstream:
         with self._lock:
             self._calls.append(run)
         self._wake[1].send(b"x")
-        assert done.wait(10), "the upstream's thread hangs"
+        assert done.wait(30), "the upstream's thread hangs"
 
     # The thread
 

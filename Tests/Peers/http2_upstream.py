@@ -27,7 +27,7 @@ def content(size, request):
 class Upstream:
     """Runs the probe to its end; `script(upstream, event)` sees each event of the server side."""
 
-    def __init__(self, *arguments, settings=None, script=None, opening=None, limit=20):
+    def __init__(self, *arguments, settings=None, script=None, opening=None, limit=60):
         self.h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
         self.script = script or respond

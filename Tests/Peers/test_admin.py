@@ -9,6 +9,7 @@ import random
 import re
 import socket
 import subprocess
+import time
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -42,7 +43,7 @@ def connect():
         argument = ";".join(f"{kind}/{name}/{value}" for name, (kind, value) in statistics.items())
         process = subprocess.Popen([PROBE, "admin", argument], stdin=theirs, stdout=theirs)
         theirs.close()
-        ours.settimeout(10)
+        ours.settimeout(60)
         connection = http.client.HTTPConnection("localhost")
         connection.sock = ours
         started.append((process, ours))
@@ -51,7 +52,7 @@ def connect():
     yield begin
     for process, ours in started:
         ours.close()
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
 
 
 def get(connection, target, method="GET", **arguments):
@@ -150,14 +151,25 @@ def test_filters_find_what_python_finds(connect, seed):
         assert found == sorted(n for n in STATISTICS if re.search(pattern, n)), f"seed {seed}: {pattern}"
 
 
+def wait_for_listener(server, path):
+    """The path is there before anybody listens at it."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                return client.connect(str(path))
+        except OSError:
+            assert server.poll() is None and time.monotonic() < deadline, "nobody listens"
+            time.sleep(0.01)
+
+
 def test_curl_reads_it_through_a_unix_socket(tmp_path):
     path = tmp_path / "admin.sock"
     server = subprocess.Popen(
         ["socat", f"UNIX-LISTEN:{path},fork", f"EXEC:{PROBE} admin gauge/server.live/1"])
     try:
-        while not path.exists():
-            assert server.poll() is None
-        command = ["curl", "-sS", "--max-time", "10", "--unix-socket", path, "http://spoke/stats"]
+        wait_for_listener(server, path)
+        command = ["curl", "-sS", "--max-time", "60", "--unix-socket", path, "http://spoke/stats"]
         assert subprocess.check_output(command) == b"server.live: 1\n"
         head = subprocess.check_output([*command, "-I"]).decode()
         assert "content-length: 15\r\n" in head
@@ -168,4 +180,4 @@ def test_curl_reads_it_through_a_unix_socket(tmp_path):
         assert posted.stdout == b"server.live: 1\n200"
     finally:
         server.terminate()
-        server.wait(timeout=10)
+        server.wait(timeout=60)

@@ -12,7 +12,8 @@ from envoy.config.route.v3 import route_pb2
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 from envoy.service.runtime.v3 import rtds_pb2
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("SPOKE_BIN", REPO / ".build/release"))
@@ -130,26 +131,66 @@ def test_item20_errors_of_one_resource():
     assert words == ["open", "failed a", "applied"]
 
 
+# What the client does not look into: whether protobuf could, is no matter of its.
+PASSED_OVER = {
+    "envoy.service.discovery.v3.Resource": {"aliases", "cache_control", "metadata"},
+    "envoy.service.discovery.v3.ResourceName": {"dynamic_parameter_constraints"},
+    "google.rpc.Status": {"details"},
+}
+
+
+def without_what_is_passed_over(kind):
+    """The same message of the same protobuf, but for those fields."""
+    pool, added = descriptor_pool.DescriptorPool(), set()
+
+    def add(file):
+        if file.name in added:
+            return
+        added.add(file.name)
+        for other in file.dependencies:
+            add(other)
+        copy = descriptor_pb2.FileDescriptorProto()
+        file.CopyToProto(copy)
+        for message in copy.message_type:
+            gone = PASSED_OVER.get(f"{copy.package}.{message.name}", set())
+            for place in reversed([n for n, entry in enumerate(message.field) if entry.name in gone]):
+                del message.field[place]
+        pool.Add(copy)
+
+    add(kind.DESCRIPTOR.file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(kind.DESCRIPTOR.full_name))
+
+
+def can_parse(kind, data: bytes) -> bool:
+    try:
+        kind.FromString(data)
+    except DecodeError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("transport", ["sotw", "delta"])
 def test_mutations_are_answered_as_protobuf_reads_them(transport):
     """What protobuf cannot parse ends the stream; what it can is answered once, with its nonce."""
-    seed = random.randrange(1 << 32)
-    print("seed", seed)
+    seed = int(os.environ.get("SPOKE_SEED", random.randrange(1 << 32)))
+    print(f"SPOKE_SEED={seed}")
     rng = random.Random(seed)
     good = sotw(2, "1", "n1", ["a", "b"]) if transport == "sotw" else delta(2, "n1", ["a", "b"])
     kind = discovery_pb2.DiscoveryResponse if transport == "sotw" else discovery_pb2.DeltaDiscoveryResponse
+    read = without_what_is_passed_over(kind)
     answered = 0
     for _ in range(150):
         data = bytearray(good)
         for _ in range(rng.randint(1, 3)):
             data[rng.randrange(len(data))] = rng.randrange(256)
         sent, words = drive(transport, "subscribe 2 a,b", "open", bytes(data))
-        try:
-            parsed = kind.FromString(bytes(data))
-        except Exception:
+        if not can_parse(kind, bytes(data)):
+            if can_parse(read, bytes(data)):
+                continue
             # Not a message for protobuf: never accepted in full.
             assert "close" in words or all(r.HasField("error_detail") for r in sent[1:] if r.response_nonce), data.hex()
             continue
+        parsed = kind.FromString(bytes(data))
         if parsed.type_url.rpartition("/")[2] == MESSAGES[2].DESCRIPTOR.full_name:
             assert len(sent) == 2 and sent[1].response_nonce == parsed.nonce, data.hex()
             answered += 1

@@ -342,7 +342,7 @@ def call(port, request, path):
     """One call over h2 with the header fields and the body as they are; answers header and trailer fields."""
     connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
     fields = []
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as peer:
         connection.initiate_connection()
         pseudo = [(":method", "POST"), (":scheme", "http"), (":authority", "localhost"), (":path", path)]
         connection.send_headers(1, pseudo + request.headers)

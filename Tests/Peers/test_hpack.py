@@ -57,7 +57,7 @@ class Probe:
 
     def close(self):
         self.process.stdin.close()
-        assert self.process.wait(timeout=10) == 0
+        assert self.process.wait(timeout=60) == 0
 
 
 @pytest.fixture

@@ -303,7 +303,8 @@ def test_keep_alive_is_answered_and_then_not():
                 upstream.h2.clear_outbound_data_buffer()
                 upstream.h2 = None
 
-    upstream = Upstream("--keep-alive", 100, "--stay", 1, script=script)
+    # A second for each answer: this process may be kept from its turn.
+    upstream = Upstream("--keep-alive", 1_000, "--stay", 1, script=script)
     assert len(pings) == 3 and len(set(pings)) == 3
     assert upstream.has("closed timeout: no answer to the keep-alive PING")
 

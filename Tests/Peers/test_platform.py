@@ -9,24 +9,23 @@ import pathlib
 import pty
 import socket
 import subprocess
+import sys
 import time
 import tty
 
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(REPOSITORY / "Tests/BlackBox"))
+
+from ports import free_port  # noqa: E402
+
 BINARIES = pathlib.Path(os.environ.get("SPOKE_BIN", REPOSITORY / ".build/release"))
 PROBE = [str(BINARIES / "probe")]
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def wait_for(port):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
@@ -55,12 +54,12 @@ def hold(broker, count, publish=()):
         [*PROBE, "mqtt-hold", str(broker), "held", "t/#"], stdout=subprocess.PIPE)
     lines = []
     try:
-        for attempt in range(200):
-            if not publish or lines:
-                break
+        deadline = time.monotonic() + 60
+        while publish and not lines:
+            assert time.monotonic() < deadline and process.poll() is None, "there is no subscription"
             # Until the subscription is there, nothing is kept for it.
             subprocess.run(
-                ["mosquitto_pub", "-p", str(broker), "-q", "1", "-t", "t/ready", "-m", str(attempt)],
+                ["mosquitto_pub", "-p", str(broker), "-q", "1", "-t", "t/ready", "-m", "ready"],
                 check=True)
             os.set_blocking(process.stdout.fileno(), False)
             lines += (process.stdout.read() or b"").splitlines()
@@ -71,7 +70,9 @@ def hold(broker, count, publish=()):
                 check=True)
         data = [line for line in lines if line.startswith(b"t/data")]
         while len(data) < count:
-            line = process.stdout.readline().rstrip(b"\n")
+            line = process.stdout.readline()
+            assert line, f"it ended: {data}"
+            line = line.rstrip(b"\n")
             if line.startswith(b"t/data"):
                 data.append(line)
         return data
@@ -140,7 +141,7 @@ def test_serial_bytes_arrive_unchanged(tmp_path):
     assert process.stdout.readline() == b"open\n"
     os.write(master, data)
     assert process.stdout.readline().strip() == data.hex().encode()
-    assert process.wait(10) == 0
+    assert process.wait(30) == 0
     os.close(master)
     os.close(slave)
 
@@ -153,7 +154,7 @@ def test_serial_hang_up_ends_the_read(tmp_path):
     os.close(slave)
     os.close(master)
     assert process.stdout.readline() == b"hang-up\n"
-    assert process.wait(10) == 0
+    assert process.wait(30) == 0
 
 
 def test_two_processes_do_not_share_a_port():
@@ -162,7 +163,7 @@ def test_two_processes_do_not_share_a_port():
     first = subprocess.Popen([*PROBE, "serial-hex", path, "9600", "10"], stdout=subprocess.PIPE)
     assert first.stdout.readline() == b"open\n"
     second = subprocess.run(
-        [*PROBE, "serial-hex", path, "9600", "10"], capture_output=True, text=True, timeout=30)
+        [*PROBE, "serial-hex", path, "9600", "10"], capture_output=True, text=True, timeout=60)
     assert second.stdout == f"{path}: EBUSY, another process or another [[serial]] uses it\n"
     first.kill()
     first.wait()

@@ -101,7 +101,7 @@ def daemon(tmp_path):
 
 
 def spokectl(*arguments):
-    return subprocess.run([SPOKECTL, *arguments], capture_output=True, timeout=30)
+    return subprocess.run([SPOKECTL, *arguments], capture_output=True, timeout=60)
 
 
 def test_status_is_a_page_for_a_person(daemon):
