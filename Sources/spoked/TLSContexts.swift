@@ -3,20 +3,38 @@ import Gateway
 import Platform
 import Primitives
 
-/// The TLS contexts of the configuration's `[tls.NAME]` tables, and the one of streams that name
-/// none. All are loaded before any is used: a file that cannot be read is found at start.
+/// The TLS contexts of the configuration's `[tls.NAME]` tables that something uses, and the one of streams
+/// that name none. All are loaded before any is used: a file that cannot be read is found at start.
 struct TLSContexts {
-  private var named: [TLSContext] = []
+  /// In the order of the tables; nil: nothing uses it.
+  private var named: [TLSContext?] = []
   private var system: TLSContext?
   private var tables: [TLSConfiguration] = []
 
   /// Reads every file anew; on an error nothing changes.
   mutating func load(_ configuration: Configuration) throws(StartError) {
-    var loaded: [TLSContext] = []
-    for table in configuration.tls { loaded.append(try Self.make(table)) }
+    var loaded: [TLSContext?] = []
+    for (index, table) in configuration.tls.enumerated() {
+      loaded.append(configuration.usesTLS(index) ? try Self.make(table) : nil)
+    }
     if system == nil, configuration.needsSystemRoots { system = try Self.make(nil) }
     named = loaded
     tables = configuration.tls
+  }
+
+  /// What a start would stop at, all of it.
+  static func faults(of configuration: Configuration) -> [StartError] {
+    var tables: [TLSConfiguration?] = configuration.needsSystemRoots ? [nil] : []
+    for (index, table) in configuration.tls.enumerated() where configuration.usesTLS(index) {
+      tables.append(table)
+    }
+    var faults: [StartError] = []
+    // Whether they fit into the memory shows only while they are all there.
+    var loaded: [TLSContext] = []
+    for table in tables {
+      do throws(StartError) { loaded.append(try make(table)) } catch { faults.append(error) }
+    }
+    return faults
   }
 
   /// Nil: the system's roots, no client certificate.
@@ -31,18 +49,27 @@ struct TLSContexts {
       let isFull = TLSMemory.refusals != refusals
       let reason = isFull ? "[memory] budget has no room for its certificates" : error.description
       throw StartError(
-        "tls \(name.description): \(reason)", exitCode: ExitCode.configuration)
+        "tls \(name.description): \(reason)", exitCode: ExitCode.configuration,
+        key: table.map { ["tls", $0.name] + Self.key(of: error.part) } ?? [])
+    }
+  }
+
+  private static func key(of part: TLSError.Part?) -> [ByteString] {
+    switch part {
+    case .authorities: ["ca"]
+    case .chain: ["certificate"]
+    case .key: ["key"]
+    case nil: []
     }
   }
 
   /// Nil: the system's roots, no client certificate. Every context that a target names was loaded
   /// before the target was.
   func context(_ index: UInt16?) -> TLSContext {
-    guard let index else {
-      guard let system else { preconditionFailure("TLS: the system's roots were not loaded") }
-      return system
+    guard let context = index.map({ named[Int($0)] }) ?? system else {
+      preconditionFailure("TLS: a context that a target names was not loaded")
     }
-    return named[Int(index)]
+    return context
   }
 
   /// A line for every certificate of our own or authority that does not hold at this time. The
@@ -50,7 +77,7 @@ struct TLSContexts {
   func complaints(at wall: WallTime) -> [String] {
     let now = wall.nanoseconds / 1_000_000_000
     var lines: [String] = []
-    for (table, context) in zip(tables, named) {
+    for (table, context) in loaded {
       for (path, list) in [(table.certificate, context.chain()), (table.ca, context.authorities())]
       {
         for certificate in list {
@@ -67,9 +94,17 @@ struct TLSContexts {
     return lines
   }
 
+  private var loaded: [(TLSConfiguration, TLSContext)] {
+    var found: [(TLSConfiguration, TLSContext)] = []
+    for (table, context) in zip(tables, named) {
+      if let context { found.append((table, context)) }
+    }
+    return found
+  }
+
   /// For `/certs`.
   func described() -> [TLSCertificates] {
-    zip(tables, named).map { table, context in
+    loaded.map { table, context in
       Self.described(context, authorities: table.ca, chain: table.certificate)
     }
   }
@@ -102,11 +137,18 @@ struct TLSContexts {
 
 extension Configuration {
   /// An `https://` host names no table.
-  fileprivate var needsSystemRoots: Bool {
+  fileprivate var needsSystemRoots: Bool { hosts.contains { $0.isTLS && $0.tls == nil } }
+
+  /// A host or the broker names the table.
+  fileprivate func usesTLS(_ index: Int) -> Bool {
+    mqtt?.tls == index || hosts.contains { $0.tls == index }
+  }
+
+  private var hosts: [HostConfiguration] {
+    var hosts = xds?.servers ?? []
     for stream in streams {
-      if case .host(let host) = stream.target, host.isTLS, host.tls == nil { return true }
+      if case .host(let host) = stream.target { hosts.append(host) }
     }
-    for server in xds?.servers ?? [] where server.isTLS && server.tls == nil { return true }
-    return false
+    return hosts
   }
 }
