@@ -23,7 +23,9 @@ struct StartError: Error {
       if !key.isEmpty {
         place = ConfigurationLoader.place(of: key, in: try ConfigurationFiles.read(file))
       }
-    } catch {}
+    } catch {
+      // The words are what matters: files that cannot be read any more have no places.
+    }
     return (place.isEmpty ? otherwise : place) + description
   }
 }
