@@ -5,7 +5,7 @@ import Primitives
 extension TLSContext {
   func identify(certificate: ByteString, key: ByteString) throws(TLSError) {
     guard certificate.withCString({ SSL_CTX_use_certificate_chain_file(context, $0) }) == 1 else {
-      throw TLSError(step: "certificate \(certificate.description)", part: .chain)
+      throw TLSError(step: "certificate \(certificate.withoutSecrets)", part: .chain)
     }
     var asked: Int32 = 0
     let isLoaded = withUnsafeMutablePointer(to: &asked) { asked in

@@ -162,7 +162,7 @@ public final class TLSContext {
     }
     guard authorities.withCString({ SSL_CTX_load_verify_file(context, $0) }) == 1 else {
       throw TLSError(
-        step: "certificate authorities \(authorities.description)", part: .authorities)
+        step: "certificate authorities \(authorities.withoutSecrets)", part: .authorities)
     }
   }
 

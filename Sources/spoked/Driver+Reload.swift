@@ -38,9 +38,10 @@ extension Driver {
     TLSMemory.limit(to: max(limit, gateway.memoryLimit(.tls)))
     defer { TLSMemory.limit(to: gateway.memoryLimit(.tls)) }
     var fresh = TLSContexts()
+    let faults = fresh.load(new)
+    guard faults.isEmpty else { return faults.map { $0.located(in: options.file) } }
     let plan: BrokerPlan?
     do throws(StartError) {
-      try fresh.load(new)
       plan = try Driver.planBroker(new)
     } catch {
       return [error.located(in: options.file)]

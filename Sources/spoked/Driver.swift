@@ -44,7 +44,7 @@ final class Driver {
     readBuffer = Array(repeating: 0, count: DriverLimits.readBytesMax)
     TLSMemory.limit(to: configuration.memoryLimit(.tls))
     contexts = TLSContexts()
-    try contexts.load(configuration)
+    if let fault = contexts.load(configuration).first { throw fault }
     let storage = try Driver.openStorage(configuration)
     let seed: UInt64
     admin = AdminServer()

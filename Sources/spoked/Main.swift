@@ -34,7 +34,9 @@ struct Main {
     guard let configuration = load(options) else { return ExitCode.configuration }
     TLSMemory.begin()
     TLSMemory.limit(to: configuration.memoryLimit(.tls))
-    var faults = TLSContexts.faults(of: configuration)
+    // Whether they fit into the memory shows only while they are all there.
+    var contexts = TLSContexts()
+    var faults = contexts.load(configuration)
     do throws(StartError) { _ = try Driver.planBroker(configuration) } catch {
       // A table that the broker uses has been tried already.
       let words = ByteString(error.description)

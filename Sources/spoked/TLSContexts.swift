@@ -11,30 +11,26 @@ struct TLSContexts {
   private var system: TLSContext?
   private var tables: [TLSConfiguration] = []
 
-  /// Reads every file anew; on an error nothing changes.
-  mutating func load(_ configuration: Configuration) throws(StartError) {
+  /// Reads every file anew. What cannot be used, all of it; then nothing changes.
+  mutating func load(_ configuration: Configuration) -> [StartError] {
+    var faults: [StartError] = []
+    func make(_ table: TLSConfiguration?) -> TLSContext? {
+      do throws(StartError) { return try Self.make(table) } catch {
+        faults.append(error)
+        return nil
+      }
+    }
     var loaded: [TLSContext?] = []
     for (index, table) in configuration.tls.enumerated() {
-      loaded.append(configuration.usesTLS(index) ? try Self.make(table) : nil)
+      loaded.append(configuration.needsTLS(index) ? make(table) : nil)
     }
-    if system == nil, configuration.needsSystemRoots { system = try Self.make(nil) }
+    var roots = system
+    if roots == nil, configuration.needsTLS(nil) { roots = make(nil) }
+    guard faults.isEmpty else { return faults }
+    system = roots
     named = loaded
     tables = configuration.tls
-  }
-
-  /// What a start would stop at, all of it.
-  static func faults(of configuration: Configuration) -> [StartError] {
-    var tables: [TLSConfiguration?] = configuration.needsSystemRoots ? [nil] : []
-    for (index, table) in configuration.tls.enumerated() where configuration.usesTLS(index) {
-      tables.append(table)
-    }
-    var faults: [StartError] = []
-    // Whether they fit into the memory shows only while they are all there.
-    var loaded: [TLSContext] = []
-    for table in tables {
-      do throws(StartError) { loaded.append(try make(table)) } catch { faults.append(error) }
-    }
-    return faults
+    return []
   }
 
   /// Nil: the system's roots, no client certificate.
@@ -77,7 +73,8 @@ struct TLSContexts {
   func complaints(at wall: WallTime) -> [String] {
     let now = wall.nanoseconds / 1_000_000_000
     var lines: [String] = []
-    for (table, context) in loaded {
+    for (table, context) in zip(tables, named) {
+      guard let context else { continue }
       for (path, list) in [(table.certificate, context.chain()), (table.ca, context.authorities())]
       {
         for certificate in list {
@@ -94,19 +91,14 @@ struct TLSContexts {
     return lines
   }
 
-  private var loaded: [(TLSConfiguration, TLSContext)] {
-    var found: [(TLSConfiguration, TLSContext)] = []
-    for (table, context) in zip(tables, named) {
-      if let context { found.append((table, context)) }
-    }
-    return found
-  }
-
   /// For `/certs`.
   func described() -> [TLSCertificates] {
-    loaded.map { table, context in
-      Self.described(context, authorities: table.ca, chain: table.certificate)
+    var found: [TLSCertificates] = []
+    for (table, context) in zip(tables, named) {
+      guard let context else { continue }
+      found.append(Self.described(context, authorities: table.ca, chain: table.certificate))
     }
+    return found
   }
 
   static func described(
@@ -136,19 +128,13 @@ struct TLSContexts {
 }
 
 extension Configuration {
-  /// An `https://` host names no table.
-  fileprivate var needsSystemRoots: Bool { hosts.contains { $0.isTLS && $0.tls == nil } }
-
-  /// A host or the broker names the table.
-  fileprivate func usesTLS(_ index: Int) -> Bool {
-    mqtt?.tls == index || hosts.contains { $0.tls == index }
-  }
-
-  private var hosts: [HostConfiguration] {
-    var hosts = xds?.servers ?? []
+  /// A target or the broker names the table; nil: an `https://` host names none.
+  fileprivate func needsTLS(_ index: Int?) -> Bool {
     for stream in streams {
-      if case .host(let host) = stream.target { hosts.append(host) }
+      if case .host(let host) = stream.target, host.isTLS, host.tls == index { return true }
     }
-    return hosts
+    for server in xds?.servers ?? [] where server.isTLS && server.tls == index { return true }
+    // The broker's context is its own; its table is loaded for its dates and `/certs`.
+    return index != nil && mqtt?.tls == index
   }
 }
