@@ -31,6 +31,22 @@ public enum ConfigurationLoader {
     guard errors.isEmpty else { return .invalid(tree.diagnostics(errors)) }
     return .valid(configuration, warnings: tree.diagnostics(reader.warnings))
   }
+
+  /// `FILE:LINE:COLUMN: ` of the value of a key, for what is found out about it later: its names from the
+  /// outermost table in. Of a key that is not there it is the place of its table; of no table, empty.
+  public static func place(
+    of key: [ByteString], in files: [(name: ByteString, bytes: [UInt8])]
+  ) -> String {
+    let (tree, root, _) = TOMLTree.read(files)
+    var node = root
+    for name in key {
+      guard let child = tree.child(of: node, named: name) else { break }
+      node = child
+    }
+    guard node != root else { return "" }
+    let found = Finding(file: tree[node].file, offset: tree[node].offset, message: "")
+    return tree.diagnostics([found])[0].description
+  }
 }
 
 extension TOMLTree {
@@ -54,6 +70,7 @@ extension TOMLTree {
       parser.parseDocument()
       errors += parser.findings
       tree = parser.tree
+      if parser.findings.count > ConfigurationLimits.diagnosticsMax { tree.isCut = true }
       if file == 0 { root = parser.root } else { tree.merge(parser.root, into: root) }
     }
     return (tree, root, errors)
@@ -72,7 +89,8 @@ extension TOMLTree {
           message: finding.message))
     }
     if sorted.count > limit, var last = found.last {
-      last.message = "further problems are not shown"
+      let least = isCut ? "at least " : ""
+      last.message = "further problems that are not shown: \(least)\(sorted.count - limit)"
       found.append(last)
     }
     return found

@@ -9,11 +9,12 @@ public enum ResourceFiles {
   static let cacheName: ByteString = "resources"
   static let corruptName: ByteString = "resources.corrupt"
 
-  /// The `*.pb` files of a directory in the order of their names.
+  /// The `*.pb` files of a directory, which must be there, in the order of their names.
   public static func read(
     in directory: ByteString
   ) throws(FileError) -> [(name: ByteString, bytes: [UInt8])] {
     var files: [(name: ByteString, bytes: [UInt8])] = []
+    _ = try open(directory)
     for name in try FileReader.names(in: directory, suffix: ".pb").prefix(filesMax) {
       let path = directory + "/" + name
       files.append((name: path, bytes: try FileReader.contents(of: path, limit: bytesMax)))

@@ -5,7 +5,7 @@ import Primitives
 extension TLSContext {
   func identify(certificate: ByteString, key: ByteString) throws(TLSError) {
     guard certificate.withCString({ SSL_CTX_use_certificate_chain_file(context, $0) }) == 1 else {
-      throw TLSError(step: "certificate \(certificate.description)")
+      throw TLSError(step: "certificate \(certificate.withoutSecrets)", part: .chain)
     }
     var asked: Int32 = 0
     let isLoaded = withUnsafeMutablePointer(to: &asked) { asked in
@@ -13,12 +13,16 @@ extension TLSContext {
       defer { spoke_SSL_CTX_refuse_passphrases(context, nil) }
       return load(key, asked)
     }
-    guard isLoaded else { throw keyError(key, wasAsked: asked != 0) }
+    guard isLoaded else {
+      var error = keyError(key, wasAsked: asked != 0)
+      error.part = .key
+      throw error
+    }
     // `SSL_CTX_use_PrivateKey` has compared it with the certificate already; a key that cannot be
     // compared there is caught here.
     guard SSL_CTX_check_private_key(context) == 1 else {
       throw TLSError(
-        step: "key \(key.withoutSecrets) with certificate \(certificate.description)")
+        step: "key \(key.withoutSecrets) with certificate \(certificate.description)", part: .key)
     }
   }
 

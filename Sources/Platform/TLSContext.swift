@@ -12,20 +12,26 @@ public struct TLSError: Error, Sendable {
     case other
   }
 
+  /// Which of the files of a context is at fault.
+  public enum Part: Sendable { case authorities, chain, key }
+
   public let description: String
   public let kind: Kind
+  /// Nil: none of them, or it is not known.
+  public internal(set) var part: Part?
 
-  init(_ description: String, kind: Kind = .other) {
+  init(_ description: String, kind: Kind = .other, part: Part? = nil) {
     self.description = description
     self.kind = kind
+    self.part = part
   }
 
   /// There is nothing that could be done.
   public init(_ reason: ByteString) { self.init(reason.description) }
 
   /// The step with OpenSSL's own reason, which it takes off the error queue.
-  init(step: String) {
-    self.init("\(step): \(TLSError.queuedReason() ?? "no reason given")")
+  init(step: String, part: Part? = nil) {
+    self.init("\(step): \(TLSError.queuedReason() ?? "no reason given")", part: part)
   }
 
   /// The oldest queued reason, which is the nearest to the cause. Empties the queue, so that no
@@ -155,7 +161,8 @@ public final class TLSContext {
       return
     }
     guard authorities.withCString({ SSL_CTX_load_verify_file(context, $0) }) == 1 else {
-      throw TLSError(step: "certificate authorities \(authorities.description)")
+      throw TLSError(
+        step: "certificate authorities \(authorities.withoutSecrets)", part: .authorities)
     }
   }
 

@@ -2,7 +2,8 @@ import Configuration
 import Platform
 import Primitives
 
-/// `spokectl check`: what `spoked --check` says, without the daemon.
+/// `spokectl check`: what `spoked --check` says of the configuration itself. The files that it names are those of
+/// a board, and this runs on any machine.
 enum Check {
   static func run(_ file: ByteString) -> Int32 {
     do throws(FileError) {

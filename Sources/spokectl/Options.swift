@@ -99,6 +99,7 @@ struct Options {
     guard exports == (action == .export), wantsDeadLetters == (action == .deadLetters) else {
       throw UsageError("--export belongs to 'spool drain', --dead-letters to 'spool dump'")
     }
+    if json, action == .drain { throw UsageError("'spool drain' has no --json") }
     return SpoolCommand(
       action: action, file: file ?? Self.defaultFile, socket: socket, json: json)
   }
@@ -127,6 +128,7 @@ struct Options {
     guard words.count <= (isStats || isGet || isCheck ? 2 : 1) else {
       throw UsageError("too many words behind '\(name.description)'")
     }
+    if json, isCheck { throw UsageError("'check' has no --json") }
     if file != nil, name != "check" { throw UsageError("--config belongs to 'check'") }
     if name == "status" { return .status }
     if name == "xds" { return .resources }
@@ -180,7 +182,8 @@ struct Options {
            spokectl [--socket PATH] memory
            spokectl [--socket PATH] get PATH
            spokectl check [--config FILE]
-           spokectl [--config FILE] spool ls | verify | repair | dump [STREAM | --dead-letters]
+           spokectl [--config FILE] [--json] spool ls | verify | repair
+           spokectl [--config FILE] spool dump [STREAM | --dead-letters]
            spokectl [--socket PATH] spool drain
            spokectl [--config FILE] spool drain --export
            spokectl --version | --help
@@ -193,7 +196,8 @@ struct Options {
                      others do not match
       memory         every pool of memory: its limit, its use, its highest use
       get            any page of the admin endpoint, such as /ready
-      check          validate a configuration as the daemon would
+      check          validate a configuration, on any machine: unlike 'spoked --check' it reads
+                     none of the certificates, keys and other files that the configuration names
       spool ls       the segments on disk, and what each holds of which stream
       spool dump     the records on disk that wait, or those that were set aside, as JSON lines
       spool verify   read every frame; what is damaged is named, nothing is changed

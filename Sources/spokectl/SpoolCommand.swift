@@ -135,16 +135,35 @@ struct SpoolCommand {
     let unreadable = spool.verify(clocks: Self.clocks())
     let isDamaged = SpoolReportText.print(&spool)
     let statistics = spool.statistics
+    let isWhole =
+      !isDamaged && unreadable == 0 && statistics.corruptFrames == 0
+      && statistics.damagedCursors == 0 && statistics.quarantined == 0
+    if json {
+      writeDocument(statistics, unreadable: unreadable, isWhole: isWhole)
+      return isWhole ? ExitCode.success : ExitCode.refused
+    }
     var text: [UInt8] = []
     text.append("\(statistics.segments) segments, \(statistics.records) records that wait, ")
     text.append("\(statistics.corruptFrames) corrupt frames, ")
     text.append("\(statistics.damagedCursors) damaged cursor slots, ")
     text.append("\(statistics.quarantined) files that are no segments, \(unreadable) unreadable\n")
     StandardOutput.write(text.span)
-    let isWhole =
-      !isDamaged && unreadable == 0 && statistics.corruptFrames == 0
-      && statistics.damagedCursors == 0 && statistics.quarantined == 0
     return isWhole ? ExitCode.success : ExitCode.refused
+  }
+
+  /// What `verify` and `repair` found, as JSON.
+  private func writeDocument(_ statistics: SpoolStatistics, unreadable: Int, isWhole: Bool) {
+    var json = JSONWriter()
+    json.beginObject()
+    json.member("segments", UInt64(statistics.segments))
+    json.member("records", statistics.records)
+    json.member("corrupt_frames", statistics.corruptFrames)
+    json.member("damaged_cursors", statistics.damagedCursors)
+    json.member("quarantined", statistics.quarantined)
+    json.member("unreadable", UInt64(unreadable))
+    json.member("whole", isWhole)
+    json.endObject()
+    StandardOutput.write((json.bytes + [0x0A]).span)
   }
 
   // MARK: Changing
@@ -159,11 +178,15 @@ struct SpoolCommand {
     let isStored = SpoolReportText.store(&spool, on: configuration.reports)
     spool.close(clocks: Self.clocks())
     let statistics = spool.statistics
-    StandardOutput.write(
-      "\(statistics.segments) segments, \(statistics.records) records that wait, "
-        + "\(unreadable) unreadable\n")
-    return isStored && unreadable == 0 && !statistics.isDegraded
-      ? ExitCode.success : ExitCode.refused
+    let isWhole = isStored && unreadable == 0 && !statistics.isDegraded
+    if json {
+      writeDocument(statistics, unreadable: unreadable, isWhole: isWhole)
+    } else {
+      StandardOutput.write(
+        "\(statistics.segments) segments, \(statistics.records) records that wait, "
+          + "\(unreadable) unreadable\n")
+    }
+    return isWhole ? ExitCode.success : ExitCode.refused
   }
 
   /// Every waiting record leaves the spool for the standard output. A record is settled once it was

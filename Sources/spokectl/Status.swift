@@ -48,7 +48,8 @@ enum Status {
   }
 
   private static func append(streams page: JSONValue, to text: inout [UInt8]) {
-    var table = TextTable(["STREAM", "IN", "DELIVERED", "RETRIED", "DROPPED", "WAITING", "STATE"])
+    var table = TextTable(
+      ["STREAM", "IN", "DELIVERED", "RETRIED", "DROPPED", "PARKED", "WAITING", "STATE"])
     for stream in page["streams"]?.elements ?? [] {
       var dropped: UInt64 = 0
       for name in ["dropped", "expired"] as [ByteString] {
@@ -60,7 +61,9 @@ enum Status {
       if let failure = stream["last_failure"] { state += ", last failure \(show(failure))" }
       table.add([
         show(stream["name"]), show(stream["records_in"]), show(stream["delivered"]),
-        show(stream["retried"]), "\(dropped)", show(stream["backlog_records"]), state,
+        show(stream["retried"]), "\(dropped)", show(stream["parked"]),
+        show(stream["backlog_records"]),
+        state,
       ])
     }
     table.append(to: &text)

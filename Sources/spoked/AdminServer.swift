@@ -12,14 +12,26 @@ struct AdminServer {
   var clients: [AdminClient] = []
   private var clientsOpened: UInt32 = 0
 
-  init(_ configuration: AdminConfiguration, loop: EventLoop) throws(SystemError) {
-    let unix = try Listener(unix: configuration.socket)
-    try add(unix, to: loop)
-    if let listen = configuration.listen {
+  mutating func listen(
+    _ configuration: AdminConfiguration, loop: EventLoop
+  ) throws(StartError) {
+    do throws(SystemError) {
+      try add(try Listener(unix: configuration.socket), to: loop)
+    } catch {
+      throw StartError(
+        "[admin] socket \(configuration.socket.description): \(error.reason)",
+        key: ["admin", "socket"])
+    }
+    guard let listen = configuration.listen,
       // The configuration admits numbers only; a name would have to be looked up first.
-      if let address = SocketAddress(numeric: listen.host, port: listen.port) {
-        try add(try Listener(tcp: address), to: loop)
-      }
+      let address = SocketAddress(numeric: listen.host, port: listen.port)
+    else { return }
+    do throws(SystemError) {
+      try add(try Listener(tcp: address), to: loop)
+    } catch {
+      throw StartError(
+        "[admin] listen \(listen.host.description), port \(listen.port): \(error.reason)",
+        key: ["admin", "listen"])
     }
   }
 

@@ -22,7 +22,8 @@ extension Driver {
       let tls = try MosquittoTLS(context, serverName: mqtt.host)
       return BrokerPlan(configuration: mqtt, settings: settings, context: context, tls: tls)
     } catch {
-      throw StartError("mqtt: \(error.description)")
+      throw StartError(
+        "mqtt: \(error.description)", exitCode: ExitCode.configuration, key: ["mqtt", "broker"])
     }
   }
 
@@ -47,8 +48,11 @@ extension Driver {
       while let last = password.last, last == 0x0A || last == 0x0D { password.removeLast() }
       return password
     } catch {
+      // What is no path from the root may be the password itself.
+      let isPath = mqtt.passwordFile.hasPrefix("/")
       throw StartError(
-        "mqtt password_file: \(error.description)", exitCode: ExitCode.configuration)
+        "mqtt password_file: \(isPath ? error.description : error.reason)",
+        exitCode: ExitCode.configuration, key: ["mqtt", "password_file"])
     }
   }
 

@@ -25,33 +25,36 @@ extension Driver {
     }
   }
 
-  /// Everything that the configuration names. What cannot be read is a complaint: the daemon starts all
+  /// Everything that the configuration names. What cannot be read is a fault: the daemon starts all
   /// the same, because records are kept without a policy.
   static func readPolicy(
     _ configuration: Configuration, withCache: Bool
-  ) -> (files: PolicyFiles, complaints: [String]) {
+  ) -> (files: PolicyFiles, faults: [StartError]) {
     var files = PolicyFiles()
     files.tlsFault = { PolicyTLS.fault($0) }
-    var complaints: [String] = []
+    var faults: [StartError] = []
+    func complain(_ reason: String, _ key: ByteString) {
+      faults.append(StartError("xds: \(reason)", key: ["xds", key]))
+    }
     guard let xds = configuration.xds else { return (files, []) }
     if !xds.resources.isEmpty {
       do throws(FileError) {
         files.resources = try ResourceFiles.read(in: xds.resources)
         if files.resources.isEmpty, xds.servers.isEmpty {
-          complaints.append("xds: \(xds.resources.description): there is no file *.pb")
+          complain("\(xds.resources.description): there is no file *.pb", "resources")
         }
       } catch {
-        complaints.append("xds: \(error.description)")
+        complain(error.description, "resources")
       }
     }
-    guard withCache, !xds.cache.isEmpty, !xds.servers.isEmpty else { return (files, complaints) }
+    guard withCache, !xds.cache.isEmpty, !xds.servers.isEmpty else { return (files, faults) }
     do throws(FileError) {
       files.cache = try ResourceFiles.readCache(in: xds.cache, limit: ResourceCache.bytesMax)
     } catch {
       // One that cannot be read is as good as one whose bytes are wrong.
       files.cache = []
-      complaints.append("xds: \(error.description)")
+      complain(error.description, "cache")
     }
-    return (files, complaints)
+    return (files, faults)
   }
 }

@@ -8,47 +8,49 @@ extension Driver {
   func reload() {
     guard stopAt == nil else { return }
     service.reloading(now: clocks.now)
-    if let reason = tryReload() {
-      log(.error, "reload refused, the old configuration stays in force: \(reason)")
-      gateway.reloadRejected(reason, clocks: clocks)
+    let problems = tryReload()
+    if let first = problems.first {
+      log(.error, "reload refused, the old configuration stays in force: \(first)")
+      for problem in problems.dropFirst() { log(.error, problem) }
+      gateway.reloadRejected(first, clocks: clocks)
     }
     service.ready(gateway.statusLine(), now: clocks.now)
   }
 
-  /// Nil when the new configuration is in force, else the reason.
-  private func tryReload() -> String? {
+  /// What is wrong with the new configuration; nothing when it is in force.
+  private func tryReload() -> [String] {
     var new: Configuration
     do throws(FileError) {
       switch ConfigurationLoader.load(files: try ConfigurationFiles.read(options.file)) {
       case .valid(let configuration, _): new = configuration
       case .invalid(let diagnostics):
-        for diagnostic in diagnostics { log(.error, diagnostic.description) }
-        return diagnostics.first?.description ?? "not valid"
+        return diagnostics.map { $0.description }
       }
     } catch {
-      return error.description
+      return [error.description]
     }
     let waiting = new.keepWhatNeedsRestart(of: configuration)
     guard new.memoryNeeds.sum <= new.memory.budget else {
-      return "[memory] budget does not hold the [spool] that is in force until a restart"
+      return ["[memory] budget does not hold the [spool] that is in force until a restart"]
     }
     // Both the old and the new certificates are there for a while.
     let limit = new.memoryLimit(.tls)
     TLSMemory.limit(to: max(limit, gateway.memoryLimit(.tls)))
     defer { TLSMemory.limit(to: gateway.memoryLimit(.tls)) }
     var fresh = TLSContexts()
+    let faults = fresh.load(new)
+    guard faults.isEmpty else { return faults.map { $0.located(in: options.file) } }
     let plan: BrokerPlan?
     do throws(StartError) {
-      try fresh.load(new)
       plan = try Driver.planBroker(new)
     } catch {
-      return error.description
+      return [error.located(in: options.file)]
     }
     let old = configuration
     let policy = Driver.readPolicy(new, withCache: false)
-    for line in policy.complaints { log(.error, line) }
+    for fault in policy.faults { log(.error, fault.located(in: options.file)) }
     guard gateway.reload(new, files: policy.files, clocks: clocks) else {
-      return "the spool cannot be written"
+      return ["the spool cannot be written"]
     }
     if !waiting.isEmpty { gateway.restartNeeded(for: waiting, clocks: clocks) }
     // Certificates and keys are read again every time; connections that are up keep theirs.
@@ -56,7 +58,7 @@ extension Driver {
     for line in contexts.complaints(at: clocks.wall) { log(.warning, line) }
     configuration = new
     adopt(new, plan, instead: old)
-    return nil
+    return []
   }
 
   /// What belongs to the operating system follows.

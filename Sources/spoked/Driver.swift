@@ -44,9 +44,10 @@ final class Driver {
     readBuffer = Array(repeating: 0, count: DriverLimits.readBytesMax)
     TLSMemory.limit(to: configuration.memoryLimit(.tls))
     contexts = TLSContexts()
-    try contexts.load(configuration)
+    if let fault = contexts.load(configuration).first { throw fault }
     let storage = try Driver.openStorage(configuration)
     let seed: UInt64
+    admin = AdminServer()
     do throws(SystemError) {
       seed = try RandomSeed.next()
       loop = try EventLoop()
@@ -57,17 +58,17 @@ final class Driver {
         resolver.descriptor, token: Token.resolver.packed, interest: .readable)
       _ = try loop.register(signals.descriptor, token: Token.signals.packed, interest: .readable)
       _ = try loop.register(devices.descriptor, token: Token.devices.packed, interest: .readable)
-      admin = try AdminServer(configuration.admin, loop: loop)
     } catch {
       throw StartError(error.description)
     }
+    try admin.listen(configuration.admin, loop: loop)
     random = SplitMix64(seed: seed)
     subscriptions = SubscriptionFile(configuration.spool.directory)
     let policy = Driver.readPolicy(configuration, withCache: true)
     gateway = Gateway(
       configuration: configuration, storage: storage, files: policy.files, seed: random.next(),
       clocks: clocks)
-    for line in policy.complaints { log(.error, line) }
+    for fault in policy.faults { log(.error, fault.located(in: options.file)) }
     for line in contexts.complaints(at: clocks.wall) { log(.warning, line) }
     openPorts()
     let plan = try Driver.planBroker(configuration)
@@ -80,7 +81,9 @@ final class Driver {
     do throws(FileStorage.OpenError) {
       return try FileStorage(directory: configuration.spool.directory)
     } catch {
-      throw StartError("spool \(configuration.spool.directory.description): \(error.description)")
+      throw StartError(
+        "spool \(configuration.spool.directory.description): \(error.description)",
+        key: ["spool", "directory"])
     }
   }
 
@@ -212,17 +215,6 @@ extension LogLevel {
     case .info: .info
     case .debug: .debug
     }
-  }
-}
-
-/// Why the daemon could not start, or cannot go on, in words.
-struct StartError: Error {
-  let description: String
-  let exitCode: Int32
-
-  init(_ description: String, exitCode: Int32 = ExitCode.software) {
-    self.description = description
-    self.exitCode = exitCode
   }
 }
 

@@ -29,12 +29,24 @@ struct Main {
     }
   }
 
-  /// Prints every error; a file that cannot be read is one, too.
+  /// Prints every error. A file that a start would read and cannot use is one, too.
   private static func check(_ options: Options) -> Int32 {
     guard let configuration = load(options) else { return ExitCode.configuration }
+    TLSMemory.begin()
+    TLSMemory.limit(to: configuration.memoryLimit(.tls))
+    // Whether they fit into the memory shows only while they are all there.
+    var contexts = TLSContexts()
+    var faults = contexts.load(configuration)
+    do throws(StartError) { _ = try Driver.planBroker(configuration) } catch {
+      // A table that the broker uses has been tried already.
+      let words = ByteString(error.description)
+      if !faults.contains(where: { ByteString($0.description) == words }) { faults.append(error) }
+    }
     let policy = Driver.readPolicy(configuration, withCache: false)
+    faults += policy.faults
     let complaints =
-      policy.complaints + PolicyFilesCheck.complaints(configuration, policy.files)
+      faults.map { $0.located(in: options.file) }
+      + PolicyFilesCheck.complaints(configuration, policy.files)
     for complaint in complaints { complain(complaint) }
     return complaints.isEmpty ? ExitCode.success : ExitCode.configuration
   }
@@ -47,7 +59,7 @@ struct Main {
     do throws(StartError) {
       driver = try Driver(configuration: configuration, options: options)
     } catch {
-      complain("spoked: \(error.description)")
+      complain(error.located(in: options.file, otherwise: "spoked: "))
       return error.exitCode
     }
     do throws(StartError) {

@@ -51,8 +51,9 @@ struct Options {
 
       --config FILE   read FILE (default /etc/spoke/spoke.toml), then conf.d/*.toml in
                       the folder of FILE, in the order of their names
-      --check         validate the configuration, print FILE:LINE:COLUMN: message for
-                      every error, and exit
+      --check         validate the configuration and read the certificates, keys and
+                      other files that it names as a start would, print
+                      FILE:LINE:COLUMN: message for every error, and exit
       --version       print the version and exit
       --help          print this and exit
 

@@ -3,20 +3,34 @@ import Gateway
 import Platform
 import Primitives
 
-/// The TLS contexts of the configuration's `[tls.NAME]` tables, and the one of streams that name
-/// none. All are loaded before any is used: a file that cannot be read is found at start.
+/// The TLS contexts of the configuration's `[tls.NAME]` tables that something uses, and the one of streams
+/// that name none. All are loaded before any is used: a file that cannot be read is found at start.
 struct TLSContexts {
-  private var named: [TLSContext] = []
+  /// In the order of the tables; nil: nothing uses it.
+  private var named: [TLSContext?] = []
   private var system: TLSContext?
   private var tables: [TLSConfiguration] = []
 
-  /// Reads every file anew; on an error nothing changes.
-  mutating func load(_ configuration: Configuration) throws(StartError) {
-    var loaded: [TLSContext] = []
-    for table in configuration.tls { loaded.append(try Self.make(table)) }
-    if system == nil, configuration.needsSystemRoots { system = try Self.make(nil) }
+  /// Reads every file anew. What cannot be used, all of it; then nothing changes.
+  mutating func load(_ configuration: Configuration) -> [StartError] {
+    var faults: [StartError] = []
+    func make(_ table: TLSConfiguration?) -> TLSContext? {
+      do throws(StartError) { return try Self.make(table) } catch {
+        faults.append(error)
+        return nil
+      }
+    }
+    var loaded: [TLSContext?] = []
+    for (index, table) in configuration.tls.enumerated() {
+      loaded.append(configuration.needsTLS(index) ? make(table) : nil)
+    }
+    var roots = system
+    if roots == nil, configuration.needsTLS(nil) { roots = make(nil) }
+    guard faults.isEmpty else { return faults }
+    system = roots
     named = loaded
     tables = configuration.tls
+    return []
   }
 
   /// Nil: the system's roots, no client certificate.
@@ -31,18 +45,27 @@ struct TLSContexts {
       let isFull = TLSMemory.refusals != refusals
       let reason = isFull ? "[memory] budget has no room for its certificates" : error.description
       throw StartError(
-        "tls \(name.description): \(reason)", exitCode: ExitCode.configuration)
+        "tls \(name.description): \(reason)", exitCode: ExitCode.configuration,
+        key: table.map { ["tls", $0.name] + Self.key(of: error.part) } ?? [])
+    }
+  }
+
+  private static func key(of part: TLSError.Part?) -> [ByteString] {
+    switch part {
+    case .authorities: ["ca"]
+    case .chain: ["certificate"]
+    case .key: ["key"]
+    case nil: []
     }
   }
 
   /// Nil: the system's roots, no client certificate. Every context that a target names was loaded
   /// before the target was.
   func context(_ index: UInt16?) -> TLSContext {
-    guard let index else {
-      guard let system else { preconditionFailure("TLS: the system's roots were not loaded") }
-      return system
+    guard let context = index.map({ named[Int($0)] }) ?? system else {
+      preconditionFailure("TLS: a context that a target names was not loaded")
     }
-    return named[Int(index)]
+    return context
   }
 
   /// A line for every certificate of our own or authority that does not hold at this time. The
@@ -51,6 +74,7 @@ struct TLSContexts {
     let now = wall.nanoseconds / 1_000_000_000
     var lines: [String] = []
     for (table, context) in zip(tables, named) {
+      guard let context else { continue }
       for (path, list) in [(table.certificate, context.chain()), (table.ca, context.authorities())]
       {
         for certificate in list {
@@ -69,9 +93,12 @@ struct TLSContexts {
 
   /// For `/certs`.
   func described() -> [TLSCertificates] {
-    zip(tables, named).map { table, context in
-      Self.described(context, authorities: table.ca, chain: table.certificate)
+    var found: [TLSCertificates] = []
+    for (table, context) in zip(tables, named) {
+      guard let context else { continue }
+      found.append(Self.described(context, authorities: table.ca, chain: table.certificate))
     }
+    return found
   }
 
   static func described(
@@ -101,12 +128,13 @@ struct TLSContexts {
 }
 
 extension Configuration {
-  /// An `https://` host names no table.
-  fileprivate var needsSystemRoots: Bool {
+  /// A target or the broker names the table; nil: an `https://` host names none.
+  fileprivate func needsTLS(_ index: Int?) -> Bool {
     for stream in streams {
-      if case .host(let host) = stream.target, host.isTLS, host.tls == nil { return true }
+      if case .host(let host) = stream.target, host.isTLS, host.tls == index { return true }
     }
-    for server in xds?.servers ?? [] where server.isTLS && server.tls == nil { return true }
-    return false
+    for server in xds?.servers ?? [] where server.isTLS && server.tls == index { return true }
+    // The broker's context is its own; its table is loaded for its dates and `/certs`.
+    return index != nil && mqtt?.tls == index
   }
 }

@@ -113,6 +113,7 @@ def test_a_2xx_without_a_status_does_not_deliver_a_call(make_upstream, make_line
     line.publish(b"1")
     line.spoke.wait_for_stat("spoke.stream.state.retried", 1)
     assert line.spoke.stat("spoke.stream.state.delivered") == 0
+    line.spoke.wait_for_log("upstream answered 200 without a grpc-status, attempt 1")
     upstream.rule = lambda request: Answer(headers=[("grpc-status", "0")])
     line.spoke.reload()
     line.spoke.wait_for_stat("spoke.stream.state.delivered", 1)

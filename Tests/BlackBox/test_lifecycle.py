@@ -3,11 +3,12 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import time
 
 import pytest
-from spoke import check, configuration, mqtt, program, serial, stream
+from spoke import check, configuration, mqtt, program, serial, stream, tls
 from upstream import Answer
 from waiting import holds_for, wait_until
 
@@ -84,6 +85,87 @@ def test_a_wrong_configuration_starts_nothing(folder, spoke):
     assert "spoke.toml:" in spoke.log
     assert not (folder / "spool").exists()
     assert "READY=1" not in spoke.read_notifications()
+
+
+def test_an_admin_socket_that_cannot_be_opened_is_named_with_its_key(folder, spoke):
+    text = configuration(folder).replace("admin.sock", "nowhere/admin.sock")
+    spoke.start(text, ready=False)
+    assert spoke.process.wait(10) == 70
+    place = re.escape(str(spoke.file))
+    assert re.search(
+        rf"^{place}:\d+:10: \[admin\] socket {folder}/nowhere/admin.sock: No such file or directory$", spoke.log, re.M
+    )
+
+
+def test_a_port_of_the_admin_page_that_is_taken_is_named_with_its_key(folder, spoke):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        spoke.start(configuration(folder).replace("[admin]", f'[admin]\nlisten = "127.0.0.1:{port}"'), ready=False)
+        assert spoke.process.wait(10) == 70
+    assert re.search(rf"toml:\d+:10: \[admin\] listen 127.0.0.1, port {port}: Address already in use$", spoke.log, re.M)
+
+
+def both(folder, spoke, text, code):
+    """What the check and a start say; both must come to the same end."""
+    checked = check(folder, text)
+    assert checked.returncode == code, checked.stderr
+    spoke.start(text, ready=code == 0)
+    if code != 0:
+        assert spoke.process.wait(10) == code
+    return checked.stderr.replace("checked.toml", "spoke.toml").splitlines(), spoke.log.splitlines()
+
+
+@pytest.mark.parametrize("key", ["ca", "certificate", "key"])
+def test_a_file_of_a_tls_table_that_is_missing_is_named_by_the_check_and_by_the_start(folder, spoke, authority, key):
+    device = authority.client("device", "device")
+    files = {"ca": authority.certificate, "certificate": device.certificate, "key": device.key, key: folder / "none"}
+    text = configuration(folder, stream("s", "https://localhost:1", path="/", tls="device"), tls("device", **files))
+    row = next(n for n, line in enumerate(text.splitlines(), 1) if str(folder / "none") in line)
+    checked, said = both(folder, spoke, text, 78)
+    place = f"{spoke.file}:{row}:{len(key) + 4}: tls device: "
+    assert any(line.startswith(place) and str(folder / "none") in line and "No such file" in line for line in said), said
+    assert [line for line in checked if line.startswith(place)] == [line for line in said if line.startswith(place)]
+
+
+def test_the_check_names_every_file_that_is_missing(folder):
+    checked = check(folder, configuration(
+        folder, stream("s", "https://localhost:1", path="/", tls="one"), tls("one", ca="/none/1"),
+        tls("two", ca="/none/2"),
+        mqtt("mqtts://localhost:1", ("a", "s"), tls="two", username="u", password_file="/none/3"),
+    ))
+    assert checked.returncode == 78
+    for name in ("/none/1", "/none/2", "/none/3"):
+        assert len(re.findall(rf"checked\.toml:\d+:\d+: .*{name}", checked.stderr)) == 1, checked.stderr
+
+
+def test_a_tls_table_that_nothing_uses_stops_neither_the_check_nor_the_start(folder, spoke):
+    text = configuration(folder, stream("s", "http://localhost:1", path="/"), tls("spare", ca="/none", certificate="/none",
+                                                                                  key="/none"))
+    for said in both(folder, spoke, text, 0):
+        assert any("nothing uses [tls.spare]" in line for line in said)
+    assert spoke.json("/certs") == {"certificates": []}
+    spoke.reload(text + "\n# again\n")
+    spoke.wait_for_log("configuration read again")
+
+
+def test_a_password_that_stands_for_its_file_is_not_shown(folder, spoke):
+    text = configuration(
+        folder, stream("s", "http://localhost:1", path="/"),
+        mqtt("mqtt://localhost:1", ("a", "s"), username="u", password_file="SECRETPW"))
+    for said in both(folder, spoke, text, 78):
+        assert any(line.endswith("mqtt password_file: No such file or directory") for line in said), said
+        assert "SECRETPW" not in " ".join(said)
+
+
+@pytest.mark.parametrize("part", [
+    '[mqtt]\nbroker = "mqtt://user:SECRETPW@127.0.0.1:1883"', '[mqtt]\nbroker = "tcp://u:SECRETPW@h"',
+    '[[stream]]\nname = "t"\npath = "/"\ntarget = "https://user:SECRETPW@h:1"',
+    '[xds]\nservers = ["https://user:SECRETPW@h:1"]',
+])
+def test_a_password_in_a_url_is_not_shown(folder, spoke, part):
+    for said in both(folder, spoke, configuration(folder, part + "\n"), 78):
+        assert any("//***@" in line for line in said), said
+        assert "SECRETPW" not in " ".join(said)
 
 
 def test_a_missing_configuration_is_named(folder):
@@ -217,8 +299,6 @@ def test_the_admin_pages(make_upstream, make_line, make_terminal, folder):
 
 
 def test_the_admin_socket_answers_bad_requests_and_goes_on(folder, spoke):
-    import socket
-
     spoke.start(configuration(folder))
     assert spoke.get("/nothing-here")[0] == 404
     assert spoke.get("/ready", "DELETE")[0] in (404, 405)
@@ -237,8 +317,6 @@ def test_the_admin_socket_answers_bad_requests_and_goes_on(folder, spoke):
 
 
 def test_many_clients_of_the_admin_socket_that_say_nothing_do_not_stop_the_daemon(make_upstream, make_line):
-    import socket
-
     line = make_line(make_upstream())
     silent = []
     try:

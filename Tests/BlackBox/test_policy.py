@@ -69,6 +69,20 @@ def test_check_names_what_is_wrong_in_the_files_of_static_resources(folder):
     assert len(lines) == 2
 
 
+def test_a_folder_of_static_resources_that_is_not_there_is_named_with_its_place(folder, spoke):
+    text = configuration(
+        folder, stream("state", Target.url, path="/v1/state"), mqtt("mqtt://localhost:1", ("in/state", "state")),
+        table(folder, resources=folder / "nowhere"),
+    )
+    checked = check(folder, text)
+    assert checked.returncode == 78
+    row = next(n for n, line in enumerate(text.splitlines(), 1) if line.startswith("resources"))
+    said = f"spoke.toml:{row}:13: xds: {folder}/nowhere: open: No such file or directory"
+    assert said.replace("spoke", "checked", 1) in checked.stderr
+    spoke.start(text)
+    assert said in spoke.wait_for_log("nowhere")
+
+
 def test_the_pages_of_envoy_and_the_way_of_a_request(make_plane, make_upstream, make_xds_line):
     upstream = make_upstream()
     plane = make_plane(*graph(upstream.port), runtime("runtime", upstream__base_retry_backoff_ms=40))

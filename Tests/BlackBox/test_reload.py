@@ -1,6 +1,7 @@
 """SIGHUP: what is not valid changes nothing, what has not changed goes on, what waits for a restart is named."""
 
 import json
+import re
 import socket
 import threading
 
@@ -18,11 +19,29 @@ def test_a_password_file_that_is_gone_refuses_the_reload_and_the_broker_stays(
     spoke.reload(
         configuration(folder, target, mqtt(broker.url, ("a", "s"), username="u", password_file=folder / "none"))
     )
-    spoke.wait_for_log("reload refused, the old configuration stays in force: mqtt password_file")
+    said = spoke.wait_for_log("reload refused, the old configuration stays in force: ")
+    assert re.search(rf"force: {re.escape(str(spoke.file))}:\d+:\d+: mqtt password_file: {folder}/none: No such file", said)
     publisher = make_publisher(broker)
     publisher.publish("a", b"still here")
     upstream.wait_for_body(b"still here")
     assert spoke.stat("spoke.mqtt.connections") == 1
+
+
+def test_each_problem_of_a_refused_reload_is_said_once_and_no_password_leaves(folder, make_upstream, make_line):
+    upstream = make_upstream()
+    line = make_line(upstream, reports=True)
+    line.spoke.reload(
+        line.text.replace(f'target = "{upstream.url}"', f'target = "https://user:SECRETPW@localhost:{upstream.port}"')
+        .replace('level = "debug"', 'level = "loud"')
+    )
+    line.spoke.wait_for_log("reload refused")
+    wait_until(lambda: any(b'"config_rejected"' in r.body for r in upstream.whole()), "the report")
+    log = line.spoke.log
+    assert log.count("'level' in [log] must be") == 1
+    # One for the stream of the line, one for its reports.
+    assert log.count("is 'https://***@localhost") == 2, log
+    assert "SECRETPW" not in log
+    assert not any(b"SECRETPW" in r.body for r in upstream.whole())
 
 
 def test_a_stream_that_is_added_costs_neither_the_broker_nor_a_port_its_connection(

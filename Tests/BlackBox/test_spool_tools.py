@@ -63,6 +63,8 @@ def test_a_stopped_daemons_spool_is_listed_dumped_and_whole(full):
     assert [r["id"] for r in records] == [f"board-1/state/{epoch}-{n + 1}" for n in range(len(RECORDS))]
     assert records[0]["source"] == "mqtt" and records[0]["stream"] == "state"
     assert b"0 corrupt frames" in tool(full, "verify").stdout
+    found = json.loads(tool(full, "verify", "--json").stdout)
+    assert found["whole"] is True and found["segments"] == len(before) and found["records"] >= len(RECORDS)
     assert {path.name: path.read_bytes() for path in segments(full)} == before
     assert b"no stream of that name" in tool(full, "dump", "stat", status=1).stderr
 
@@ -96,10 +98,14 @@ def test_damage_is_named_repaired_and_reported_upstream(full):
     victim.write_bytes(content)
     found = tool(full, "verify", status=1)
     assert b"stream state" in found.stderr and b"reason corrupt" in found.stderr
+    found = json.loads(tool(full, "verify", "--json", status=1).stdout)
+    assert found["whole"] is False and found["corrupt_frames"] > 0 and found["unreadable"] == 0
     assert victim.read_bytes() == content, "verify changes nothing"
     left = {r["id"] for r in dumped(tool(full, "dump", "state", status=1))}
     assert 0 < len(left) < len(RECORDS)
-    assert b"reason corrupt" in tool(full, "repair").stderr
+    repaired = tool(full, "repair", "--json")
+    assert b"reason corrupt" in repaired.stderr
+    assert json.loads(repaired.stdout)["records"] >= len(left)
     full.upstream.start()
     full.spoke.start()
     full.spoke.wait_for_stat("spoke.stream.state.delivered", len(left), 30)
@@ -126,6 +132,13 @@ def test_what_was_set_aside_can_be_read(make_upstream, make_line):
     letters = dumped(tool(line, "dump", "--dead-letters"))
     assert [(payload(r), r["status"], r["stream"]) for r in letters] == [
         (b"poison one", 422, "state"), (b"poison two", 422, "state")]
+    status = subprocess.run(
+        [program("spokectl"), "--socket", line.spoke.admin, "status"], capture_output=True, text=True, timeout=20).stdout
+    rows = [text.split() for text in status.splitlines()]
+    head = next(row for row in rows if row[:1] == ["STREAM"])
+    shown = dict(zip(head, next(row for row in rows if row[:1] == ["state"])))
+    assert shown["PARKED"] == "2"
+    assert int(shown["IN"]) == sum(int(shown[name]) for name in ("DELIVERED", "DROPPED", "PARKED", "WAITING"))
 
 
 def test_drain_ends_pauses_and_returns_when_nothing_waits(full):
@@ -163,6 +176,7 @@ def test_an_output_that_breaks_keeps_the_records(full):
 
 @pytest.mark.parametrize("words", [["spool"], ["spool", "burn"], ["spool", "ls", "more"],
                                    ["spool", "ls", "--export"], ["status", "--export"],
+                                   ["spool", "drain", "--json"], ["check", "--json"],
                                    ["spool", "dump", "a", "b"], ["spool", "verify", "--dead-letters"]])
 def test_wrong_words_are_refused(words):
     done = subprocess.run([program("spokectl"), *words], capture_output=True, text=True, timeout=20)

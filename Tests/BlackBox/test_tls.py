@@ -285,6 +285,18 @@ def test_a_token_without_its_provider_is_named_and_its_pin_is_not(folder, spoke,
     assert "271828" not in log
 
 
+@pytest.mark.parametrize("part", ["ca", "certificate"])
+def test_a_pin_is_not_shown_where_its_uri_does_not_belong(folder, spoke, authority, part):
+    device = authority.client("token", "token")
+    files = {"ca": authority.certificate, "certificate": device.certificate, "key": device.key,
+             part: "pkcs11:token=board;object=device?pin-value=271828"}
+    spoke.start(configuration(
+        folder, stream("s", "https://localhost:1", path="/", tls="device"), tls("device", **files),
+    ), ready=False)
+    assert spoke.process.wait(10) == 78
+    assert "token=board" in spoke.log and "271828" not in spoke.log
+
+
 def test_a_key_behind_a_file_uri_is_used(make_upstream, make_line, identity, authority):
     device = authority.client("uri", "board-uri")
     upstream = make_upstream(identity, client_authority=authority.certificate)

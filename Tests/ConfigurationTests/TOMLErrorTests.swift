@@ -173,9 +173,12 @@ struct TOMLLimitTests {
   func problemCount() {
     let found = errors(String(repeating: "x\n", count: 5000))
     #expect(found.count == 101)
-    #expect(found[100].hasSuffix(": further problems are not shown"))
+    #expect(found[100].hasSuffix(": further problems that are not shown: at least 1"))
     let same = errors("a=1\n" + String(repeating: "a=1\n", count: 5000))
     #expect(same.count == 101)
+    let whole = problems(minimal + (0..<120).map { "k\($0) = 1\n" }.joined())
+    #expect(whole.count == 101)
+    #expect(whole.last == "107:1: further problems that are not shown: 20")
     let inline = errors("a={" + String(repeating: "a=1,", count: 50_000) + "a=1}")
     #expect(inline.count == 101)
   }

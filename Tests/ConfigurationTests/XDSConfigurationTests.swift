@@ -69,6 +69,10 @@ struct XDSConfigurationTests {
         "9:24: 'servers' in [xds] has 'http://C:80' twice"
       ),
       (
+        "[xds]\n" + server + "runtime = ['a', 'b', 'a']",
+        "10:22: 'runtime' in [xds] has 'a' twice"
+      ),
+      (
         "[xds]\nservers = 'http://c'",
         "9:11: 'servers' in [xds] must be an array of strings, found a string"
       ),

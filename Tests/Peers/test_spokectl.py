@@ -25,10 +25,10 @@ PAGES = {
         "node": {"id": "scooter-0042"}, "status": "serial 1/2 open, mqtt connected",
     }).encode(),
     "/streams": json.dumps({"streams": [
-        {"name": "state", "records_in": 12, "delivered": 9, "retried": 1, "dropped": 1, "expired": 2,
-         "held": False, "backlog_records": 0, "new_key": [1, {"x": None}]},
+        {"name": "state", "records_in": 12, "delivered": 7, "retried": 1, "dropped": 1, "expired": 2,
+         "parked": 2, "held": False, "backlog_records": 0, "new_key": [1, {"x": None}]},
         {"name": "gnss-é", "records_in": 1234567, "delivered": 5, "retried": 0, "dropped": 0,
-         "expired": 0, "held": True, "held_status": 403, "backlog_records": 1234562,
+         "expired": 0, "parked": 0, "held": True, "held_status": 403, "backlog_records": 1234562,
          "last_failure": "connection refused\x1b[31m"},
     ]}).encode(),
     "/serial": json.dumps({"ports": [
@@ -111,9 +111,9 @@ def test_status_is_a_page_for_a_person(daemon):
         "spoke 0.1.0, LIVE, node scooter-0042, up 62s",
         "serial 1/2 open, mqtt connected",
         "",
-        "STREAM  IN       DELIVERED  RETRIED  DROPPED  WAITING  STATE",
-        "state   12       9          1        3        0        ok",
-        "gnss-é  1234567  5          0        0        1234562  held 403, last failure connection refused?[31m",
+        "STREAM  IN       DELIVERED  RETRIED  DROPPED  PARKED  WAITING  STATE",
+        "state   12       7          1        3        2       0        ok",
+        "gnss-é  1234567  5          0        0        0       1234562  held 403, last failure connection refused?[31m",
         "",
         "PORT  DEVICE      LINE                                                 FRAMES  BAD  ERRORS  RESYNCS  STATE",
         "ecu   /dev/ttyS1  9600 CS8 PARENB SER_RS485_ENABLED ASYNC_LOW_LATENCY  10      1    7       0        "

@@ -1,10 +1,12 @@
 import Primitives
 
-/// Text from a file inside a message: in quotes, without control characters, at most 64 bytes.
-func quoted(_ text: ByteString) -> String {
+/// Text from a file inside a message: in quotes, without control characters, at most 64 bytes. Of a URL the
+/// user information is not shown. `isEndpoint`: the text is to be a URL, or a host and a port.
+@inline(never)
+func quoted(_ text: ByteString, isEndpoint: Bool = false) -> String {
   var shown: [UInt8] = []
   var isCut = false
-  for scalar in text.description.unicodeScalars {
+  for scalar in text.withoutUserInfo(isEndpoint).description.unicodeScalars {
     guard shown.count < 64 else {
       isCut = true
       break
@@ -16,6 +18,26 @@ func quoted(_ text: ByteString) -> String {
     }
   }
   return "'" + ByteString(shown).description + (isCut ? "…'" : "'")
+}
+
+extension ByteString {
+  /// `***` instead of what stands between `//` and the last `@`: it may be a password. What is to be an
+  /// endpoint may lack the scheme or its slashes: then everything before the `@` may be one.
+  fileprivate func withoutUserInfo(_ isEndpoint: Bool) -> ByteString {
+    guard let end = bytes.lastIndex(of: UInt8(ascii: "@")) else { return self }
+    var slashes = 0
+    while slashes < end, bytes[slashes] != UInt8(ascii: "/") || bytes[slashes + 1] != bytes[slashes]
+    {
+      slashes += 1
+    }
+    if slashes == end, !isEndpoint { return self }
+    let scheme = bytes[..<slashes].dropLast()
+    let isURL =
+      slashes < end && scheme.allSatisfy { ASCII.isAlphanumeric($0) }
+      && bytes[scheme.count] == UInt8(ascii: ":")
+    let start = isURL || !isEndpoint ? slashes + 2 : 0
+    return ByteString(Array(bytes[..<start]) + Array("***".utf8) + Array(bytes[end...]))
+  }
 }
 
 /// Two hexadecimal digits.

@@ -44,11 +44,13 @@ extension SchemaReader {
     guard text.hasPrefix(scheme) else {
       return report(
         node,
-        "'broker' in [mqtt] must be mqtt://HOST:PORT or mqtts://HOST:PORT, found \(quoted(text))")
+        "'broker' in [mqtt] must be mqtt://HOST:PORT or mqtts://HOST:PORT, found "
+          + quoted(text, isEndpoint: true))
     }
     switch Endpoint.parse(ByteString(Array(text.bytes.dropFirst(scheme.count)))) {
     case .problem(let problem):
-      report(node, "'broker' in [mqtt] is \(quoted(text)), which \(problem)")
+      report(
+        node, "'broker' in [mqtt] is \(quoted(text, isEndpoint: true)), which \(problem)")
     case .endpoint(let endpoint):
       mqtt.host = endpoint.host
       mqtt.port = endpoint.port ?? (mqtt.isTLS ? 8883 : 1883)

@@ -176,10 +176,10 @@ extension SchemaReader {
     guard let (text, node) = string(table, "listen") else { return admin }
     switch Endpoint.parse(text) {
     case .problem(let problem):
-      report(node, "'listen' in [admin] is \(quoted(text)), which \(problem)")
+      report(node, "'listen' in [admin] is \(quoted(text, isEndpoint: true)), which \(problem)")
     case .endpoint(let endpoint):
       guard let port = endpoint.port else {
-        report(node, "'listen' in [admin] is \(quoted(text)), which has no port")
+        report(node, "'listen' in [admin] is \(quoted(text, isEndpoint: true)), which has no port")
         break
       }
       if let listen = listenAddress(endpoint, port, allowsRemote, text, node) {
@@ -194,13 +194,16 @@ extension SchemaReader {
   ) -> ListenConfiguration? {
     let host: ByteString = endpoint.host == "localhost" ? "127.0.0.1" : endpoint.host
     guard Endpoint.isIPv4(host.bytes) || Endpoint.isIPv6(host.bytes) else {
-      report(node, "'listen' in [admin] is \(quoted(text)), but must be an address, not a name")
+      report(
+        node,
+        "'listen' in [admin] is \(quoted(text, isEndpoint: true)), but must be an address, not a name"
+      )
       return nil
     }
     guard allowsRemote || endpoint.isLoopback else {
       report(
         node,
-        "'listen' in [admin] is \(quoted(text)), which is not a loopback address; "
+        "'listen' in [admin] is \(quoted(text, isEndpoint: true)), which is not a loopback address; "
           + "'allow_remote = true' permits it")
       return nil
     }

@@ -30,7 +30,8 @@ extension SchemaReader {
     if let (text, node) = string(table, "authority") {
       switch Endpoint.parse(text) {
       case .problem(let problem):
-        report(node, "'authority' in [[stream]] is \(quoted(text)), which \(problem)")
+        report(
+          node, "'authority' in [[stream]] is \(quoted(text, isEndpoint: true)), which \(problem)")
       case .endpoint: stream.authority = text
       }
     } else {

@@ -31,14 +31,15 @@ extension SchemaReader {
     let isTLS = text.hasPrefix("https://")
     let scheme: ByteString = isTLS ? "https://" : "http://"
     guard text.hasPrefix(scheme) else {
-      report(node, "\(what) must be \(forms), found \(quoted(text))")
+      report(node, "\(what) must be \(forms), found \(quoted(text, isEndpoint: true))")
       return nil
     }
     let rest = ByteString(Array(text.bytes.dropFirst(scheme.count)))
     switch Endpoint.parse(rest) {
     case .problem(let problem):
       let hasPath = rest.bytes.contains(UInt8(ascii: "/"))
-      report(node, "\(what) is \(quoted(text)), which \(problem)" + (hasPath ? hint : ""))
+      let value = quoted(text, isEndpoint: true)
+      report(node, "\(what) is \(value), which \(problem)" + (hasPath ? hint : ""))
       return HostConfiguration(isTLS: isTLS, host: ByteString(), port: 443)
     case .endpoint(let endpoint):
       return HostConfiguration(
@@ -60,7 +61,7 @@ extension SchemaReader {
       let hasAuthority = text.hasPrefix("xds://")
       report(
         node,
-        "'target' in [[stream]] is \(quoted(text)), but must be xds:///NAME"
+        "'target' in [[stream]] is \(quoted(text, isEndpoint: true)), but must be xds:///NAME"
           + (hasAuthority ? ": an authority is not available in this version" : ""))
       return .listener(ByteString())
     }
@@ -84,7 +85,7 @@ extension SchemaReader {
     report(
       tree.child(of: table.node, "target") ?? table.node,
       "missing key 'authority' in [[stream]]: it is the listener's name unless it is set, and "
-        + "\(quoted(name)) \(problem)")
+        + "\(quoted(name, isEndpoint: true)) \(problem)")
   }
 
   /// Listeners of a control plane need one, and names that no host has taken (`HOST_PORT`).
@@ -93,8 +94,8 @@ extension SchemaReader {
       for (name, node) in listenerTargets {
         report(
           node,
-          "'target' in [[stream]] is 'xds:///\(name.description)', which needs a table [xds] with "
-            + "'servers' or 'resources'")
+          "'target' in [[stream]] is \(quoted(SchemaReader.listenerScheme + name)), which needs a "
+            + "table [xds] with 'servers' or 'resources'")
       }
     }
     var hosts = configuration.xds?.servers ?? []
@@ -106,7 +107,7 @@ extension SchemaReader {
       for (name, node) in listenerTargets where name == taken || name.hasPrefix(taken + "_") {
         report(
           node,
-          "'target' in [[stream]]: the name \(quoted(name)) is that of another target, "
+          "'target' in [[stream]]: the name \(quoted(name, isEndpoint: true)) is that of another target, "
             + quoted(host.authority))
       }
     }
@@ -133,7 +134,11 @@ extension SchemaReader {
       xds.fetchTimeout = timeout
     }
     if let layers = names(table, "runtime", limit: ConfigurationLimits.runtimeLayersMax) {
-      xds.runtime = layers.map { $0.text }
+      xds.runtime = []
+      for (text, node) in layers {
+        if xds.runtime.contains(text) { reportTwice(text, node, "'runtime' in [xds]") }
+        xds.runtime.append(text)
+      }
     }
     if let resources = path(table, "resources") { xds.resources = resources }
     xds.keepDeleted = boolean(table, "keep_deleted") ?? false
@@ -158,7 +163,7 @@ extension SchemaReader {
       guard var server = readHost(text, node, "'servers' in [xds]", forms) else { continue }
       if server.isTLS { server.tls = tls }
       if !server.host.isEmpty, servers.contains(server) {
-        report(node, "'servers' in [xds] has \(quoted(text)) twice")
+        reportTwice(text, node, "'servers' in [xds]")
       }
       servers.append(server)
     }
@@ -166,6 +171,10 @@ extension SchemaReader {
       reportKey(tls, "'tls' in [xds] needs a server that begins with https://")
     }
     return servers
+  }
+
+  private mutating func reportTwice(_ text: ByteString, _ node: Int, _ what: String) {
+    report(node, "\(what) has \(quoted(text)) twice")
   }
 
   /// An array of strings; nil: there is none.

@@ -22,13 +22,16 @@ extension SchemaReader {
     return isValid
   }
 
-  /// A file name: not empty, no NUL, not longer than the system takes.
+  /// A file name: not empty, no NUL, not longer than the system takes. A line break tells that it is the
+  /// contents of a file, a key perhaps, which later messages would show.
   mutating func path(
     _ table: SchemaTable, _ key: StaticString, isRequired: Bool = false,
     limit: Int = ConfigurationLimits.pathBytesMax
   ) -> ByteString? {
     guard let (text, node) = string(table, key, isRequired: isRequired) else { return nil }
-    guard !text.isEmpty && text.count <= limit && !text.bytes.contains(0) else {
+    guard !text.isEmpty && text.count <= limit && !text.bytes.contains(0),
+      !text.bytes.contains(UInt8(ascii: "\n")), !text.hasPrefix("-----BEGIN")
+    else {
       report(
         node, "\(subject(node, table)) must be a file name of 1 to \(limit) bytes")
       return nil

@@ -101,20 +101,29 @@ extension TOMLParser {
     if ASCII.isDigit(first) && TOMLDateTime.looksLike(text) {
       var parser = TOMLDateTimeParser(text)
       guard let value = parser.parse() else {
-        throw TOMLError(offset: start, message: "\(quoted(ByteString(text))) \(parser.problem)")
+        throw TOMLError(offset: start, message: "\(shown(text)) \(parser.problem)")
       }
       return .dateTime(value)
     }
     guard ASCII.isDigit(first) || first == UInt8(ascii: "+") || first == UInt8(ascii: "-") else {
       throw TOMLError(
         offset: start,
-        message: "\(quoted(ByteString(text))) is not a value; text needs quotes")
+        message: "\(shown(text)) is not a value; text needs quotes")
     }
     var number = TOMLNumberParser(text)
     guard let value = number.parse() else {
-      throw TOMLError(offset: start, message: "\(quoted(ByteString(text))) \(number.problem)")
+      throw TOMLError(offset: start, message: "\(shown(text)) \(number.problem)")
     }
     return value
+  }
+
+  /// The text up to the index, for a message. With an `@` behind it in its line it may be a password.
+  private func shown(_ text: [UInt8]) -> String {
+    for byte in bytes[index...] {
+      if byte == UInt8(ascii: "\n") { break }
+      if byte == UInt8(ascii: "@") { return "this" }
+    }
+    return quoted(ByteString(text))
   }
 
   private mutating func skipPlain() {

@@ -9,6 +9,8 @@ package struct TOMLTree: Sendable {
   package private(set) var sources: [[UInt8]] = []
   private(set) var keys = 0
   private(set) var elements = 0
+  /// A file has so many problems that it was not read to its end.
+  var isCut = false
 
   package init() {}
 

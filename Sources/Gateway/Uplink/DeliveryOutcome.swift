@@ -94,7 +94,10 @@ extension RequestResult {
   }
 
   /// The end of the request in words, for a log line.
-  var words: String {
+  var words: String { words(isCall: false) }
+
+  /// The same of a record's request. `isCall`: a gRPC call, which ends with a status of its own.
+  func words(isCall: Bool) -> String {
     switch outcome {
     case .response(let status, let grpcStatus, _):
       if details.hasPrefix("direct_response") {
@@ -103,6 +106,7 @@ extension RequestResult {
         "upstream answered \(AnswerStatus.words(grpcStatus))" + answerText
       } else {
         "upstream answered \(status)"
+          + (isCall && grpcStatus == nil ? " without a grpc-status" : "")
       }
     case .failure: details.isEmpty ? "request failed" : details.description
     }

@@ -15,8 +15,7 @@ extension Gateway where Storage: ~Copyable {
     guard result.token & Self.callToken == 0 else { return finishCall(result, clocks: clocks) }
     let index = Int(result.token)
     guard index < uplinks.count, let slot = uplinks[index].slot(of: result.id) else { return }
-    let isCall = configuration.streams[index].encoding == .grpc
-    switch DeliveryOutcome.of(result, isCall: isCall) {
+    switch DeliveryOutcome.of(result, isCall: isCall(index)) {
     case .delivered:
       endHold(index, clocks: clocks)
       settleDelivered(index, slot, now: clocks.now)
@@ -30,6 +29,9 @@ extension Gateway where Storage: ~Copyable {
       reject(index, slot, status, result, clocks: clocks)
     }
   }
+
+  /// Its requests are gRPC calls.
+  private func isCall(_ index: Int) -> Bool { configuration.streams[index].encoding == .grpc }
 
   private mutating func settleDelivered(_ index: Int, _ slot: Int, now: Instant) {
     for record in uplinks[index].slots[slot].part where !isMutated(.forgetDelivery) {
@@ -56,7 +58,8 @@ extension Gateway where Storage: ~Copyable {
   ) {
     uplinks[index].counters.retried += 1
     uplinks[index].slots[slot].failures &+= 1
-    uplinks[index].lastFailure = ByteString(result.words)
+    let words = result.words(isCall: isCall(index))
+    uplinks[index].lastFailure = ByteString(words)
     let failures = uplinks[index].slots[slot].failures
     let delay = DeliveryBackoff.delay(
       failures: failures, retryAfter: retryAfter, using: &random)
@@ -72,14 +75,15 @@ extension Gateway where Storage: ~Copyable {
     guard failures & (failures - 1) == 0 else { return }
     log(
       .warning,
-      "stream \(name(index)): \(result.words), attempt \(failures); "
+      "stream \(name(index)): \(words), attempt \(failures); "
         + "next in \(delay.milliseconds) ms")
   }
 
   private mutating func hold(
     _ index: Int, _ slot: Int, _ status: UInt16, _ result: RequestResult, clocks: Clocks
   ) {
-    uplinks[index].lastFailure = ByteString(result.words)
+    let words = result.words(isCall: isCall(index))
+    uplinks[index].lastFailure = ByteString(words)
     let isNew = uplinks[index].hold == nil
     uplinks[index].hold = Uplink.Hold(
       status: status, probeAt: clocks.now + Uplink.probeInterval)
@@ -87,7 +91,7 @@ extension Gateway where Storage: ~Copyable {
     guard isNew else { return }
     log(
       .warning,
-      "stream \(name(index)): \(result.words); records are kept, probing every 30 s")
+      "stream \(name(index)): \(words); records are kept, probing every 30 s")
     let name = configuration.streams[index].name
     report("held", clocks: clocks) { json in
       json.member("stream", name)
