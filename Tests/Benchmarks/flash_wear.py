@@ -27,9 +27,9 @@ from table import Table  # noqa: E402
 BYTES = 200
 TO_DEVICE = "bytes written to the device per byte of record"
 WHY_MORE = (
-    "what the daemon writes itself is the row above it. The rest is the file system's, ext4 with its journal: whole pages of 4 KiB, "
-    "and at every sync its blocks of metadata, in the journal and again in their places. It weighs the less, the more records "
-    "there are in a commit, and defaults wait for half a minute."
+    "what the daemon writes itself has a row of its own. The rest is the file system's, ext4 with its journal: whole pages "
+    "of 4 KiB, and at every sync its blocks of metadata, in the journal and again in their places. It weighs the less, the "
+    "more records there are in a commit; with the defaults one waits for half a minute."
 )
 
 
