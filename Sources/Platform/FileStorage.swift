@@ -74,6 +74,18 @@ public final class FileStorage: SegmentStorage {
     return lock
   }
 
+  /// Whether a process has the directory. It has to try the lock: who opens the directory at that very
+  /// moment is refused.
+  public static func isInUse(_ path: ByteString) -> Bool {
+    let opened = path.withCString { spoke_open_directory($0) }
+    guard opened >= 0 else { return false }
+    let directory = FileDescriptor(owning: opened)
+    let found = spoke_open_at(directory.raw, "lock", -1, 0)
+    guard found >= 0 else { return false }
+    let lock = FileDescriptor(owning: found)
+    return spoke_lock_exclusive(lock.raw) == -EWOULDBLOCK
+  }
+
   /// The files here that are ours.
   public func list() throws(StorageError) -> [StorageFile] {
     var files: [StorageFile] = []

@@ -20,8 +20,7 @@ extension Spool where Storage: ~Copyable {
     self.clocks = clocks
     guard isOpen(stream, record.sequence) else { return false }
     keepDeadLetter(stream: stream, record: record, status: status, clocks: clocks)
-    return discard(
-      stream: stream, sequence: record.sequence, reason: .rejected, clocks: clocks)
+    return drop(stream, record.sequence, time: record.time, reason: .rejected)
   }
 
   /// Puts a record aside that was never in the spool; whoever held it reports it.

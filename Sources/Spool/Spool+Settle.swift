@@ -11,13 +11,14 @@ extension Spool where Storage: ~Copyable {
     return settle(stream, sequence) != nil
   }
 
-  /// The record will not be delivered: it is counted and reported. False: as for `acknowledge`.
+  /// The record will not be delivered: it is counted and reported, with its time if its reader says it.
+  /// False: as for `acknowledge`.
   @discardableResult
   public mutating func discard(
-    stream: Int, sequence: UInt64, reason: DropReason, clocks: Clocks
+    stream: Int, sequence: UInt64, reason: DropReason, time: WallTime? = nil, clocks: Clocks
   ) -> Bool {
     self.clocks = clocks
-    return drop(stream, sequence, time: nil, reason: reason)
+    return drop(stream, sequence, time: time, reason: reason)
   }
 
   /// `time`: where the place that it leaves has none.

@@ -26,7 +26,7 @@ struct SpoolCommand {
       case .list: return list(try look(configuration))
       case .dump(let stream): return dump(try look(configuration), configuration, stream)
       case .deadLetters: return dumpDeadLetters(try look(configuration), configuration)
-      case .verify: return verify(try look(configuration))
+      case .verify: return verify(try look(configuration), configuration)
       case .repair: return repair(try open(configuration), configuration)
       case .export: return export(try open(configuration), configuration)
       case .drain: return ExitCode.usage
@@ -130,10 +130,12 @@ struct SpoolCommand {
     return ExitCode.success
   }
 
-  private func verify(_ opened: consuming Spool<LookedAtStorage>) -> Int32 {
+  private func verify(
+    _ opened: consuming Spool<LookedAtStorage>, _ configuration: Configuration
+  ) -> Int32 {
     var spool = opened
     let unreadable = spool.verify(clocks: Self.clocks())
-    let isDamaged = SpoolReportText.print(&spool)
+    let isDamaged = SpoolReportText.print(&spool, withNotesOn: configuration.spool.directory)
     let statistics = spool.statistics
     let isWhole =
       !isDamaged && unreadable == 0 && statistics.corruptFrames == 0
@@ -176,7 +178,7 @@ struct SpoolCommand {
     var spool = opened
     let unreadable = spool.verify(clocks: Self.clocks())
     let isStored = SpoolReportText.store(&spool, on: configuration.reports)
-    spool.close(clocks: Self.clocks())
+    close(&spool, isStored: isStored)
     let statistics = spool.statistics
     let isWhole = isStored && unreadable == 0 && !statistics.isDegraded
     if json {
@@ -213,9 +215,16 @@ struct SpoolCommand {
       }
     }
     isWhole = settle(&written, in: &spool) && isWhole
-    isWhole = SpoolReportText.store(&spool, on: configuration.reports) && isWhole
+    let isStored = SpoolReportText.store(&spool, on: configuration.reports)
+    close(&spool, isStored: isStored)
+    return isWhole && isStored ? ExitCode.success : ExitCode.refused
+  }
+
+  /// What was reported is a record by now: once that is on the disk, the next start need not report it again.
+  private func close(_ spool: inout Spool<FileStorage>, isStored: Bool) {
+    spool.commit(clocks: Self.clocks())
+    if isStored, !spool.statistics.isDegraded { spool.confirmGaps(through: spool.gapsTold) }
     spool.close(clocks: Self.clocks())
-    return isWhole ? ExitCode.success : ExitCode.refused
   }
 
   /// Records that are written before they are made safe and settled.

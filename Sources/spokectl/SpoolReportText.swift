@@ -3,16 +3,46 @@ import Platform
 import Primitives
 import Spool
 
-/// What a spool has to say when it was opened and read: damage, gaps.
+/// What a spool has to say when it was opened and read: damage, and what is missing for other reasons.
 enum SpoolReportText {
-  /// Prints it on the standard error. True: there was something.
-  static func print(_ spool: inout Spool<LookedAtStorage>) -> Bool {
+  /// Prints what is damaged on the standard error. True: something is. With the directory of the spool
+  /// also what a start would report, though nothing is wrong with the files.
+  static func print(
+    _ spool: inout Spool<LookedAtStorage>, withNotesOn directory: ByteString? = nil
+  ) -> Bool {
     var isDamaged = false
     while let report = spool.nextReport() {
-      isDamaged = true
-      StandardOutput.writeError("spokectl: \(describe(report))\n")
+      if isDamage(report) {
+        isDamaged = true
+        StandardOutput.writeError("spokectl: \(describe(report))\n")
+      } else if case .gap(let gap) = report, let directory {
+        let isRunning = FileStorage.isInUse(directory)
+        StandardOutput.writeError("spokectl: \(note(gap, isRunning: isRunning))\n")
+      }
     }
     return isDamaged
+  }
+
+  /// A gap is, where bytes do not hold. Numbers that the cursor has reserved ahead are missing at any
+  /// moment of a healthy daemon, and what was given up for want of room or time is not on the disk.
+  private static func isDamage(_ report: SpoolReport) -> Bool {
+    switch report {
+    case .gap(let gap): gap.reason == .corrupt
+    case .degraded, .quarantined, .epochChanged: true
+    case .recovered: false
+    }
+  }
+
+  private static func note(_ gap: GapReport, isRunning: Bool) -> String {
+    let place = "\(gap.first) to \(gap.last) of epoch \(EpochText.of(gap.epoch))"
+    guard gap.reason == .memory, gap.isUpperBound else {
+      return "stream \(gap.stream): \(gap.count) records, \(place), were given up, reason "
+        + "\(gap.reason.text); \(isRunning ? "the daemon" : "the next start") reports it"
+    }
+    return "stream \(gap.stream): up to \(gap.count) numbers, \(place), are reserved "
+      + (isRunning
+        ? "by the daemon that runs"
+        : "and not accounted for; no daemon runs, and the next start reports them")
   }
 
   /// Prints it, and keeps it as records of the stream for reports. False: there was no room.

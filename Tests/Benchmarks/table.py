@@ -16,7 +16,7 @@ class Table:
         self.command = command
         self.failed = []
         self.rows = []
-        self.notes = []
+        self.reasons = []
         print(f"{'what':<58} {'ours':>12} {'peer':>12} {'ratio':>6}  {'budget':>9}  peer is", flush=True)
 
     def row(self, what, ours, peer=None, peer_name="", budget=None, unit=""):
@@ -33,9 +33,17 @@ class Table:
             f"{self.text(budget, ''):>9}{'!' if over else ' '} {peer_name}", flush=True,
         )
 
-    def note(self, text):
-        """An explanation below the table."""
-        self.notes.append(text)
+    def explain(self, words, why):
+        """Why rows whose names begin with these words may be over their budgets."""
+        self.reasons.append((words, why))
+
+    def excesses(self) -> list[str]:
+        """What is over its budget, each reason once; a row for which there is none is named by itself."""
+        known = {}
+        for what in dict.fromkeys(self.failed):
+            words, why = next(((words, why) for words, why in self.reasons if what.startswith(words)), (what, None))
+            known[words] = why or "not explained yet"
+        return [f"**{words}**: {why}" for words, why in known.items()]
 
     def write(self, path: Path):
         """The table for the repository, with what it was made on and with."""
@@ -45,7 +53,8 @@ class Table:
             *(f"- {line}" for line in circumstances()), "",
             "| what | ours | the peer's | ratio | budget | the peer |", "|---|---|---|---|---|---|",
             *(f"| {' | '.join(row)} |" for row in self.rows), "",
-            *(f"- {note}" for note in self.notes), "",
+            "## What is over its budget, and why", "",
+            *(f"- {excess}" for excess in self.excesses() or ["nothing"]), "",
         ]
         path.write_text("\n".join(lines))
 

@@ -164,6 +164,7 @@ def test_a_record_that_is_rejected_is_parked_and_reported_and_the_next_goes_on(
     assert gap["reason"] == "rejected"
     assert (gap["first"], gap["last"], gap["count"]) == (2, 2, 1)
     assert requests[1].id == f"board-1/state/{gap['epoch']}-2"
+    assert gap["from"] == gap["to"] == requests[1].header("ce-time"), "when the record was taken"
 
 
 def test_a_redirect_is_not_followed_and_not_delivered(make_upstream, make_line):

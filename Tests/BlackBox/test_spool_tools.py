@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import subprocess
 
 import pytest
@@ -77,6 +78,35 @@ def test_a_running_daemons_spool_is_looked_at_and_left_alone(full):
         refused = tool(full, *arguments, status=69)
         assert b"another process uses it" in refused.stderr and refused.stdout == b""
     assert full.spoke.running
+
+
+def test_numbers_that_are_reserved_ahead_are_no_damage(make_upstream, make_line):
+    """`spill` numbers are promised before they are used: files beside a daemon that runs always lack some."""
+    upstream = make_upstream()
+    line = make_line(upstream, reports=True, durability="spill")
+    line.publish(b"delivered")
+    line.spoke.wait_for_stat("spoke.stream.state.delivered", 1)
+    wait_until(lambda: tool(line, "verify").stderr, "the cursor has reserved numbers")
+
+    def look():
+        """What `verify` names; the others have nothing to say."""
+        assert tool(line, "ls").stderr == tool(line, "dump").stderr == b""
+        found = tool(line, "verify")
+        assert b" 0 corrupt frames" in found.stdout and b"lost" not in found.stderr
+        return found.stderr.decode()
+
+    assert re.search(r"stream state: up to 64 numbers, 1 to 64 of epoch \w+, are reserved by the daemon that runs\n", look())
+    line.spoke.kill()
+    assert re.search(r"stream state: up to 6\d numbers, .* no daemon runs, and the next start reports them\n", look())
+    # Whoever takes the spool over has to report them.
+    repaired = tool(line, "repair").stderr
+    assert re.search(rb"stream state: at most 6\d records lost, .* reason memory\n", repaired)
+    assert look() == "", "it is told, and stored"
+    line.spoke.start()
+    found = wait_until(lambda: gaps(upstream), "the gap report")
+    assert [(g["stream"], g["reason"], g["upper_bound"]) for g in found] == [("state", "memory", True)]
+    line.spoke.terminate()
+    assert look() == ""
 
 
 def test_payloads_that_are_no_text_are_base64(make_upstream, make_line):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from smalldisk import SmallDisk
@@ -21,7 +22,9 @@ def gaps(upstream):
 def test_a_record_older_than_its_ttl_is_not_sent_but_counted_and_reported(make_upstream, make_line):
     upstream = make_upstream(paused=True)
     line = make_line(upstream, reports=True, ttl="1s")
+    before = datetime.now(UTC)
     line.publish(b"old 1", b"old 2", b"old 3")
+    after = datetime.now(UTC)
     line.spoke.wait_for_stat("spoke.stream.state.expired", 3, 20)
     upstream.start()
     line.publish(b"new")
@@ -31,6 +34,10 @@ def test_a_record_older_than_its_ttl_is_not_sent_but_counted_and_reported(make_u
     assert {(g["reason"], g["stream"]) for g in gaps(upstream)} == {("expired", "state")}
     assert min(g["first"] for g in gaps(upstream)) == 1
     assert max(g["last"] for g in gaps(upstream)) == 3
+    # The first was on its way, the others waited on the disk: of each it is known when it was taken.
+    for gap in gaps(upstream):
+        start, end = (datetime.fromisoformat(gap[key]) for key in ("from", "to"))
+        assert before <= start + timedelta(milliseconds=1) and start <= end <= after + timedelta(seconds=2), gap
     assert not any(r.body.startswith(b"old") for r in upstream.whole())
 
 

@@ -212,6 +212,8 @@ struct DeliveryTests {
     #expect(gap?.text.contains("\"stream\":\"state\"") == true)
     #expect(gap?.text.contains("\"first\":2,\"last\":2,\"count\":1") == true)
     #expect(gap?.text.contains("\"reason\":\"rejected\"") == true)
+    let time = world.delivered("/v1/state")[1]["ce-time"] ?? "none"
+    #expect(gap?.text.contains("\"from\":\"\(time)\",\"to\":\"\(time)\"") == true)
     #expect(gap?["content-type"] == "application/json")
   }
 

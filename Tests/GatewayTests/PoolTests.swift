@@ -14,6 +14,10 @@ extension World {
   }
   var connectionsInUse: Int { gateway.core.connectionsInUse }
   var connectionsMax: Int { gateway.core.connectionsMax }
+  /// Of how many streams the next record is known, and found no room in a delivery.
+  var streamsWithoutRoom: Int {
+    gateway.uplinks.count { $0.heads.contains { $0.tooLongBytes > 0 } }
+  }
   func limitConnections(to count: Int) { gateway.core.connectionsMax = count }
   var pageBytesMax: Int { gateway.pageBytesMax }
   var sequencesDropped: UInt64 { gateway.uplinks.reduce(0) { $0 + $1.counters.dropped } }
@@ -145,6 +149,47 @@ struct PoolTests {
     world.answer = { _ in .status(200) }
     world.advance(.seconds(900))
     #expect(world.counters(0).delivered == 900)
+  }
+
+  @Test("uplinks: a record for which there is no room stays in the spool until there is")
+  func uplinks() {
+    var text = one("sync", budget: "4MiB", more: "in_flight = 8")
+    for number in 2...9 {
+      text += """
+
+        [[mqtt.subscribe]]
+        filter = "t\(number)"
+        stream = "t\(number)"
+        [[stream]]
+        name = "t\(number)"
+        target = "http://192.0.2.1:443"
+        path = "/v1/t\(number)"
+        durability = "sync"
+        in_flight = 8
+        """
+    }
+    let world = World(text)
+    world.answer = { _ in .silence }
+    let payload = String(repeating: "p", count: 60_000)
+    var refused = 0
+    for round in 0..<4 {
+      for number in 2...9 {
+        let id = UInt16(round * 10 + number)
+        #expect(world.publish("t\(number)", "\(round) " + payload, id: id))
+        world.advance(.milliseconds(60))
+        refused = max(refused, world.streamsWithoutRoom)
+      }
+    }
+    #expect(refused > 0, "the pool was full")
+    let pool = world.pool("uplinks")
+    #expect(pool.map { $0.high > $0.limit / 2 } == true, "\(String(describing: pool))")
+    #expect(world.unfitPools == [])
+    world.answer = { _ in .status(200) }
+    world.advance(.seconds(3_600))
+    for stream in 1...8 { #expect(world.counters(stream).delivered == 4, "stream \(stream)") }
+    #expect(world.sequencesDropped == 0)
+    #expect(world.streamsWithoutRoom == 0)
+    #expect(world.unfitPools == [])
   }
 
   @Test("connections: more targets than there is room for take turns")

@@ -141,6 +141,41 @@ struct DuplexFlowTests {
     bench.expectAtRest()
   }
 
+  @Test("the pool of streams, full: peers wait for credit, and there is no stream beyond the last")
+  func fullPool() throws {
+    let bench = Bench()
+    bench.reads = 0
+    let count = bench.core.limits.streamsMax
+    let content = BodyTests.body(200_000)
+    var ids: [RequestID] = []
+    for number in 0..<count {
+      ids.append(try #require(bench.open(UInt64(100 + number))))
+      let stream = UInt32(2 * number + 1)
+      bench.peer.respond(stream, 200, end: false)
+      bench.peer.say(stream, content)
+      bench.run()
+    }
+    let window = Int(bench.core.limits.streamWindowBytes)
+    #expect(bench.core.streamPool.limit == count * window)
+    #expect(bench.core.streamPool.used == count * window)
+    for number in 0..<count {
+      #expect(bench.peer.unsaidCount(UInt32(2 * number + 1)) == content.count - window)
+    }
+    #expect(bench.open(200) == nil)
+    // What is taken of one is room for that one, and the others keep theirs.
+    bench.reads = .max
+    for id in ids {
+      bench.read(id)
+      bench.run()
+      let isWhole = bench.bodies[id] == content
+      #expect(isWhole)
+      #expect(bench.core.streamPool.high <= bench.core.streamPool.limit)
+    }
+    for id in ids { bench.core.cancel(id, now: bench.now) }
+    bench.run()
+    bench.expectAtRest()
+  }
+
   @Test("a socket that takes nothing for long ends the stream")
   func deafPeer() throws {
     let bench = Bench()

@@ -180,7 +180,8 @@ extension Gateway where Storage: ~Copyable {
         stream: index, reason: .expired, epoch: uplinks[index].slots[slot].batch.epoch,
         sequence: entry.sequence, time: entry.time, clocks: clocks)
     } else {
-      spool.discard(stream: index, sequence: entry.sequence, reason: .expired, clocks: clocks)
+      spool.discard(
+        stream: index, sequence: entry.sequence, reason: .expired, time: entry.time, clocks: clocks)
     }
     uplinks[index].slots[slot].passRecord()
   }
