@@ -161,8 +161,7 @@ int spoke_tcp_connect(const struct spoke_address *address) {
   int descriptor = new_socket(target.any.sa_family, SOCK_STREAM);
   if (descriptor < 0) return descriptor;
   spoke_tcp_no_delay(descriptor);
-  // What the kernel has and has not sent is not seen from here: on a slow link a request would wait there for
-  // longer than its answer may take. A kernel without the option has more waiting.
+  // What waits in the kernel is not seen from here: on a slow link longer than an answer may take.
   set_tcp(descriptor, TCP_NOTSENT_LOWAT, 16384);
   // EINTR too: the connect goes on by itself and its result is read when it is writable.
   if (connect(descriptor, &target.any, length) == 0 || errno == EINPROGRESS || errno == EINTR)
