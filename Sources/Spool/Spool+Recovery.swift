@@ -247,7 +247,6 @@ extension Spool where Storage: ~Copyable {
       if isLast, !unsyncable.contains(file) {
         do throws(StorageError) { try storage.sync(file) } catch { unsyncable.append(file) }
       }
-      if unsyncable.contains(file) { waitForCursor(segment) }
       for entry in segment.entries { observe(entry.totals, header, &lastSeen) }
       logs[Int(header.logClass)].segments.append(segment)
       return false
@@ -344,7 +343,6 @@ extension Spool where Storage: ~Copyable {
         segment.state = .closed
         unsyncable.append(segment.file)
       }
-      if unsyncable.contains(segment.file) { waitForCursor(segment) }
     }
     logs[Int(segment.header.logClass)].segments.append(segment)
     return isTorn && isLast
