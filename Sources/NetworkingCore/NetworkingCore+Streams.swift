@@ -17,8 +17,7 @@ extension NetworkingCore {
     let isDuplex = requests[request].duplex >= 0
     let isBodyless = !isDuplex && requests[request].body.isEmpty
     // What is sent now begins behind what waits to be written.
-    let waiting = connections[slot].http[0].withOutput { $0.count }
-    let start = connections[slot].bytesWritten + UInt64(waiting)
+    let start = bytesQueued(slot)
     let stream: UInt32
     do throws(HTTP2SubmitError) {
       stream = try submitHeaders(request, slot, endStream: isBodyless)
@@ -147,9 +146,14 @@ extension NetworkingCore {
   private mutating func requestSent(_ request: Int) {
     requests[request].isSent = true
     let slot = requests[request].connection
-    let waiting = connections[slot].http[0].withOutput { $0.count }
-    requests[request].leavesAt = connections[slot].bytesWritten + UInt64(waiting)
-    if waiting == 0 { requestLeft(request) } else { noteProgress(request) }
+    let end = bytesQueued(slot)
+    requests[request].leavesAt = end
+    if end == connections[slot].bytesWritten { requestLeft(request) } else { noteProgress(request) }
+  }
+
+  /// What was written on the connection, and what waits to be.
+  private mutating func bytesQueued(_ slot: Int) -> UInt64 {
+    connections[slot].bytesWritten + UInt64(connections[slot].http[0].withOutput { $0.count })
   }
 
   /// Bytes of the connection were written.

@@ -11,12 +11,13 @@ enum SpoolReportText {
     _ spool: inout Spool<LookedAtStorage>, withNotesOn directory: ByteString? = nil
   ) -> Bool {
     var isDamaged = false
+    // Asked once, and only when there is something to note: it has to try the lock.
+    lazy var isRunning = directory.map { FileStorage.isInUse($0) } ?? false
     while let report = spool.nextReport() {
       if isDamage(report) {
         isDamaged = true
         StandardOutput.writeError("spokectl: \(describe(report))\n")
-      } else if case .gap(let gap) = report, let directory {
-        let isRunning = FileStorage.isInUse(directory)
+      } else if case .gap(let gap) = report, directory != nil {
         StandardOutput.writeError("spokectl: \(note(gap, isRunning: isRunning))\n")
       }
     }

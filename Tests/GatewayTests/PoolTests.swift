@@ -47,6 +47,26 @@ private func one(_ durability: String, budget: String = "6MiB", more: String = "
   """
 }
 
+/// Streams t2 to t9 besides, each for a host of its number.
+private func eightMore(more: String = "", host: (Int) -> String) -> String {
+  var text = ""
+  for number in 2...9 {
+    text += """
+
+      [[mqtt.subscribe]]
+      filter = "t\(number)"
+      stream = "t\(number)"
+      [[stream]]
+      name = "t\(number)"
+      target = "http://\(host(number)):443"
+      path = "/v1/t\(number)"
+      durability = "sync"
+      \(more)
+      """
+  }
+  return text
+}
+
 private func large(_ number: Int) -> String {
   "\(number) " + String(repeating: "x", count: 3_000)
 }
@@ -153,21 +173,9 @@ struct PoolTests {
 
   @Test("uplinks: a record for which there is no room stays in the spool until there is")
   func uplinks() {
-    var text = one("sync", budget: "4MiB", more: "in_flight = 8")
-    for number in 2...9 {
-      text += """
-
-        [[mqtt.subscribe]]
-        filter = "t\(number)"
-        stream = "t\(number)"
-        [[stream]]
-        name = "t\(number)"
-        target = "http://192.0.2.1:443"
-        path = "/v1/t\(number)"
-        durability = "sync"
-        in_flight = 8
-        """
-    }
+    let text =
+      one("sync", budget: "4MiB", more: "in_flight = 8")
+      + eightMore(more: "in_flight = 8") { _ in "192.0.2.1" }
     let world = World(text)
     world.answer = { _ in .silence }
     let payload = String(repeating: "p", count: 60_000)
@@ -194,21 +202,7 @@ struct PoolTests {
 
   @Test("connections: more targets than there is room for take turns")
   func connections() {
-    var text = one("sync")
-    for number in 2...9 {
-      text += """
-
-        [[mqtt.subscribe]]
-        filter = "t\(number)"
-        stream = "t\(number)"
-        [[stream]]
-        name = "t\(number)"
-        target = "http://192.0.2.\(number):443"
-        path = "/v1/t\(number)"
-        durability = "sync"
-        """
-    }
-    let world = World(text)
+    let world = World(one("sync") + eightMore { "192.0.2.\($0)" })
     #expect(world.connectionsMax == 8)
     world.limitConnections(to: 3)
     for round in 0..<5 {
