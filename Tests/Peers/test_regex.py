@@ -171,7 +171,10 @@ def compare(cases):
 
 def contradicts_itself(pattern, text):
     """RE2 2025-11-05 prefers the empty match in `0(|1+)*` and `0(?:|1+)+`, as its documents have it and as we do, but not
-    in `0(?:|1+)*`: what it flattens has the alternatives of the loop twice. A group that is captured shows that."""
+    in `0(?:|1+)*`: what it flattens has the alternatives of the loop twice. A group that is captured shows that. No group
+    can be put around what is repeated twice by means of flags, `(a|)*?(?m)*`, where it does the same."""
+    if re.search(r"[*+?}](\(\?[a-zA-Z-]*\))+[*+?{]", pattern):
+        return True
     captured = re.sub(r"\(\?(\w*):", lambda found: f"((?{found[1]})" if found[1] else "(", pattern)
     return peer(pattern, "<\\0>", [text]) != peer(captured, "<\\0>", [text])
 
@@ -181,6 +184,15 @@ def test_an_alternative_that_is_empty_and_comes_first_is_taken(pattern):
     [ours] = probe([(pattern, "<\\0>", ["/011"])])
     assert ours[1] == [(False, b"/<0>11")]
     assert contradicts_itself("0(?:|1+)*", "/011") and not contradicts_itself("0(?:|1+)+", "/011")
+
+
+def test_an_alternative_that_is_empty_is_taken_in_a_loop_that_is_repeated_by_means_of_flags():
+    """Seed 2513476070: RE2 takes the letters there, and not where the loop is a group."""
+    flags, group = r"\b(a|)*?(?m)*", r"\b((a|)*?)*"
+    ours = probe([(pattern, "<\\0>", ["aa"]) for pattern in (flags, group)])
+    assert [answer[1] for answer in ours] == [[(True, b"<>aa<>")]] * 2
+    assert peer(flags, "<\\0>", ["aa"]) != peer(group, "<\\0>", ["aa"]) == ours[1][1]
+    assert contradicts_itself(flags, "aa")
 
 
 def test_generated_patterns_match_and_substitute_as_in_re2():
