@@ -75,7 +75,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
       opening: storage, limits: limits,
       streams: configuration.spoolStreams, seed: random.next(), clocks: clocks)
     if configuration.mqtt != nil {
-      let stored = spool.recentTokens(ofEachClass: RecentMessages.capacity)
+      let stored = spool.recentTokens(ofEachClass: RecentMessages.storedMax)
       mqtt.recent = RecentMessages(stored: stored)
     }
     core = NetworkingCore(limits: CoreLimits(), seed: random.next())

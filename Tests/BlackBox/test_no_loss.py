@@ -28,7 +28,7 @@ RATE = 200
 LINES_LOST = 30
 # The newest records on disk that the daemon knows again by their messages. mosquitto says that 20 are in flight, and has
 # hundreds when it is connected to again and again on a machine that is busy.
-REMEMBERED = 256
+REMEMBERED = 1024
 
 
 @dataclass

@@ -40,6 +40,8 @@ struct RecentMessages {
   private var repetitionsEnd: Instant?
 
   static let capacity = SourceAcknowledgements.capacity
+  /// Of those on disk. A busy broker has more in flight than it says when it is connected to again and again.
+  static let storedMax = 4 * capacity
   static let repetitionsLast = Interval.seconds(5)
 
   /// `stored`: the tokens of the newest records that the spool had when it was opened.
@@ -70,8 +72,7 @@ struct RecentMessages {
   /// Every record that was made of a message is on disk, and streams have other numbers from now on.
   mutating func everythingIsSafe() {
     for index in 0..<taken.count { stored.append(taken[index].token) }
-    let most = 4 * Self.capacity
-    if stored.count > most { stored.removeFirst(stored.count - most) }
+    if stored.count > Self.storedMax { stored.removeFirst(stored.count - Self.storedMax) }
     taken.removeAll()
   }
 
