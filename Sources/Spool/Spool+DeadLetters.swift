@@ -103,11 +103,14 @@ extension Spool where Storage: ~Copyable {
 
   /// Finds the end of the dead letters of earlier runs.
   mutating func readDeadLetters(_ files: [StorageFile]) {
-    // After a failed sync the next one starts a new file, also after a reopening.
-    guard files.contains(.deadLetter), !unsyncable.contains(.deadLetter) else { return }
+    guard files.contains(.deadLetter) else { return }
+    // What it takes, also when that cannot be asked.
+    deadLetters.bytes = UInt64(limits.segmentBytes)
     do throws(StorageError) {
       let size = UInt32(clamping: try storage.size(of: .deadLetter))
       deadLetters.bytes = UInt64(size)
+      // After a failed sync the next one starts a new file, also after a reopening.
+      guard !unsyncable.contains(.deadLetter) else { return }
       input.removeAll(keepingCapacity: true)
       _ = try storage.read(.deadLetter, at: 0, count: segmentHeaderBytes, into: &input)
       guard let header = SegmentHeader(parsing: input.span), header.logClass == deadLetterClass

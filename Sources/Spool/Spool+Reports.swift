@@ -1,19 +1,43 @@
 import Primitives
 
 extension Spool where Storage: ~Copyable {
-  /// Whether `nextReport` has something to tell.
-  public var hasReports: Bool { reportsTaken < reports.count }
+  /// Whether `nextReport` has something to tell to one who makes records of it.
+  public var hasReports: Bool { nextToTell(storing: true) != nil }
 
-  /// What happened since the last call, oldest first.
-  public mutating func nextReport() -> SpoolReport? {
-    guard reportsTaken < reports.count else {
-      reports.removeAll(keepingCapacity: true)
+  /// What happened since the last call, oldest first. `storing`: records are made of it. Then what memory had
+  /// no room for waits until there is some again: in a full memory a report would push out another record,
+  /// whose report would push out the next.
+  public mutating func nextReport(storing: Bool = false) -> SpoolReport? {
+    guard let place = nextToTell(storing: storing) else {
+      reports.removeFirst(reportsTaken)
       reportsTaken = 0
       return nil
     }
+    if place > reportsTaken { reports.insert(reports.remove(at: place), at: reportsTaken) }
     reportsTaken += 1
     if case .gap(let gap) = reports[reportsTaken - 1] { remember(gap) }
     return reports[reportsTaken - 1]
+  }
+
+  /// How many records of a stream memory had no room for, of which nothing was told yet.
+  public func untold(stream: Int) -> UInt64 {
+    var count: UInt64 = 0
+    for report in reports[reportsTaken...] {
+      guard case .gap(let gap) = report, gap.streamIndex == stream, gap.reason == .memory else {
+        continue
+      }
+      count += gap.count
+    }
+    return count
+  }
+
+  private func nextToTell(storing: Bool) -> Int? {
+    let isWaiting = storing && disk.isDegraded && isUnderPressure
+    for place in reportsTaken..<reports.count {
+      if isWaiting, case .gap(let gap) = reports[place], gap.reason == .memory { continue }
+      return place
+    }
+    return nil
   }
 
   /// Whoever took the gap reports up to this `gapsTold` has them where no crash reaches them.

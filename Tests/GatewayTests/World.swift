@@ -103,7 +103,7 @@ final class World {
   var commits: UInt64 { gateway.spool.statistics.commits }
   var duplicates: UInt64 { gateway.mqtt.duplicates }
   var badFrames: UInt64 { gateway.ports[0].framer.counters.badFrames }
-  func counters(_ stream: Int) -> UplinkCounters { gateway.uplinks[stream].counters }
+  func counters(_ stream: Int) -> UplinkCounters { gateway.counters(stream) }
   func heldStatus(_ stream: Int) -> UInt16? { gateway.uplinks[stream].hold?.status }
   func backlog(_ stream: Int) -> UInt64 { gateway.spool.backlog(stream: stream).records }
   func reload(_ text: String) -> Bool {

@@ -97,6 +97,7 @@ extension Gateway where Storage: ~Copyable {
   private func writeStream(_ index: Int, _ listener: ByteString, _ json: inout JSONWriter) {
     let stream = configuration.streams[index]
     let uplink = uplinks[index]
+    let counters = counters(index)
     let backlog = backlog(index)
     json.beginObject()
     json.member("name", stream.name)
@@ -104,13 +105,13 @@ extension Gateway where Storage: ~Copyable {
     json.member("path", stream.path)
     json.member("priority", stream.priority.text)
     json.member("durability", stream.durability.text)
-    json.member("records_in", uplink.counters.recordsIn)
-    json.member("recovered", uplink.counters.recovered)
-    json.member("delivered", uplink.counters.delivered)
-    json.member("retried", uplink.counters.retried)
-    json.member("dropped", uplink.counters.dropped)
-    json.member("expired", uplink.counters.expired)
-    json.member("parked", uplink.counters.parked)
+    json.member("records_in", counters.recordsIn)
+    json.member("recovered", counters.recovered)
+    json.member("delivered", counters.delivered)
+    json.member("retried", counters.retried)
+    json.member("dropped", counters.dropped)
+    json.member("expired", counters.expired)
+    json.member("parked", counters.parked)
     json.member("held", uplink.hold != nil)
     json.member("awaits_policy", uplink.awaitsPolicy)
     if let hold = uplink.hold {

@@ -34,7 +34,7 @@ extension Gateway where Storage: ~Copyable {
 
   private func addStream(_ index: Int, _ statistics: inout Statistics) {
     let prefix: ByteString = "spoke.stream." + configuration.streams[index].name + "."
-    let counters = uplinks[index].counters
+    let counters = counters(index)
     let backlog = backlog(index)
     statistics.add("records_in", .counter, counters.recordsIn, under: prefix)
     statistics.add("recovered", .counter, counters.recovered, under: prefix)

@@ -115,7 +115,7 @@ extension Gateway where Storage: ~Copyable {
 
   /// Turns what the spool has to say into records, counters and log lines.
   mutating func takeSpoolReports(clocks: Clocks) {
-    while hasRoomForReports, let event = spool.nextReport() {
+    while hasRoomForReports, let event = spool.nextReport(storing: true) {
       switch event {
       case .gap(let gap): reportGap(gap, clocks: clocks)
       case .degraded(let error):
@@ -142,6 +142,13 @@ extension Gateway where Storage: ~Copyable {
       "stream \(gap.stream.description): \(gap.count) records dropped, "
         + "\(gap.first) to \(gap.last), reason \(gap.reason.text.description)")
     report("gap", gap: spool.gapsTold, clocks: clocks) { gap.write(to: &$0) }
+  }
+
+  /// What became of a stream's records, also those of which the spool tells only when it has room.
+  func counters(_ stream: Int) -> UplinkCounters {
+    var counters = uplinks[stream].counters
+    counters.dropped += spool.untold(stream: stream)
+    return counters
   }
 
   private mutating func count(_ gap: GapReport) {
