@@ -74,4 +74,39 @@ struct FoundAtTheStartTests {
     rig.reopen()
     #expect(reasons(rig) == [])
   }
+
+  // Seed 23532: they were not counted as waiting, and the segment was freed before its reader came to them.
+  @Test("damage in a sealed segment that a start passes while it counts is named by the reader")
+  func damagedWhileCounted() {
+    for damaged in 0..<60 {
+      let rig = Rig()
+      var left: Set<UInt64> = []
+      for number in 0..<60 {
+        rig.append(1, Rig.payload(number, 60))
+        // Delivered before it had to be written: its number is in no segment.
+        if number % 3 == 0 {
+          rig.acknowledge(1, UInt64(number + 1))
+          left.insert(UInt64(number + 1))
+        }
+        if number % 4 == 3 { rig.commit() }
+      }
+      for _ in 0..<10 {
+        guard let record = rig.next(1) else { break }
+        rig.acknowledge(1, record.sequence)
+        left.insert(record.sequence)
+      }
+      rig.close()
+      rig.disk.kill()
+      rig.disk.overturn(Rig.payload(damaged, 60))
+      rig.reopen()
+      left.formUnion(rig.readAll(1, acknowledge: true).map(\.sequence))
+      let gaps = rig.gaps()
+      for number in UInt64(1)...60 where !left.contains(number) {
+        #expect(
+          gaps.contains { $0.first <= number && number <= $0.last },
+          "record \(number), damaged is \(damaged + 1)")
+      }
+      #expect(rig.backlog(1).records == 0, "damaged is \(damaged + 1)")
+    }
+  }
 }
