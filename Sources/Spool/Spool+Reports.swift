@@ -45,6 +45,11 @@ extension Spool where Storage: ~Copyable {
     var gaps: [CursorGap] = []
     for told in unconfirmed { add(told.gap, to: &gaps, atMost: limit) }
     for gap in thinning { add(gap, to: &gaps, atMost: limit) }
+    for stream in streams.indices {
+      for lent in lentBeyondEntry(stream) {
+        add(gapReport(stream, lent), to: &gaps, atMost: limit)
+      }
+    }
     for index in reportsTaken..<reports.count {
       if case .gap(let gap) = reports[index] { add(gap, to: &gaps, atMost: limit) }
     }
@@ -53,7 +58,9 @@ extension Spool where Storage: ~Copyable {
 
   /// Where there is no room for one more it becomes part of one of its stream.
   private func add(_ gap: GapReport, to gaps: inout [CursorGap], atMost limit: Int) {
-    guard let entry = streams.firstIndex(where: { $0.stream.name == gap.stream }) else { return }
+    guard gap.count > 0,
+      let entry = streams.firstIndex(where: { $0.stream.name == gap.stream })
+    else { return }
     guard gaps.count >= limit else { return gaps.append(CursorGap(gap, entry: entry)) }
     guard let place = gaps.lastIndex(where: { $0.entry == entry }) else { return }
     gaps[place].range.first = min(gaps[place].range.first, gap.first)

@@ -109,4 +109,40 @@ struct FoundAtTheStartTests {
       #expect(rig.backlog(1).records == 0, "damaged is \(damaged + 1)")
     }
   }
+
+  // Seed 24985: one report for all of them, under the epoch of one.
+  @Test("records of several epochs that were lent when the power went are named under their own")
+  func lentOfManyEpochs() {
+    let limits = SpoolLimits(
+      segmentBytes: 4096, totalBytes: 64 << 10, freeFloorBytes: 0, commitBytes: 1024)
+    let rig = Rig(limits: limits)
+    var onTheWay: [SpooledRecord] = []
+    for _ in 0..<5 {
+      rig.disk.delete(.cursor)
+      rig.reopen()
+      rig.appendMany(0, 3)
+      rig.commit()
+    }
+    _ = rig.reports()
+    for _ in 0..<15 { if let record = rig.next(0) { onTheWay.append(record) } }
+    #expect(Set(onTheWay.map(\.epoch)).count == 5 && onTheWay.count == 15)
+    // The second epoch's are delivered: they lie between those that are lent.
+    for record in onTheWay[3..<6] { rig.acknowledge(0, record.sequence) }
+    while rig.spool.streams[0].lent.count < 4 {
+      rig.appendMany(0, 5)
+      rig.commit()
+    }
+    rig.wait(.seconds(6))
+    rig.turn()
+    var random = SplitMix64(seed: 1)
+    rig.disk.cutPower(&random)
+    rig.reopen()
+    let gaps = rig.gaps()
+    for (place, record) in onTheWay.enumerated() {
+      let named = gaps.filter { $0.first <= record.sequence && record.sequence <= $0.last }
+      #expect(named.map(\.epoch) == ((3..<6).contains(place) ? [] : [record.epoch]), "\(gaps)")
+    }
+    // That of the last epoch has later ones of it, too.
+    #expect(gaps.filter { $0.last <= 12 }.reduce(0) { $0 + $1.count } == 9)
+  }
 }
