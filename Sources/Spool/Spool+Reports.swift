@@ -16,6 +16,11 @@ extension Spool where Storage: ~Copyable {
     return reports[reportsTaken - 1]
   }
 
+  /// The gap reports that nobody has taken yet.
+  package var untoldGaps: [GapReport] {
+    reports[reportsTaken...].compactMap { if case .gap(let gap) = $0 { gap } else { nil } }
+  }
+
   /// Whoever took the gap reports up to this `gapsTold` has them where no crash reaches them.
   @inline(never)
   public mutating func confirmGaps(through number: UInt64) {
