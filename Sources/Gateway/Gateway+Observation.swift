@@ -42,6 +42,9 @@ extension Gateway where Storage: ~Copyable {
 
   package func backlogRecords(of stream: Int) -> UInt64 { backlog(stream).records }
 
+  /// Gap reports for which there was no room yet: neither records nor lines of the log.
+  package var untoldGaps: [GapReport] { spool.untoldGaps }
+
   /// Reports that found no room anywhere.
   package var reportsNotStored: UInt64 { reports.notStored }
 

@@ -10,13 +10,15 @@ extension Spool where Storage: ~Copyable {
     for index in streams.indices {
       let number = reserving ? reservationAhead(index) : streams[index].assigned
       reserved.append(number)
+      var settled = streams[index].settled
+      for lent in lentBeyondEntry(index) { settled.settle(lent.range.first, lent.range.last) }
       entries.append(
         CursorEntry(
           name: streams[index].stream.name,
-          settled: streams[index].settled.through + (isMutated(.cursorAhead) ? 1 : 0),
+          settled: settled.through + (isMutated(.cursorAhead) ? 1 : 0),
           accounted: accounted(index), reserved: number,
-          ranges: Array(streams[index].settled.ranges.prefix(CursorEntry.rangesMax)),
-          lent: lentForCursor(index)))
+          ranges: Array(settled.ranges.prefix(CursorEntry.rangesMax)),
+          lent: Array(streams[index].lent.prefix(CursorEntry.lentMax))))
     }
     if clocks.quality == .synced { cursor.wall = max(cursor.wall, clocks.wall) }
     let slot = CursorSlot(

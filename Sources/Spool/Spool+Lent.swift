@@ -126,20 +126,10 @@ extension Spool where Storage: ~Copyable {
     return nil
   }
 
-  /// What the cursor says of it. More ranges than it has room for become one, which may then name
-  /// records that are not lent: they are reported after a crash, and not delivered. Not so beside damage,
-  /// which the next start finds by itself.
-  func lentForCursor(_ stream: Int) -> [LentRange] {
-    let lent = streams[stream].lent
-    let all = lent.filter { $0.reason != .corrupt } + lent.filter { $0.reason == .corrupt }
-    var ranges = Array(all.prefix(CursorEntry.lentMax))
-    for lent in all.dropFirst(CursorEntry.lentMax) where lent.reason != .corrupt {
-      let last = ranges.count - 1
-      ranges[last].range.first = min(ranges[last].range.first, lent.range.first)
-      ranges[last].range.last = max(ranges[last].range.last, lent.range.last)
-      ranges[last].level = min(ranges[last].level, lent.level)
-    }
-    return ranges
+  /// What the cursor's entry has no room for. The cursor has it as settled, with a gap for each: as one range
+  /// it would name records that are not lent, and others under an epoch that is not theirs.
+  func lentBeyondEntry(_ stream: Int) -> ArraySlice<LentRange> {
+    streams[stream].lent.dropFirst(CursorEntry.lentMax)
   }
 
   /// Nobody has the lent records any more.
@@ -152,12 +142,16 @@ extension Spool where Storage: ~Copyable {
 
   /// Nobody has the records of a lent range any more, of this run or of one before.
   mutating func reportLent(_ stream: Int, _ lent: LentRange) {
+    report(gapReport(stream, lent))
+    streams[stream].settled.settle(lent.range.first, lent.range.last)
+    cursor.isStale = true
+  }
+
+  func gapReport(_ stream: Int, _ lent: LentRange) -> GapReport {
     var gap = gapReport(stream, lent.range.first, lent.range.last, lent.reason)
     gap.count = lent.sieve.open(lent.range.first, lent.range.last, streams[stream].settled)
     gap.epoch = lent.epoch
-    report(gap)
-    streams[stream].settled.settle(lent.range.first, lent.range.last)
-    cursor.isStale = true
+    return gap
   }
 
   /// How many of these numbers are lent.

@@ -72,7 +72,11 @@ extension Spool where Storage: ~Copyable {
       while true {
         switch try probe(segment.file, segment.header, at: offset, end: segment.bytes) {
         case .end, .seal: return min(count, totals.count)
-        case .damaged(_, let next): offset = next
+        case .damaged(_, let next):
+          // What is lost there is not named yet. A count without it would reach zero before the reader gets
+          // there and names it, and the segment would be freed.
+          guard segment.damagedAt.contains(offset) else { return totals.count }
+          offset = next
         case .frame(let slot, let next):
           count += countRecords(slot, stream: totals.stream, upTo: highest)
           offset = next

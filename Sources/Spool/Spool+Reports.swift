@@ -19,18 +19,6 @@ extension Spool where Storage: ~Copyable {
     return reports[reportsTaken - 1]
   }
 
-  /// How many records of a stream memory had no room for, of which nothing was told yet.
-  public func untold(stream: Int) -> UInt64 {
-    var count: UInt64 = 0
-    for report in reports[reportsTaken...] {
-      guard case .gap(let gap) = report, gap.streamIndex == stream, gap.reason == .memory else {
-        continue
-      }
-      count += gap.count
-    }
-    return count
-  }
-
   private func nextToTell(storing: Bool) -> Int? {
     let isWaiting = storing && disk.isDegraded && isUnderPressure
     for place in reportsTaken..<reports.count {
@@ -38,6 +26,11 @@ extension Spool where Storage: ~Copyable {
       return place
     }
     return nil
+  }
+
+  /// The gap reports that nobody has taken yet.
+  package var untoldGaps: [GapReport] {
+    reports[reportsTaken...].compactMap { if case .gap(let gap) = $0 { gap } else { nil } }
   }
 
   /// Whoever took the gap reports up to this `gapsTold` has them where no crash reaches them.
@@ -69,6 +62,11 @@ extension Spool where Storage: ~Copyable {
     var gaps: [CursorGap] = []
     for told in unconfirmed { add(told.gap, to: &gaps, atMost: limit) }
     for gap in thinning { add(gap, to: &gaps, atMost: limit) }
+    for stream in streams.indices {
+      for lent in lentBeyondEntry(stream) {
+        add(gapReport(stream, lent), to: &gaps, atMost: limit)
+      }
+    }
     for index in reportsTaken..<reports.count {
       if case .gap(let gap) = reports[index] { add(gap, to: &gaps, atMost: limit) }
     }
@@ -77,7 +75,9 @@ extension Spool where Storage: ~Copyable {
 
   /// Where there is no room for one more it becomes part of one of its stream.
   private func add(_ gap: GapReport, to gaps: inout [CursorGap], atMost limit: Int) {
-    guard let entry = streams.firstIndex(where: { $0.stream.name == gap.stream }) else { return }
+    guard gap.count > 0,
+      let entry = streams.firstIndex(where: { $0.stream.name == gap.stream })
+    else { return }
     guard gaps.count >= limit else { return gaps.append(CursorGap(gap, entry: entry)) }
     guard let place = gaps.lastIndex(where: { $0.entry == entry }) else { return }
     gaps[place].range.first = min(gaps[place].range.first, gap.first)

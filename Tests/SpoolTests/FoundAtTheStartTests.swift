@@ -74,4 +74,75 @@ struct FoundAtTheStartTests {
     rig.reopen()
     #expect(reasons(rig) == [])
   }
+
+  // Seed 23532: they were not counted as waiting, and the segment was freed before its reader came to them.
+  @Test("damage in a sealed segment that a start passes while it counts is named by the reader")
+  func damagedWhileCounted() {
+    for damaged in 0..<60 {
+      let rig = Rig()
+      var left: Set<UInt64> = []
+      for number in 0..<60 {
+        rig.append(1, Rig.payload(number, 60))
+        // Delivered before it had to be written: its number is in no segment.
+        if number % 3 == 0 {
+          rig.acknowledge(1, UInt64(number + 1))
+          left.insert(UInt64(number + 1))
+        }
+        if number % 4 == 3 { rig.commit() }
+      }
+      for _ in 0..<10 {
+        guard let record = rig.next(1) else { break }
+        rig.acknowledge(1, record.sequence)
+        left.insert(record.sequence)
+      }
+      rig.close()
+      rig.disk.kill()
+      rig.disk.overturn(Rig.payload(damaged, 60))
+      rig.reopen()
+      left.formUnion(rig.readAll(1, acknowledge: true).map(\.sequence))
+      let gaps = rig.gaps()
+      for number in UInt64(1)...60 where !left.contains(number) {
+        #expect(
+          gaps.contains { $0.first <= number && number <= $0.last },
+          "record \(number), damaged is \(damaged + 1)")
+      }
+      #expect(rig.backlog(1).records == 0, "damaged is \(damaged + 1)")
+    }
+  }
+
+  // Seed 24985: one report for all of them, under the epoch of one.
+  @Test("records of several epochs that were lent when the power went are named under their own")
+  func lentOfManyEpochs() {
+    let limits = SpoolLimits(
+      segmentBytes: 4096, totalBytes: 64 << 10, freeFloorBytes: 0, commitBytes: 1024)
+    let rig = Rig(limits: limits)
+    var onTheWay: [SpooledRecord] = []
+    for _ in 0..<5 {
+      rig.disk.delete(.cursor)
+      rig.reopen()
+      rig.appendMany(0, 3)
+      rig.commit()
+    }
+    _ = rig.reports()
+    for _ in 0..<15 { if let record = rig.next(0) { onTheWay.append(record) } }
+    #expect(Set(onTheWay.map(\.epoch)).count == 5 && onTheWay.count == 15)
+    // The second epoch's are delivered: they lie between those that are lent.
+    for record in onTheWay[3..<6] { rig.acknowledge(0, record.sequence) }
+    while rig.spool.streams[0].lent.count < 4 {
+      rig.appendMany(0, 5)
+      rig.commit()
+    }
+    rig.wait(.seconds(6))
+    rig.turn()
+    var random = SplitMix64(seed: 1)
+    rig.disk.cutPower(&random)
+    rig.reopen()
+    let gaps = rig.gaps()
+    for (place, record) in onTheWay.enumerated() {
+      let named = gaps.filter { $0.first <= record.sequence && record.sequence <= $0.last }
+      #expect(named.map(\.epoch) == ((3..<6).contains(place) ? [] : [record.epoch]), "\(gaps)")
+    }
+    // That of the last epoch has later ones of it, too.
+    #expect(gaps.filter { $0.last <= 12 }.reduce(0) { $0 + $1.count } == 9)
+  }
 }

@@ -147,7 +147,9 @@ extension Gateway where Storage: ~Copyable {
   /// What became of a stream's records, also those of which the spool tells only when it has room.
   func counters(_ stream: Int) -> UplinkCounters {
     var counters = uplinks[stream].counters
-    counters.dropped += spool.untold(stream: stream)
+    for gap in spool.untoldGaps where gap.streamIndex == stream && gap.reason == .memory {
+      counters.dropped += gap.count
+    }
     return counters
   }
 

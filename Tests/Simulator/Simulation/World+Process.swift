@@ -153,8 +153,7 @@ extension World {
   func crash(isPowerCut: Bool) {
     // What had to be written by now, whether the daemon woke up for it or not.
     if !gateway.isDegraded, !disk.isFrozen { promiseOld(at: now + (.zero - .milliseconds(100))) }
-    ledger.crash(run: run)
-    hasCrashed = true
+    loseMemory()
     isAlive = false
     // Whoever comes next reads what the kernel has, and nothing tells that the disk has it not.
     if disk.hasLies { wasDamaged = true }
@@ -171,6 +170,17 @@ extension World {
     if phase != .faults { pause = .seconds(1) }
     if isPowerCut { boot(after: pause) }
     after(pause, .start)
+  }
+
+  /// What was given up while the disk took no writes, and waits behind so many reports that not even the log has it,
+  /// is gone with the rest.
+  private func loseMemory() {
+    for gap in gateway.untoldGaps where gateway.isDegraded {
+      guard let stream = reader.streams.firstIndex(of: gap.stream) else { continue }
+      ledger.giveUp(stream: stream, gap.first, gap.last, isWithoutDisk: true)
+    }
+    ledger.crash(run: run)
+    hasCrashed = true
   }
 
   /// The monotonic clock begins anew; a board without a battery does not know the time either.
@@ -218,8 +228,7 @@ extension World {
     // What could not be written is gone, as after a crash; so is what was only in memory, but it is
     // named, if its report could be written.
     if gateway.isDegraded {
-      ledger.crash(run: run)
-      hasCrashed = true
+      loseMemory()
     } else {
       ledger.promiseAll(run: run)
     }
