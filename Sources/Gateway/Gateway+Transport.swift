@@ -49,9 +49,9 @@ extension Gateway where Storage: ~Copyable {
     core.withOutput(id, body)
   }
 
-  /// `count` bytes of the output were written.
-  public mutating func consumeOutput(_ id: ConnectionID, _ count: Int) {
-    core.consumeOutput(id, count)
+  /// `count` bytes of the output were written at `now`.
+  public mutating func consumeOutput(_ id: ConnectionID, _ count: Int, now: Instant) {
+    core.consumeOutput(id, count, now: now)
   }
 
   /// Writes down now what waits for its commit.

@@ -196,8 +196,9 @@ extension NetworkingCore {
     return connections[slot].http[0].withOutput(body)
   }
 
-  /// `count` bytes were written.
-  public mutating func consumeOutput(_ id: ConnectionID, _ count: Int) {
+  /// `count` bytes were written at `now`: a request that has left with them has its clock from then on.
+  public mutating func consumeOutput(_ id: ConnectionID, _ count: Int, now: Instant) {
+    advance(to: now)
     guard count > 0, let slot = place(of: id), !connections[slot].http.isEmpty else { return }
     let cluster = connections[slot].cluster
     connections[slot].http[0].consumeOutput(count)

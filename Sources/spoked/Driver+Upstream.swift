@@ -175,7 +175,7 @@ extension Driver {
       if let failure { return hearOut(link, failure.description) }
       switch outcome {
       case .bytes(0): return watch(link)
-      case .bytes(let count): gateway.consumeOutput(link.id, count)
+      case .bytes(let count): gateway.consumeOutput(link.id, count, now: clocks.now)
       case .blocked:
         link.hasOutput = true
         return watch(link)

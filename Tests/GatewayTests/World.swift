@@ -260,7 +260,7 @@ final class World {
     var sent: [UInt8] = []
     gateway.withOutput(peer.id) { span in sent.append(contentsOf: span) }
     if !sent.isEmpty {
-      gateway.consumeOutput(peer.id, sent.count)
+      gateway.consumeOutput(peer.id, sent.count, now: clocks.now)
       moved = true
       receive(sent, peer)
     }

@@ -277,7 +277,7 @@ struct ConnectionTests {
     bench.core.received(id, [1, 2, 3].span, now: bench.now)
     bench.core.disconnected(id, "late", now: bench.now)
     bench.core.connectionFailed(id, "late", now: bench.now)
-    bench.core.consumeOutput(id, 3)
+    bench.core.consumeOutput(id, 3, now: bench.now)
     #expect(bench.core.withOutput(id) { $0.count } == 0)
     #expect(bench.results.count == 1)
     bench.expectAtRest()

@@ -150,7 +150,7 @@ struct HostilePeerTests {
     bench.submit(2, body: [UInt8](repeating: 7, count: 50_000), timeout: .zero)
     for _ in 0..<20 {
       bench.advance(.seconds(20))
-      bench.core.consumeOutput(bench.peer.id, 1)
+      bench.core.consumeOutput(bench.peer.id, 1, now: bench.now)
       say(Self.frame(0xee), bench)
     }
     #expect(bench.results.isEmpty)

@@ -50,6 +50,23 @@ struct TimeoutTests {
     bench.expectAtRest()
   }
 
+  @Test("nor does it run from when the core was last told the time")
+  func slowLinkAlone() {
+    let bench = Bench()
+    bench.submit(1)
+    bench.onRequest = { _, _ in }
+    bench.takesOutput = false
+    bench.submit(2, body: Array(repeating: 7, count: 4_000))
+    bench.now = bench.now + .seconds(14)
+    bench.takesOutput = true
+    bench.flush(bench.peer)
+    bench.advance(.milliseconds(14_999))
+    #expect(bench.results.count == 1)
+    bench.advance(.milliseconds(1))
+    #expect(bench.results.last?.failure == .timeout)
+    bench.expectAtRest()
+  }
+
   @Test("the route's timeout covers all attempts and the back-off between them")
   func allAttempts() {
     let backOff = BackOff(base: .seconds(4), maximum: .seconds(4))

@@ -198,7 +198,7 @@ private final class PostClient {
         interest = [.readable, .writable]
         break
       }
-      core.consumeOutput(id, count)
+      core.consumeOutput(id, count, now: SystemClocks.now())
     }
     do { try loop.modify(registration, interest: interest) } catch {
       throw PostError(error.description)

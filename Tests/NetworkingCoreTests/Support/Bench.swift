@@ -226,7 +226,7 @@ final class Bench {
         for index in 0..<min(span.count, segment) { bytes.append(span[index]) }
       }
       guard !bytes.isEmpty else { return }
-      core.consumeOutput(id, bytes.count)
+      core.consumeOutput(id, bytes.count, now: now)
       peer.receive(bytes, now: now, onHeaders: onHeaders, onRequest: onRequest)
     }
   }

@@ -165,7 +165,7 @@ extension World {
         wire.isBlocked = span.count > 0 && room == 0
       }
       guard !bytes.isEmpty else { return }
-      gateway.consumeOutput(wire.id, bytes.count)
+      gateway.consumeOutput(wire.id, bytes.count, now: clocks.now)
       let due = wire.toServer.send(bytes, at: now + latency(wire.host))
       timeline.add(.toServer(wire: wire.number), at: due)
     }
