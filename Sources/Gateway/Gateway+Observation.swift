@@ -25,6 +25,9 @@ extension Gateway where Storage: ~Copyable {
     return RecordNumber(epoch: spool.epoch, sequence: spool.recoveredNumber(stream: stream))
   }
 
+  /// How often the spool took the numbers of a directory in place of those that were given out without it.
+  package var timesStartedOver: UInt32 { spool.timesStartedOver }
+
   /// Requests that the core has taken and not given back, and those that something here waits for. A stream to
   /// a control plane that ended while actions were carried out is no stream any more, but its result still waits.
   package var requestsUnderWay: (inCore: Int, inUplinks: Int, hasResult: Bool) {

@@ -25,6 +25,7 @@ extension Spool where Storage: ~Copyable {
   /// reports; nothing that was read may be on its way any more.
   public mutating func startOver(clocks: Clocks) {
     self.clocks = clocks
+    timesStartedOver += 1
     for index in streams.indices { rewind(stream: index) }
     for logClass in logs.indices {
       for place in logs[logClass].tail.first..<logs[logClass].tail.end

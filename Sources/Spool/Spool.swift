@@ -61,6 +61,7 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   /// Nothing was lost since the cursor was written: what it has of gaps is still known here.
   var isReopening = false
   var counters = SpoolStatistics()
+  package internal(set) var timesStartedOver: UInt32 = 0
 
   /// Opens whatever is there. Problems become reports and counters.
   public init(

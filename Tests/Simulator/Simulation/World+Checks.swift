@@ -169,7 +169,7 @@ extension World {
       var entry = ledger.entries[place]
       if entry.durability == .memory { return }
       entry.isPromised = true
-      entry.isForgiven = false
+      entry.isForgiven = entry.isReportLost
       if ledger.complaint(entry, wasDamaged: wasDamaged) == nil { return }
       if wasQuarantined || (areReportsLost && entry.isGivenUp) || isNameLost(of: entry) { return }
     }

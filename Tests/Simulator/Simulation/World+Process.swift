@@ -67,19 +67,17 @@ extension World {
   /// Records of a stream got numbers: `hashes` are those of the payloads that were offered.
   @discardableResult
   func observe(_ stream: Int, _ hashes: [UInt64]) -> Range<Int> {
-    let number = gateway.lastNumber(of: stream)
-    var before = marks[stream]
-    var formerEpoch: UInt64?
-    if number.epoch != before.epoch {
+    if gateway.timesStartedOver != timesStartedOver {
       // The spool has begun anew, behind what it found on its disk.
-      let found = gateway.recoveredNumber(of: stream)
-      if found.sequence > before.sequence || number.sequence < before.sequence {
-        before = found
-      } else {
-        // Or its numbers go on: of several records the first ones may have the epoch before.
-        formerEpoch = before.epoch
+      timesStartedOver = gateway.timesStartedOver
+      for index in marks.indices where current.streams[index].durability != .memory {
+        marks[index] = gateway.recoveredNumber(of: index)
       }
     }
+    let number = gateway.lastNumber(of: stream)
+    let before = marks[stream]
+    // Of several records the first ones may have the epoch before.
+    let formerEpoch = before.epoch
     marks[stream] = number
     let start = ledger.entries.count
     guard number.sequence > before.sequence else { return start..<start }
@@ -91,7 +89,7 @@ extension World {
       let hash = count == hashes.count ? hashes[index] : 0
       _ = ledger.take(
         Entry(
-          key: key, formerEpoch: formerEpoch ?? number.epoch, hash: hash, takenAt: now, run: run,
+          key: key, formerEpoch: formerEpoch, hash: hash, takenAt: now, run: run,
           durability: current.streams[stream].durability, isWithoutDisk: gateway.isDegraded,
           isAfterEnd: disk.isFrozen))
       trace.note(now, "taken", UInt64(stream), key.sequence, hash)
@@ -111,6 +109,7 @@ extension World {
     isAlive = true
     isStopping = false
     readUnsaid()
+    timesStartedOver = 0
     marks = plan.streams.indices.map { gateway.recoveredNumber(of: $0) }
     for stream in plan.streams.indices { observe(stream, []) }
     trace.note(now, "started", UInt64(run), UInt64(disk.operations))

@@ -43,6 +43,7 @@ final class World {
   var run = 0
   /// By stream: the last number that was seen to be given out.
   var marks: [RecordNumber] = []
+  var timesStartedOver: UInt32 = 0
   /// Log lines of the turn in which the process was killed.
   var unsaid: [String] = []
   var idleTurns = 0
