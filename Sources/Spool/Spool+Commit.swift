@@ -68,6 +68,9 @@ extension Spool where Storage: ~Copyable {
         if let again = segment.readAgainAt, again > clocks.now { consider(again) }
       }
     }
+    if let since = disk.unvouchedSince, since + unreadableMax > clocks.now {
+      consider(since + unreadableMax)
+    }
     if disk.isDegraded {
       return isMutated(.forgetDisk) ? deadline : min(deadline ?? disk.retryAt, disk.retryAt)
     }

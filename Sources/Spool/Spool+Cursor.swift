@@ -65,10 +65,14 @@ extension Spool where Storage: ~Copyable {
     cursor.epoch = slot.epoch
     cursor.isStale = false
     cursor.isUrgent = false
+    disk.unvouchedSince = nil
     cursor.writtenAt = clocks.now
     cursor.clockDue = clocks.now + clockInterval
     cursor.bytes = max(cursor.bytes, offset + UInt64(output.count))
-    for index in streams.indices { streams[index].reserved = reserved[index] }
+    for index in streams.indices {
+      streams[index].reserved = reserved[index]
+      streams[index].vouchedFor = .max
+    }
     if cursor.epoch == epoch { clearAway() }
   }
 

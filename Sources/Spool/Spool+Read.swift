@@ -9,7 +9,7 @@ extension Spool where Storage: ~Copyable {
   ) -> Bool {
     self.clocks = clocks
     if streams[stream].stream.isLiveFirst { divide(stream) }
-    streams[stream].readLimit = streams[stream].live?.start ?? .max
+    streams[stream].readLimit = min(streams[stream].live?.start ?? .max, vouchedFor(stream))
     streams[stream].reader = streams[stream].ordered
     let isFound = read(stream, into: &record)
     streams[stream].ordered = streams[stream].reader

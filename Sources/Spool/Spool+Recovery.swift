@@ -82,6 +82,7 @@ extension Spool where Storage: ~Copyable {
         }
       }
       disk.isBlind = false
+      waitForCursor()
       adoptMemory(memory, lastSeen)
       countRemaining()
       readDeadLetters(files)
@@ -90,6 +91,7 @@ extension Spool where Storage: ~Copyable {
       epoch = isNew ? random.next() : cursor.epoch
       if let reason = reasonForEpoch(found, isTorn) { report(.epochChanged(reason)) }
       for index in streams.indices { finishStream(index, lastSeen[index]) }
+      waitForCursor()
       countRemaining()
       readDeadLetters(files)
       if isNew { writeFirstCursor() } else { clearAway() }
@@ -209,13 +211,14 @@ extension Spool where Storage: ~Copyable {
       let isLast = key == keys.last
       let before = seen
       do throws(StorageError) {
-        isTorn = try recoverSegment(file, isLast: isLast, &seen)
+        // What holds nothing is no end: it was about to be written, and its sync or the power failed.
+        isTorn = try recoverSegment(file, isLast: isLast, &seen) ?? isTorn
       } catch {
         // What was read of it counts for nothing.
         seen = before
         if isGivenUp(file) {
           setAside(file)
-          isTorn = isLast
+          isTorn = true
         } else {
           failure = error
         }
@@ -228,19 +231,20 @@ extension Spool where Storage: ~Copyable {
     return isTorn
   }
 
+  /// Whether it ends in something that is no frame; nil: it holds nothing.
   private mutating func recoverSegment(
     _ file: StorageFile, isLast: Bool, _ lastSeen: inout [UInt64]
-  ) throws(StorageError) -> Bool {
+  ) throws(StorageError) -> Bool? {
     let size = UInt32(clamping: try storage.size(of: file))
     guard let header = try readHeader(file), header.file == file else {
       // An empty one was about to be written.
       if try isBlank(file, from: 0, to: size) {
         dispose(of: file)
         if !isLast { flagDamage() }
-        return false
+        return nil
       }
       setAside(file)
-      return isLast
+      return true
     }
     if let segment = try readSeal(file, header, size) {
       // The last run may have been killed between the seal and its sync.
@@ -306,7 +310,7 @@ extension Spool where Storage: ~Copyable {
 
   private mutating func recoverUnsealed(
     _ segment: Segment, isLast: Bool, _ lastSeen: inout [UInt64]
-  ) throws(StorageError) -> Bool {
+  ) throws(StorageError) -> Bool? {
     var segment = segment
     let result = try scan(
       segment.file, segment.header, end: segment.bytes, lastSeen: &lastSeen)
@@ -345,7 +349,7 @@ extension Spool where Storage: ~Copyable {
       }
     }
     logs[Int(segment.header.logClass)].segments.append(segment)
-    return isTorn && isLast
+    return segment.entries.isEmpty && !isTorn ? nil : isTorn
   }
 
   // MARK: Streams

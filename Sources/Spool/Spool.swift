@@ -202,6 +202,8 @@ struct DiskState {
   var isStranded = false
   /// Files that could not be read, and since when.
   var unreadable: [UnreadableFile] = []
+  /// Since when records wait for a cursor: see `Spool+Unsynced.swift`.
+  var unvouchedSince: Instant?
   /// The disk is being tried again.
   var isRetrying = false
 

@@ -128,6 +128,8 @@ struct StreamState {
   var onDisk: UInt64 = 0
   /// On disk since an earlier run.
   var recovered: UInt64 = 0
+  /// What is above it is read, and not known to be on the medium: see `Spool+Unsynced.swift`.
+  var vouchedFor = UInt64.max
   var settled = Settlement()
   /// The reader in order, the live one, and the one of them that reads or was the last to.
   var ordered = StreamReader()
