@@ -57,6 +57,8 @@ struct Entry {
   var isGivenUp = false
   /// That was while the disk took no writes, and the disk has not come back since: its report is in memory only.
   var isToldInMemory = false
+  /// And the process has crashed since, before the disk came back.
+  var isReportLost = false
   /// It was not promised, and its process has crashed: it may be gone without a word.
   var isForgiven = false
   /// Gap reports that name it: those that are exact, and those that are an upper bound.
@@ -150,6 +152,7 @@ struct Ledger {
     var place = entries.count
     while place > 0, entries[place - 1].run == run {
       place -= 1
+      if entries[place].isToldInMemory { entries[place].isReportLost = true }
       if entries[place].isPromised {
         // Given up while there was no disk: the report of that was in memory, too.
         let isToldOnly = entries[place].isGivenUp || entries[place].isRefused

@@ -173,7 +173,7 @@ extension World {
       if entry.durability == .memory { return }
       entry.isPromised = true
       entry.isForgiven = false
-      if ledger.complaint(entry, wasDamaged: wasDamaged) == nil { return }
+      if entry.isReportLost || ledger.complaint(entry, wasDamaged: wasDamaged) == nil { return }
       if wasQuarantined || (areReportsLost && entry.isGivenUp) || isNameLost(of: entry) { return }
     }
     let entry = ledger.entries[message.entries[0]]
