@@ -1,3 +1,4 @@
+import Configuration
 import NetworkingCore
 import Primitives
 import Spool
@@ -41,6 +42,14 @@ extension Gateway where Storage: ~Copyable {
 
   package var memoryPools: [Pool] { pools() }
 
+  /// What deliveries from before a reload hold beyond what the configuration gives their streams now. Their pool
+  /// is above its limit by so much at most, until they have left.
+  package var keptBeyondLimit: Int {
+    var sum = 0
+    for uplink in uplinks { sum += uplink.keptBeyond(certain: ledger.lanes?.certain) }
+    return sum
+  }
+
   package var isDegraded: Bool { spool.statistics.isDegraded }
 
   package func backlogRecords(of stream: Int) -> UInt64 { backlog(stream).records }
@@ -71,5 +80,27 @@ extension Gateway where Storage: ~Copyable {
       words += "a delivery of stream \(index); "
     }
     return words
+  }
+}
+
+extension Uplink {
+  /// `certain`: what the pool gives to each lane at least; nil: all that it may have.
+  fileprivate func keptBeyond(certain: Int?) -> Int {
+    let most = MemoryNeeds.delivery(configuration)
+    var count = 0
+    var bytes = 0
+    var beyond = 0
+    for slot in slots where slot.isFromMemory && slot.batch.entries[0].sequence <= keptThrough {
+      count += 1
+      bytes += slot.memoryBytes
+      beyond += max(slot.memoryBytes - most, 0)
+    }
+    guard let certain else { return beyond + max(count - configuration.inFlight, 0) * most }
+    let head = heads[Lane.ordered.rawValue]
+    // Its room in a delivery was promised to it.
+    if head.isLoaded, head.isFromMemory, head.record.sequence <= keptThrough {
+      bytes += head.record.memoryBytes + head.record.byteCount
+    }
+    return max(bytes - certain, 0)
   }
 }

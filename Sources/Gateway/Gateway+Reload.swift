@@ -23,6 +23,7 @@ extension Gateway where Storage: ~Copyable {
       let before = ledger
       ledger = MemoryLedger(new)
       ledger.goOn(from: before)
+      keepScratch()
     }
     takeControlPlane(new, instead: old, files, clocks: clocks)
     shareOutMemory()

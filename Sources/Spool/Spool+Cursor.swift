@@ -26,20 +26,7 @@ extension Spool where Storage: ~Copyable {
       gaps: gapsForCursor(atMost: CursorSlot.gapsMax(entries)),
       wall: max(cursor.wall, newestWall).nanoseconds)
     slot.encode(into: &output)
-    if cursor.isPoisoned {
-      // What the kernel still believes of the old file is not to be trusted.
-      try removeFile(.cursor)
-      cursor = CursorState(
-        generation: cursor.generation, epoch: cursor.epoch, wall: cursor.wall)
-    }
-    if !cursor.fileExists {
-      do throws(StorageError) {
-        // With the place of its second slot: a disk that is full must not keep what is delivered.
-        try storage.create(.cursor, reserving: cursorSlotStride + 4096)
-      } catch {
-        guard error == .exists else { throw error }
-      }
-    }
+    try makeCursorFile()
     let offset = slot.generation % 2 * cursorSlotStride
     do throws(StorageError) {
       try Self.write(output, to: .cursor, at: offset, on: &storage)
@@ -74,6 +61,24 @@ extension Spool where Storage: ~Copyable {
       streams[index].vouchedFor = .max
     }
     if cursor.epoch == epoch { clearAway() }
+  }
+
+  /// A file that may be written: a new one when there is none, or a sync of it has failed.
+  private mutating func makeCursorFile() throws(StorageError) {
+    if cursor.isPoisoned {
+      // What the kernel still believes of the old file is not to be trusted.
+      try removeFile(.cursor)
+      cursor = CursorState(
+        generation: cursor.generation, epoch: cursor.epoch, wall: cursor.wall)
+    }
+    if !cursor.fileExists {
+      do throws(StorageError) {
+        // With the place of its second slot: a disk that is full must not keep what is delivered.
+        try storage.create(.cursor, reserving: cursorSlotStride + 4096)
+      } catch {
+        guard error == .exists else { throw error }
+      }
+    }
   }
 
   /// While records wait whose numbers were reserved under the epoch that the cursor has, it keeps that: a

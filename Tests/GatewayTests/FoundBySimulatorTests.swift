@@ -238,4 +238,66 @@ struct FoundBySimulatorTests {
     #expect(world.wholeBacklog(0) == 0)
     #expect(world.isExact(0))
   }
+
+  // Seed 33938.
+  @Test("a clean stop names what is in memory, also behind as many reports as may wait")
+  func namedBehindReports() {
+    let text = batching("durability = \"memory\"").replacingFirst(
+      "path = \"/v1/health\"", "path = \"/v1/health\"\ndurability = \"sync\"")
+    let world = World(text, isUp: false)
+    world.disk.failing = [.write: .failed(5), .create: .failed(5)]
+    // Most of them push out another one, each in a second of its own.
+    let pad = String(repeating: "x", count: 60_000)
+    for number in 1...50 {
+      world.publish("state/a", "\(number) \(pad)", qos: 0)
+      world.advance(.milliseconds(1_500))
+    }
+    let waiting = world.reportsWaiting
+    #expect(waiting == ReportCounters.waitingMax)
+    world.disk.failing = [:]
+    world.gateway.drain()
+    world.gateway.close(clocks: world.clocks)
+    let next = world.restarted(text)
+    next.advance(.seconds(60))
+    var named: Set<Int> = []
+    for report in next.delivered("/v1/health") {
+      let first = report.text.pieces(between: "\"first\":", and: ",").compactMap { Int($0) }
+      let last = report.text.pieces(between: "\"last\":", and: ",").compactMap { Int($0) }
+      if let first = first.first, let last = last.first { named.formUnion(first...last) }
+    }
+    #expect(named == Set(1...50))
+  }
+
+  // Seed 32031.
+  @Test("less room after a reload: what is in memory only stays, and no more comes to it")
+  func lessRoomAfterReload() throws {
+    func text(_ inFlight: Int) -> String {
+      batching("durability = \"memory\"\nin_flight = \(inFlight)")
+    }
+    let world = World(text(16))
+    world.answer = { .status($0.path == "/v1/state" ? 503 : 200) }
+    let pad = String(repeating: "x", count: 60_000)
+    for number in 1...16 {
+      world.publish("state/a", "\(number) \(pad)", qos: 0)
+      world.advance(.milliseconds(60))
+    }
+    let isTaken = world.reload(text(2))
+    #expect(isTaken)
+    world.turn()
+    let before = try #require(world.pool("uplinks"))
+    #expect(before.used > before.limit)
+    for number in 17...30 {
+      world.publish("state/a", "\(number)", qos: 0)
+      world.advance(.seconds(1))
+      let now = try #require(world.pool("uplinks"))
+      #expect(now.used <= before.used)
+    }
+    world.answer = { _ in .status(200) }
+    world.advance(.seconds(600))
+    #expect(world.counters(0).delivered == 30)
+    let after = try #require(world.pool("uplinks"))
+    #expect(after.used <= after.limit)
+    let deliveries = world.deliveries(0)
+    #expect(deliveries == 2)
+  }
 }

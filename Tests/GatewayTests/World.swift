@@ -105,6 +105,8 @@ final class World {
   var badFrames: UInt64 { gateway.ports[0].framer.counters.badFrames }
   func counters(_ stream: Int) -> UplinkCounters { gateway.counters(stream) }
   func heldStatus(_ stream: Int) -> UInt16? { gateway.uplinks[stream].hold?.status }
+  var reportsWaiting: Int { gateway.reports.waiting.count }
+  func deliveries(_ stream: Int) -> Int { gateway.uplinks[stream].slots.count }
   func backlog(_ stream: Int) -> UInt64 { gateway.spool.backlog(stream: stream).records }
   func reload(_ text: String) -> Bool {
     gateway.reload(World.configuration(text), clocks: clocks)

@@ -113,8 +113,10 @@ extension Gateway where Storage: ~Copyable {
     }
   }
 
-  /// Turns what the spool has to say into records, counters and log lines.
+  /// Turns what the spool has to say into records, counters and log lines. Those that wait go first: behind
+  /// as many as may wait, nothing else would be told.
   mutating func takeSpoolReports(clocks: Clocks) {
+    storeWaitingReports(clocks: clocks)
     while hasRoomForReports, let event = spool.nextReport(storing: true) {
       switch event {
       case .gap(let gap): reportGap(gap, clocks: clocks)
@@ -132,7 +134,6 @@ extension Gateway where Storage: ~Copyable {
       }
     }
     flushLosses(clocks: clocks)
-    storeWaitingReports(clocks: clocks)
   }
 
   private mutating func reportGap(_ gap: GapReport, clocks: Clocks) {

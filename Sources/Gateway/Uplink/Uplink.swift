@@ -23,9 +23,13 @@ struct Uplink {
   let configuration: StreamConfiguration
   /// A stream that sends live records first has as many again for those.
   var slots: [Delivery]
+  /// So many deliveries the configuration has. A reload may leave more that are in memory only.
+  private let slotsMost: Int
   var heads = [DeliveryHead(), DeliveryHead()]
   /// The records of a stream that are never on disk.
   var memory: MemoryRing?
+  /// Up to this number they were read before the last reload.
+  private(set) var keptThrough: UInt64 = 0
   var hold: Hold?
   /// What waited for its upstream was given back to the spool: until then nothing is read again.
   var pausedUntil: Instant?
@@ -49,6 +53,7 @@ struct Uplink {
     if configuration.order == .liveFirst, configuration.durability != .memory {
       for _ in 0..<configuration.inFlight { slots.append(Delivery(lane: .live)) }
     }
+    slotsMost = slots.count
     encoder = RequestEncoder(node: node, stream: configuration)
   }
 
@@ -176,13 +181,26 @@ struct Uplink {
     encoder.encode(slots[slot].batch, slots[slot].part, headers: &headers, body: &body)
   }
 
-  /// What the stream has in memory only goes on with another configuration of it.
+  /// What the stream has in memory only goes on with another configuration of it. That may have less room:
+  /// then these deliveries are above it until they have left, and become no larger.
   mutating func takeMemory(of old: Uplink) {
     guard memory != nil, let kept = old.memory else { return }
     memory = kept
+    keptThrough = kept.assigned - UInt64(kept.count)
     let head = Lane.ordered.rawValue
     if old.heads[head].isLoaded, old.heads[head].isFromMemory { heads[head] = old.heads[head] }
-    for slot in old.slots where slot.isFromMemory { slots.append(slot) }
+    for var slot in old.slots where slot.isFromMemory {
+      if slot.phase == .filling { slot.close() }
+      slots.append(slot)
+    }
+    removeSurplus()
+  }
+
+  /// Deliveries that an earlier configuration has left go when they are empty.
+  private mutating func removeSurplus() {
+    while slots.count > slotsMost, let empty = slots.firstIndex(where: { $0.phase == .empty }) {
+      slots.remove(at: empty)
+    }
   }
 
   /// Everything that the spool has, too, is read again.
@@ -259,6 +277,7 @@ struct Uplink {
 
   /// Pauses that are over end, and what has lingered long enough is complete.
   mutating func wake(now: Instant) {
+    removeSurplus()
     if let end = pausedUntil, end <= now, !isMutated(.forgetRetryTimer) { pausedUntil = nil }
     for index in slots.indices {
       switch slots[index].phase {
