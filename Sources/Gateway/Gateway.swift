@@ -225,8 +225,9 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     }
     for index in reports.losses.indices { reports.losses[index].dueAt = clocks.now }
     writeCache(now: clocks.now)
-    // A disk that is back by now takes what it could not take before: the second time.
-    for _ in 0..<2 {
+    // A disk that is back by now takes what it could not take before: in the next round. One operation of it
+    // may fail meanwhile.
+    for _ in 0..<3 {
       takeSpoolReports(clocks: clocks)
       spool.commit(clocks: clocks)
     }

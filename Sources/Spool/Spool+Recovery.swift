@@ -61,12 +61,14 @@ extension Spool where Storage: ~Copyable {
     syncCursor()
     var lastSeen: [UInt64] = []
     var isTorn = false
+    for index in streams.indices { streams[index].lostMax = 0 }
     for logClass in logs.indices
     where try recoverClass(logClass, files, &lastSeen) {
       isTorn = true
     }
     extend(&lastSeen)
     reportHoles()
+    passLost(&lastSeen)
     for index in streams.indices {
       guard let entry = streams[index].cursor, lastSeen[index] < entry.accounted else { continue }
       // They were on disk when the cursor was written.
@@ -318,6 +320,13 @@ extension Spool where Storage: ~Copyable {
     segment.frames = result.frames
     segment.isScanned = true
     segment.damagedAt = result.damagedAt
+    for index in streams.indices
+    where streams[index].afterDamage && streams[index].isSync && streams[index].isConfigured
+      && streams[index].stream.logClass == segment.header.logClass
+    {
+      streams[index].lostMax += result.lostMax
+      streams[index].lostEpoch = segment.header.epoch
+    }
     var isTorn = false
     if !result.isSealed {
       if result.isTorn, try !isBlank(segment.file, from: result.end, to: segment.bytes) {

@@ -16,6 +16,8 @@ extension Spool where Storage: ~Copyable {
     var isSealed = false
     /// Where something is that is no frame.
     var damagedAt: [UInt32] = []
+    /// Before a valid frame and without a table: so many records may have been there, of any stream.
+    var lostMax: UInt64 = 0
   }
 
   /// Reads all frames of a segment. `lastSeen` holds for each stream the last number before it.
@@ -28,6 +30,7 @@ extension Spool where Storage: ~Copyable {
     // A damaged stretch counts only when a valid frame follows; at the end it may be a torn write.
     var pending: [StreamTotals] = []
     var damage = 0
+    var lostMax: UInt64 = 0
     while true {
       switch try probe(file, header, at: offset, end: end) {
       case .end:
@@ -48,6 +51,9 @@ extension Spool where Storage: ~Copyable {
         if let table {
           pending.append(contentsOf: slots[table].table)
           result.end = next
+        } else {
+          // No record is smaller.
+          lostMax += UInt64(next - offset) / 7
         }
         offset = next
       case .frame(let slot, let next):
@@ -61,6 +67,7 @@ extension Spool where Storage: ~Copyable {
         }
         result.frames = (slots[slot].header?.number ?? result.frames) + 1
         result.end = next
+        result.lostMax = lostMax
         offset = next
       }
     }
@@ -92,7 +99,11 @@ extension Spool where Storage: ~Copyable {
       reportCorrupt(
         totals.stream, totals.first, totals.last, segment, epoch: segment.epoch, totals: totals)
     }
-    for index in streams.indices { streams[index].afterDamage = true }
+    for index in streams.indices {
+      streams[index].afterDamage = true
+      // What is missing is missing here, and not before the change of an epoch that came before.
+      if streams[index].seenEpoch != nil { streams[index].seenEpoch = segment.epoch }
+    }
   }
 
   /// A valid stretch of a stream. If damage came before it, what is missing was lost there; a `sync`
@@ -117,7 +128,20 @@ extension Spool where Storage: ~Copyable {
     }
     streams[totals.stream].seenEpoch = segment.epoch
     streams[totals.stream].afterDamage = false
+    streams[totals.stream].lostMax = 0
     lastSeen[totals.stream] = max(last, totals.last)
+  }
+
+  /// Frames without a table may have held more of a `sync` stream than anything behind them tells, and no cursor
+  /// reserves its numbers. They are named as an upper bound, and numbers go on behind them.
+  mutating func passLost(_ lastSeen: inout [UInt64]) {
+    for index in streams.indices where streams[index].lostMax > 0 {
+      let known = lastSeen[index]
+      lastSeen[index] = max(known, streams[index].cursor?.accounted ?? 0) + streams[index].lostMax
+      reportCorrupt(
+        index, known + 1, lastSeen[index], nil, epoch: streams[index].lostEpoch, isUpperBound: true)
+      streams[index].lostMax = 0
+    }
   }
 
   /// Reports what is missing, less what other segments have: those of the class that the stream was
@@ -158,7 +182,7 @@ extension Spool where Storage: ~Copyable {
   /// What is on its way is lent; that is none at a start.
   mutating func reportCorrupt(
     _ stream: Int, _ first: UInt64, _ last: UInt64, _ segment: SegmentHeader?, epoch: UInt64,
-    totals: StreamTotals? = nil
+    totals: StreamTotals? = nil, isUpperBound: Bool = false
   ) {
     let start = max(first, streams[stream].settled.through + 1)
     guard start <= last else { return }
@@ -174,7 +198,7 @@ extension Spool where Storage: ~Copyable {
     // Nor which of telemetry's had been left out.
     let isKnown =
       streams[stream].isSync && !(hasThinned && streams[stream].logClass == telemetryClass)
-    gap.isUpperBound = totals == nil && !isKnown || gap.count != open
+    gap.isUpperBound = isUpperBound || totals == nil && !isKnown || gap.count != open
     gap.from = totals.map { WallTime(nanoseconds: $0.from) }
     gap.to = totals.map { WallTime(nanoseconds: $0.to) }
     report(gap)

@@ -154,6 +154,9 @@ struct StreamState {
   var cursor: CursorEntry?
   /// Recovery passed damage since it last saw a record of this stream.
   var afterDamage = false
+  /// So many of its records at most were in frames that a start cannot tell anything of, and none came behind.
+  var lostMax: UInt64 = 0
+  var lostEpoch: UInt64 = 0
   /// The epoch of the record that a scan saw last.
   var seenEpoch: UInt64?
 

@@ -240,8 +240,10 @@ struct FoundBySimulatorTests {
   }
 
   // Seed 33938.
-  @Test("a clean stop names what is in memory, also behind as many reports as may wait")
-  func namedBehindReports() {
+  @Test(
+    "a clean stop names what is in memory, also behind as many reports as may wait, whatever fails once",
+    arguments: 0...12)
+  func namedBehindReports(failing: Int) {
     let text = batching("durability = \"memory\"").replacingFirst(
       "path = \"/v1/health\"", "path = \"/v1/health\"\ndurability = \"sync\"")
     let world = World(text, isUp: false)
@@ -255,6 +257,8 @@ struct FoundBySimulatorTests {
     let waiting = world.reportsWaiting
     #expect(waiting == ReportCounters.waitingMax)
     world.disk.failing = [:]
+    // 0: an operation that is over.
+    world.disk.failAt = (world.disk.operations + failing, .failed(5))
     world.gateway.drain()
     world.gateway.close(clocks: world.clocks)
     let next = world.restarted(text)

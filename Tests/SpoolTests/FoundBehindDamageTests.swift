@@ -1,0 +1,78 @@
+import Primitives
+import TestSupport
+import Testing
+
+@testable import Spool
+
+/// What the simulator found of damage behind which a start finds nothing of a stream, or another epoch.
+@Suite("Found by the simulator behind damage")
+struct FoundBehindDamageTests {
+  private static let streams = [
+    SpoolStream(name: "one", logClass: 1, durability: .sync),
+    SpoolStream(name: "other", logClass: 1, durability: .sync),
+  ]
+
+  // Seed 32107: the next record got the number, and the epoch, of the one that was lost.
+  @Test("a stream's last record, lost before another stream's, is named, and its number not reused")
+  func lastOfItsStream() {
+    let rig = Rig(streams: Self.streams)
+    rig.append(0, Rig.payload(1, 60))
+    rig.commit()
+    rig.append(0, Rig.payload(2, 60))
+    rig.commit()
+    rig.append(1, Rig.payload(3, 60))
+    rig.commit()
+    let epoch = rig.epoch
+    rig.disk.kill()
+    damageTable(rig, segment: 1, frame: 1)
+    for _ in 0..<2 {
+      rig.reopen()
+      #expect(rig.epoch == epoch)
+      let gap = rig.gaps().first { $0.streamIndex == 0 }
+      #expect(gap?.first == 2 && gap?.reason == .corrupt && gap?.isUpperBound == true)
+      rig.disk.kill()
+    }
+    rig.reopen()
+    _ = rig.gaps()
+    rig.append(0, Rig.payload(4, 60))
+    rig.commit()
+    let found = rig.readAll(0)
+    #expect(found.map(\.payload) == [Rig.payload(1, 60), Rig.payload(4, 60)])
+    #expect(found.last.map { $0.sequence > 2 } == true)
+  }
+
+  // Seed 32543: it was named under the epoch of the segment before.
+  @Test("what damage took behind a change of the epoch is named under the later one")
+  func behindAnEpoch() {
+    let rig = Rig(streams: Self.streams)
+    rig.append(0, Rig.payload(1, 60))
+    rig.commit()
+    rig.disk.kill()
+    rig.disk.delete(.cursor)
+    rig.reopen()
+    _ = rig.gaps()
+    let epoch = rig.epoch
+    for number in 2...3 {
+      rig.append(0, Rig.payload(number, 60))
+      rig.commit()
+    }
+    rig.disk.kill()
+    damageTable(rig, segment: 2, frame: 0)
+    rig.reopen()
+    let gaps = rig.gaps().filter { $0.streamIndex == 0 && $0.first <= 2 && 2 <= $0.last }
+    #expect(gaps.map(\.epoch) == [epoch])
+  }
+
+  private func damageTable(_ rig: Rig, segment number: UInt32, frame: Int) {
+    let file = StorageFile.segment(logClass: 1, number: number)
+    var bytes = rig.disk.bytes(file)
+    let magic = Array("SpFr".utf8)
+    let frames = (0..<max(bytes.count - 3, 0)).filter {
+      bytes[$0..<($0 + 4)].elementsEqual(magic)
+    }
+    #expect(frames.count > frame + 1)
+    guard frames.count > frame else { return }
+    bytes[frames[frame] + frameHeaderBytes + 1] ^= 1
+    rig.disk.replace(file, bytes)
+  }
+}
