@@ -138,7 +138,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     }
     serveControlPlane(clocks: clocks)
     finishRequests(clocks: clocks)
-    if acknowledgements.isPressing(now: clocks.now) {
+    if acknowledgements.isPressing(now: clocks.now), spool.mayPress(now: clocks.now) {
       spool.commit(clocks: clocks)
     } else {
       spool.commitIfDue(clocks: clocks)

@@ -12,6 +12,12 @@ extension Spool where Storage: ~Copyable {
     if isNews { report(.degraded(error)) }
   }
 
+  /// Whether a commit before its time is tried: a disk that takes no writes is not asked in each turn, because each
+  /// time may cost it a new segment.
+  public func mayPress(now: Instant) -> Bool {
+    !disk.isDegraded || now + retryInterval >= disk.retryAt + pressedInterval
+  }
+
   mutating func retryDisk() {
     // The same outage is not reported twice.
     disk.isRetrying = true

@@ -74,6 +74,9 @@ let clockInterval = Interval.seconds(3_600)
 /// How long a disk that failed is left alone.
 let retryInterval = Interval.seconds(60)
 
+/// And how long, when a source waits for it.
+let pressedInterval = Interval.seconds(1)
+
 /// How long a start waits for a file that cannot be read.
 let unreadableMax = Interval.seconds(180)
 

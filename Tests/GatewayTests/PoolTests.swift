@@ -121,6 +121,21 @@ struct PoolTests {
     #expect(world.unfitPools == [])
   }
 
+  @Test("a disk that takes no writes is asked once a second at most, however many messages wait")
+  func pressedDisk() {
+    let world = World(one("spill"))
+    world.goDown()
+    world.disk.failing = [.sync: .failed(5)]
+    for number in 0..<40 { world.publish("s/1", large(number), id: UInt16(number + 1)) }
+    let before = world.disk.operations
+    for _ in 0..<100 { world.advance(.milliseconds(1)) }
+    #expect(world.disk.operations - before < 40)
+    world.disk.failing = [:]
+    world.advance(.milliseconds(1_100))
+    world.publish("s/1", large(40), qos: 0)
+    #expect(!world.isDegraded, "it is asked before the minute is over, because the broker waits")
+  }
+
   @Test("serial: a line without an end is cut at what a frame may be, and counted")
   func serial() {
     let world = World(

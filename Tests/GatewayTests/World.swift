@@ -102,6 +102,7 @@ final class World {
   var epoch: String { EpochText.of(gateway.spool.epoch).description }
   var commits: UInt64 { gateway.spool.statistics.commits }
   var duplicates: UInt64 { gateway.mqtt.duplicates }
+  var isDegraded: Bool { gateway.isDegraded }
   var badFrames: UInt64 { gateway.ports[0].framer.counters.badFrames }
   func counters(_ stream: Int) -> UplinkCounters { gateway.counters(stream) }
   func heldStatus(_ stream: Int) -> UInt16? { gateway.uplinks[stream].hold?.status }
