@@ -10,12 +10,7 @@ struct FoundWhenFullTests {
   /// Seed 30630: each report of a lost record became a record that pushed out the next, without an end.
   @Test("what a full memory drops is told when there is room again, in few reports")
   func reportsWaitForRoom() throws {
-    var limits = Rig.smallLimits
-    limits.tailBytesMax = 4096
-    let rig = Rig(limits: limits)
-    rig.appendMany(1, 1)
-    rig.commit()
-    rig.disk.failing = [.write: .failed(5)]
+    let rig = Rig.withoutRoom()
     // Each report is made a record at once, as the gateway does.
     for number in 0..<100 {
       rig.append(1, Rig.payload(number, 200))
@@ -43,12 +38,7 @@ struct FoundWhenFullTests {
   @Test(
     "what a full memory dropped is told when delivery has made room, though the disk is still away")
   func reportsOfADeadDisk() {
-    var limits = Rig.smallLimits
-    limits.tailBytesMax = 4096
-    let rig = Rig(limits: limits)
-    rig.appendMany(1, 1)
-    rig.commit()
-    rig.disk.failing = [.write: .failed(5)]
+    let rig = Rig.withoutRoom()
     rig.appendMany(1, 50, bytes: 200)
     #expect(rig.hasNextToStore(), "that the disk is away")
     #expect(!rig.hasNextToStore())
@@ -81,6 +71,17 @@ struct FoundWhenFullTests {
 }
 
 extension Rig {
+  /// With one record on a disk that takes no writes any more, and little memory.
+  fileprivate static func withoutRoom() -> Rig {
+    var limits = Rig.smallLimits
+    limits.tailBytesMax = 4096
+    let rig = Rig(limits: limits)
+    rig.appendMany(1, 1)
+    rig.commit()
+    rig.disk.failing = [.write: .failed(5)]
+    return rig
+  }
+
   /// Whether the spool has something to tell to one who makes records of it; it has told it then.
   fileprivate func hasNextToStore() -> Bool { spool.nextReport(storing: true) != nil }
 }
