@@ -58,6 +58,7 @@ extension Spool where Storage: ~Copyable {
     let files = try storage.list()
     let found = try readCursor(files)
     cursor.epoch = found.epoch ?? 0
+    cursor.isLost = found.epoch == nil || found.isDamaged
     syncCursor()
     var lastSeen: [UInt64] = []
     var isTorn = false
@@ -68,6 +69,7 @@ extension Spool where Storage: ~Copyable {
     }
     extend(&lastSeen)
     reportHoles()
+    cursor.isLost = false
     passLost(&lastSeen)
     for index in streams.indices {
       guard let entry = streams[index].cursor, lastSeen[index] < entry.accounted else { continue }

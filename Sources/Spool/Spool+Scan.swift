@@ -108,7 +108,8 @@ extension Spool where Storage: ~Copyable {
 
   /// A valid stretch of a stream. If damage came before it, what is missing was lost there; a `sync`
   /// stream has no numbers that were never written, and of a `spill` stream the cursor knows up to
-  /// where every one was.
+  /// where every one was. Where the newest cursor is lost, nobody knows what was on its way when its segment
+  /// was given up.
   mutating func observe(
     _ totals: StreamTotals, _ segment: SegmentHeader, _ lastSeen: inout [UInt64]
   ) {
@@ -116,7 +117,7 @@ extension Spool where Storage: ~Copyable {
     let last = lastSeen[totals.stream]
     let hasNoHoles = streams[totals.stream].isSync && streams[totals.stream].isConfigured
     var end = totals.first - 1
-    if !streams[totals.stream].afterDamage && !hasNoHoles {
+    if !streams[totals.stream].afterDamage && !hasNoHoles && !cursor.isLost {
       end = min(end, streams[totals.stream].cursor?.wholeThrough ?? 0)
     }
     if end > last, streams[totals.stream].settled.unsettled(last + 1, end) > 0 {

@@ -221,6 +221,8 @@ struct CursorState {
   var clockDue: Instant?
   /// A sync of it failed: the file is replaced.
   var isPoisoned = false
+  /// The start found none, or not the newest.
+  var isLost = false
   var fileExists = false
   /// Records on disk were settled that the file does not know of.
   var isStale = false

@@ -63,6 +63,30 @@ struct FoundBehindDamageTests {
     #expect(gaps.map(\.epoch) == [epoch])
   }
 
+  // Seed 50151: only the cursor knew of them, and it was gone.
+  @Test("what was on its way when its segment was given up is named though the cursor is lost")
+  func lentWithoutCursor() {
+    var limits = Rig.smallLimits
+    limits.totalBytes = 64 << 10
+    let rig = Rig(
+      streams: [SpoolStream(name: "state", logClass: 1, durability: .spill)], limits: limits)
+    let epoch = rig.epoch
+    rig.append(0, Rig.payload(0, 100))
+    rig.commit()
+    #expect(rig.next(0)?.sequence == 1)
+    for _ in 0..<500 where rig.spool.streams[0].lent.isEmpty {
+      rig.append(0, Rig.payload(1, 100))
+      rig.commit()
+    }
+    #expect(rig.spool.streams[0].lent.map(\.range) == [SequenceRange(first: 1, last: 1)])
+    rig.disk.kill()
+    rig.disk.delete(.cursor)
+    rig.reopen()
+    let gaps = rig.gaps().filter { $0.first <= 1 }
+    #expect(gaps.map(\.epoch) == [epoch])
+    #expect(gaps.allSatisfy { $0.isUpperBound && $0.reason == .corrupt })
+  }
+
   private func damageTable(_ rig: Rig, segment number: UInt32, frame: Int) {
     let file = StorageFile.segment(logClass: 1, number: number)
     var bytes = rig.disk.bytes(file)
