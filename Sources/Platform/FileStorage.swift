@@ -182,6 +182,18 @@ public final class FileStorage: SegmentStorage {
     poisoned.removeAll { $0 == file }
   }
 
+  /// Gives a file the name of another one.
+  public func replace(_ file: StorageFile, by other: StorageFile) throws(StorageError) {
+    try mayChange()
+    open.close(file)
+    open.close(other)
+    try succeed(
+      other.withName { from in
+        file.withName { spoke_rename_at(directory.raw, from, directory.raw, $0) }
+      })
+    poisoned.removeAll { $0 == file }
+  }
+
   /// Moves it to `quarantine/NUMBER-NAME`. The numbers count up, so the two highest are the newest.
   public func quarantine(_ file: StorageFile) throws(StorageError) {
     try mayChange()

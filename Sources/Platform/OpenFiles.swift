@@ -73,6 +73,7 @@ extension StorageFile {
       let stem = "\(logClass)-\(decimal(number, digits: 10))"
       return ByteString(level == 0 ? "\(stem).seg" : "\(stem)-\(level).seg")
     case .cursor: return "cursor"
+    case .newCursor: return "cursor.new"
     case .deadLetter: return "dead-letter.seg"
     }
   }
@@ -83,12 +84,8 @@ extension StorageFile {
 
   /// Nil for every name that is not exactly one of ours.
   init?(name: ByteString) {
-    if name == StorageFile.cursor.name {
-      self = .cursor
-      return
-    }
-    if name == StorageFile.deadLetter.name {
-      self = .deadLetter
+    for file in [StorageFile.cursor, .newCursor, .deadLetter] where name == file.name {
+      self = file
       return
     }
     guard name.count == 16 || name.count == 18,

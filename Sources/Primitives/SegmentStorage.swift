@@ -33,6 +33,10 @@ public protocol SegmentStorage: ~Copyable {
 
   mutating func remove(_ file: StorageFile) throws(StorageError)
 
+  /// Gives a file the name of another one, which is gone then: at every moment, also after a power cut, one
+  /// of the two has it.
+  mutating func replace(_ file: StorageFile, by other: StorageFile) throws(StorageError)
+
   /// Moves a file that cannot be read out of the way, for a person to look at (`quarantine/`, where
   /// the two newest are kept).
   mutating func quarantine(_ file: StorageFile) throws(StorageError)
@@ -42,10 +46,12 @@ public protocol SegmentStorage: ~Copyable {
 }
 
 /// A file of the spool. The file names are `CLASS-NNNNNNNNNN.seg` (class 0 to 3, decimal number),
-/// `CLASS-NNNNNNNNNN-LEVEL.seg` for one that was thinned so often (1 to 3), `cursor` and `dead-letter.seg`.
+/// `CLASS-NNNNNNNNNN-LEVEL.seg` for one that was thinned so often (1 to 3), `cursor`, `cursor.new` while it is
+/// made anew, and `dead-letter.seg`.
 public enum StorageFile: Hashable, Sendable {
   case segment(logClass: UInt8, number: UInt32, level: UInt8 = 0)
   case cursor
+  case newCursor
   case deadLetter
 }
 

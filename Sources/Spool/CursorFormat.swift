@@ -25,6 +25,8 @@ import Primitives
 // is not known to be safe.
 
 let cursorSlotStride: UInt64 = 32 << 10
+/// What its file takes: the place of both slots.
+let cursorFileBytes = cursorSlotStride + 4096
 private let cursorMagic: UInt64 = 0x5255_4345_4B4F_5053
 private let cursorHeaderBytes = 32
 private let cursorPageBytes = 4 << 10

@@ -3,7 +3,9 @@ import Primitives
 extension Spool where Storage: ~Copyable {
   /// Writes the slot that is not the newest, and syncs it. With it the numbers of `spill` streams are
   /// reserved ahead, unless nothing more is to come.
-  mutating func writeCursor(reserving: Bool = true) throws(StorageError) {
+  mutating func writeCursor(
+    reserving: Bool = true, inPlace: Bool = false
+  ) throws(StorageError) {
     guard !disk.isBlind else { throw .missing }
     var reserved: [UInt64] = []
     var entries: [CursorEntry] = []
@@ -26,15 +28,21 @@ extension Spool where Storage: ~Copyable {
       gaps: gapsForCursor(atMost: CursorSlot.gapsMax(entries)),
       wall: max(cursor.wall, newestWall).nanoseconds)
     slot.encode(into: &output)
-    try makeCursorFile()
+    let file = try makeCursorFile(inPlace: inPlace)
     let offset = slot.generation % 2 * cursorSlotStride
     do throws(StorageError) {
-      try Self.write(output, to: .cursor, at: offset, on: &storage)
+      try Self.write(output, to: file, at: offset, on: &storage)
       // Until it has succeeded.
       cursor.isPoisoned = true
-      try storage.sync(.cursor)
+      try storage.sync(file)
+      if file != .cursor { try replaceCursor(by: file) }
       cursor.isPoisoned = false
+      cursor.generation = slot.generation
     } catch {
+      if file != .cursor {
+        dispose(of: file)
+        if error == .full { return try writeCursor(reserving: reserving, inPlace: true) }
+      }
       // Deleted: it is made anew.
       if error == .missing, cursor.fileExists {
         cursor.fileExists = false
@@ -48,7 +56,6 @@ extension Spool where Storage: ~Copyable {
     counters.bytesWritten += UInt64(output.count)
     counters.cursorWrites += 1
     cursor.fileExists = true
-    cursor.generation = slot.generation
     cursor.epoch = slot.epoch
     cursor.isStale = false
     cursor.isUrgent = false
@@ -63,22 +70,46 @@ extension Spool where Storage: ~Copyable {
     if cursor.epoch == epoch { clearAway() }
   }
 
-  /// A file that may be written: a new one when there is none, or a sync of it has failed.
-  private mutating func makeCursorFile() throws(StorageError) {
+  /// A file that may be written: a new one when there is none, or a sync of it has failed. What the kernel still
+  /// believes of that one is not to be trusted. It stays until the next one is whole, if there is room for both.
+  private mutating func makeCursorFile(inPlace: Bool) throws(StorageError) -> StorageFile {
     if cursor.isPoisoned {
-      // What the kernel still believes of the old file is not to be trusted.
+      let isRoom = !inPlace && accountedBytes + cursorFileBytes <= limits.totalBytes
+      if isRoom, try createCursor(.newCursor) { return .newCursor }
       try removeFile(.cursor)
       cursor = CursorState(
         generation: cursor.generation, epoch: cursor.epoch, wall: cursor.wall)
     }
-    if !cursor.fileExists {
-      do throws(StorageError) {
-        // With the place of its second slot: a disk that is full must not keep what is delivered.
-        try storage.create(.cursor, reserving: cursorSlotStride + 4096)
-      } catch {
-        guard error == .exists else { throw error }
+    if !cursor.fileExists, try !createCursor(.cursor) { throw .full }
+    return .cursor
+  }
+
+  /// False: there is no room.
+  private mutating func createCursor(_ file: StorageFile) throws(StorageError) -> Bool {
+    do throws(StorageError) {
+      // With the place of its second slot: a disk that is full must not keep what is delivered.
+      try storage.create(file, reserving: cursorFileBytes)
+    } catch {
+      switch error {
+      case .full: return false
+      case .exists where file == .cursor: break
+      case .exists:
+        // Of an attempt that failed.
+        try removeFile(file)
+        try storage.create(file, reserving: cursorFileBytes)
+      default: throw error
       }
     }
+    return true
+  }
+
+  /// The cursor that could not be synced goes for one that was.
+  private mutating func replaceCursor(by file: StorageFile) throws(StorageError) {
+    try storage.replace(.cursor, by: file)
+    unsyncable.removeAll { $0 == .cursor }
+    // That is not on the medium yet.
+    cursor.fileExists = false
+    cursor.bytes = 0
   }
 
   /// While records wait whose numbers were reserved under the epoch that the cursor has, it keeps that: a

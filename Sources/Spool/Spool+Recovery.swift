@@ -56,6 +56,8 @@ extension Spool where Storage: ~Copyable {
 
   private mutating func takeOver(_ memory: [Settlement]) throws(StorageError) {
     let files = try storage.list()
+    // One that was not whole.
+    if files.contains(.newCursor) { dispose(of: .newCursor) }
     let found = try readCursor(files)
     cursor.epoch = found.epoch ?? 0
     cursor.isLost = found.epoch == nil || found.isDamaged

@@ -7,7 +7,7 @@ extension Spool where Storage: ~Copyable {
   /// What the spool takes on disk at most before the next segment is made: a segment that is written
   /// counts with what is reserved for it and with its seal, the cursor with both slots.
   var accountedBytes: UInt64 {
-    var sum = deadLetters.bytes + max(cursor.bytes, cursorSlotStride + 4096)
+    var sum = deadLetters.bytes + max(cursor.bytes, cursorFileBytes)
     for log in logs {
       for segment in log.segments {
         if segment.state == .open {

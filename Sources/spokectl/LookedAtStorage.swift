@@ -30,5 +30,6 @@ struct LookedAtStorage: ~Copyable, SegmentStorage {
   mutating func syncDirectory() throws(StorageError) {}
   mutating func truncate(_: StorageFile, to _: UInt64) throws(StorageError) {}
   mutating func remove(_: StorageFile) throws(StorageError) {}
+  mutating func replace(_: StorageFile, by _: StorageFile) throws(StorageError) {}
   mutating func quarantine(_: StorageFile) throws(StorageError) {}
 }

@@ -63,7 +63,7 @@ import Testing
     let storage = try FileStorage(directory: directory.name)
     #expect(try storage.list().isEmpty)
     let files: Set<StorageFile> = [
-      .cursor, .deadLetter, segment, .segment(logClass: 0, number: 0),
+      .cursor, .newCursor, .deadLetter, segment, .segment(logClass: 0, number: 0),
       .segment(logClass: 3, number: .max), .segment(logClass: 2, number: 42, level: 1),
       .segment(logClass: 2, number: 42, level: 3),
     ]
@@ -90,6 +90,27 @@ import Testing
       atPath: directory.file("dead-letter.seg").description, withDestinationPath: "/etc/passwd")
     #expect(failure { try storage.size(of: .deadLetter) } == .failed(ELOOP))
     #expect(failure { try storage.create(.deadLetter, reserving: 0) } == .exists)
+  }
+
+  @Test("a file takes another one's name, with its bytes, and syncs although that one could not")
+  func replaces() throws {
+    let directory = TemporaryDirectory()
+    let storage = try FileStorage(directory: directory.name)
+    try storage.create(.cursor, reserving: 0)
+    try storage.write(.cursor, at: 0, [1, 2, 3].span)
+    #expect(failure { try storage.replace(.cursor, by: .newCursor) } == .missing)
+    try storage.create(.newCursor, reserving: 0)
+    try storage.write(.newCursor, at: 0, [4, 5].span)
+    try storage.sync(.newCursor)
+    try storage.replace(.cursor, by: .newCursor)
+    try storage.syncDirectory()
+    #expect(try storage.list() == [.cursor])
+    var bytes: [UInt8] = []
+    _ = try storage.read(.cursor, at: 0, count: 10, into: &bytes)
+    #expect(bytes == [4, 5])
+    try storage.write(.cursor, at: 2, [6].span)
+    try storage.sync(.cursor)
+    #expect(try storage.size(of: .cursor) == 3)
   }
 
   /// Where a reservation of more than there is fails at once. A file system on a disk takes all that is

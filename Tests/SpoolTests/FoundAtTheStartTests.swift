@@ -216,6 +216,62 @@ struct FoundAtTheStartTests {
     }
   }
 
+  /// With eight records on disk, three of them delivered, and a cursor that could not be synced.
+  private func rigWithBadCursor() -> Rig {
+    let rig = Rig()
+    rig.appendMany(1, 8)
+    rig.commit()
+    _ = rig.readAll(1)
+    for sequence in UInt64(1)...3 { rig.acknowledge(1, sequence) }
+    rig.wait(.seconds(10))
+    rig.turn()
+    rig.disk.failing = [.sync: .failed(5)]
+    rig.acknowledge(1, 4)
+    rig.wait(.seconds(10))
+    rig.turn()
+    #expect(rig.statistics.failure == .failed(5))
+    return rig
+  }
+
+  // Seeds 50151 and 1226: it was removed before there was another one.
+  @Test("a cursor whose sync failed is there until the next one is, whatever end comes in between")
+  func cursorStays() {
+    for isPowerCut in [false, true] {
+      for seed in UInt64(0)..<8 {
+        for operation in 1...12 {
+          let rig = rigWithBadCursor()
+          let epoch = rig.epoch
+          if operation % 2 == 0 { rig.disk.failing = [:] }
+          rig.disk.freeze(at: rig.disk.operations + operation, isPowerCut: isPowerCut)
+          rig.wait(.seconds(60))
+          rig.turn()
+          var random = SplitMix64(seed: seed)
+          if isPowerCut { rig.disk.cutPower(&random) } else { rig.disk.kill() }
+          rig.reopen()
+          let place = "operation \(operation), seed \(seed), power cut \(isPowerCut)"
+          #expect(rig.epoch == epoch, "\(place)")
+          #expect(rig.gaps().allSatisfy { $0.first > 8 }, "\(place)")
+          #expect(rig.readAll(1).first.map { $0.sequence == 4 || $0.sequence == 5 } == true)
+          #expect(!rig.disk.names.contains(.newCursor), "\(place)")
+        }
+      }
+    }
+  }
+
+  @Test("a cursor whose sync failed makes room for the next one where there is none for both")
+  func cursorGivesWay() {
+    let rig = rigWithBadCursor()
+    rig.disk.failing = [:]
+    rig.disk.capacity = rig.disk.totalBytes
+    rig.wait(.seconds(60))
+    rig.turn()
+    #expect(rig.statistics.failure == nil)
+    #expect(!rig.disk.hasLostCursor && !rig.disk.syncedAfterFailure)
+    rig.disk.kill()
+    rig.reopen()
+    #expect(rig.readAll(1).map(\.sequence) == [5, 6, 7, 8])
+  }
+
   // Seed 24985: one report for all of them, under the epoch of one.
   @Test("records of several epochs that were lent when the power went are named under their own")
   func lentOfManyEpochs() {

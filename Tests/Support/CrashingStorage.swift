@@ -19,12 +19,15 @@ public final class CrashingDisk {
   }
 
   public enum Operation: Hashable, Sendable, CaseIterable {
-    case list, size, create, write, read, sync, syncDirectory, truncate, remove, quarantine, free
+    case list, size, create, write, read, sync, syncDirectory, truncate, remove, quarantine, free,
+      replace
   }
 
   var files: [StorageFile: File] = [:]
   /// Removed, but the removal is not on the medium: a power cut brings them back.
   var removed: [StorageFile: File] = [:]
+  /// Another one has its name, and that is not on the medium.
+  var replaced: [StorageFile: File] = [:]
   public private(set) var quarantined: [StorageFile] = []
   public var capacity = UInt64.max
   /// Fails every operation of these kinds.
@@ -44,7 +47,8 @@ public final class CrashingDisk {
   /// power, is gone before it. What follows happens to a copy, until `kill` or `cutPower`.
   private var freezeAt: Int?
   public private(set) var freezesAtPowerCut = false
-  private var frozen: (files: [StorageFile: File], removed: [StorageFile: File])?
+  private var frozen:
+    (files: [StorageFile: File], removed: [StorageFile: File], replaced: [StorageFile: File])?
   /// A sync was tried again after one had failed: never to happen.
   public private(set) var syncedAfterFailure = false
 
@@ -59,6 +63,7 @@ public final class CrashingDisk {
   public init(_ other: CrashingDisk) {
     files = other.files
     removed = other.removed
+    replaced = other.replaced
     operations = other.operations
   }
 
@@ -70,6 +75,7 @@ public final class CrashingDisk {
       UInt64(logClass) << 40 | UInt64(number) << 8 | UInt64(level)
     case .cursor: 1 << 60
     case .deadLetter: 1 << 61
+    case .newCursor: 1 << 62
     }
   }
 
@@ -104,7 +110,7 @@ public final class CrashingDisk {
   /// The process lives on.
   public func thaw() {
     freezeAt = nil
-    if let frozen { (files, removed) = frozen }
+    if let frozen { (files, removed, replaced) = frozen }
     frozen = nil
   }
 
@@ -163,6 +169,12 @@ public final class CrashingDisk {
       files[name]?.isPoisoned = false
     }
     removed = [:]
+    for (name, file) in replaced.sorted(by: { key($0.key) < key($1.key) })
+    where random.below(2) == 0 {
+      files[name] = file
+      files[name]?.isPoisoned = false
+    }
+    replaced = [:]
     for name in names {
       guard var file = files[name] else { continue }
       if !file.isLinked, random.below(2) == 0 {
@@ -204,7 +216,9 @@ public final class CrashingDisk {
   func begin(_ operation: Operation) throws(StorageError) {
     operations += 1
     counts[operation, default: 0] += 1
-    if let freezeAt, operations >= freezeAt, frozen == nil { frozen = (files, removed) }
+    if let freezeAt, operations >= freezeAt, frozen == nil {
+      frozen = (files, removed, replaced)
+    }
     if let failAt, failAt.number == operations {
       self.failAt = nil
       throw failAt.error
@@ -279,6 +293,17 @@ public final class CrashingDisk {
     if name == .cursor, frozen == nil { hasLostCursor = true }
   }
 
+  func replace(_ name: StorageFile, by other: StorageFile) throws(StorageError) {
+    try begin(.replace)
+    guard let file = files[other] else { throw .missing }
+    let before = files[name]
+    if replaced[name] == nil { replaced[name] = before }
+    files[name] = file
+    if before != nil { files[name]?.isLinked = true }
+    files[other] = nil
+    if name == .cursor, frozen == nil { hasLostCursor = false }
+  }
+
   func quarantine(_ name: StorageFile) throws(StorageError) {
     try begin(.quarantine)
     guard files[name] != nil else { throw .missing }
@@ -289,6 +314,7 @@ public final class CrashingDisk {
   func syncDirectory() throws(StorageError) {
     try begin(.syncDirectory)
     removed = [:]
+    replaced = [:]
     for name in files.keys { files[name]?.isLinked = true }
   }
 
@@ -353,6 +379,11 @@ public struct CrashingStorage: SegmentStorage {
     try disk.truncate(file, to: bytes)
   }
   public mutating func remove(_ file: StorageFile) throws(StorageError) { try disk.remove(file) }
+  public mutating func replace(
+    _ file: StorageFile, by other: StorageFile
+  ) throws(StorageError) {
+    try disk.replace(file, by: other)
+  }
   public mutating func quarantine(_ file: StorageFile) throws(StorageError) {
     try disk.quarantine(file)
   }

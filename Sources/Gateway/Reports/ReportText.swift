@@ -58,7 +58,7 @@ extension StorageFile {
     switch self {
     case .segment(let logClass, let number, 0): "segment \(logClass)-\(number)"
     case .segment(let logClass, let number, let level): "segment \(logClass)-\(number)-\(level)"
-    case .cursor: "cursor"
+    case .cursor, .newCursor: "cursor"
     case .deadLetter: "dead-letter segment"
     }
   }

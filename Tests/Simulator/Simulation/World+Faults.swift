@@ -176,7 +176,7 @@ extension World {
     }
     guard isBroken(.diskReadOnly) else { return }
     for operation: CrashingDisk.Operation in [
-      .write, .create, .truncate, .remove, .quarantine, .syncDirectory,
+      .write, .create, .truncate, .remove, .replace, .quarantine, .syncDirectory,
     ] {
       disk.failing[operation] = .readOnly
     }
