@@ -6,12 +6,14 @@ import Primitives
 
 extension Spool where Storage: ~Copyable {
   /// The tokens of the records that were written last: of each class at most `count`. What cannot be
-  /// read is left out: its records are taken again, which is no loss.
+  /// read is left out, and so is what could not be synced: a power cut may take it, and nobody repeats what was
+  /// acknowledged. Its records are taken again, which is no loss.
   public mutating func recentTokens(ofEachClass count: Int) -> [UInt64] {
     var tokens: [UInt64] = []
     for logClass in logs.indices {
       var newest = FixedQueue<UInt64>(capacity: count)
-      for segment in logs[logClass].segments[firstOfNewest(logClass, count)...] {
+      for segment in logs[logClass].segments[firstOfNewest(logClass, count)...]
+      where !unsyncable.contains(segment.file) {
         do throws(StorageError) {
           try readTokens(of: segment, into: &newest)
         } catch {

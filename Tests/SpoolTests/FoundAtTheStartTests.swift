@@ -61,6 +61,39 @@ struct FoundAtTheStartTests {
     #expect(wasHeld)
   }
 
+  @Test("what a start could not sync is not known again when a broker repeats it: seed 36388")
+  func unsyncedTokens() {
+    var operation = 0
+    var (wasKnown, wasLost) = (false, false)
+    while true {
+      operation += 1
+      let rig = Rig()
+      rig.append(0, [1], token: 1)
+      rig.close()
+      rig.reopen()
+      rig.disk.freeze(at: rig.disk.operations + operation, isPowerCut: false)
+      rig.append(0, [2], token: 2)
+      rig.commit()
+      guard rig.disk.isFrozen else { break }
+      rig.disk.kill()
+      let synced = Rig(CrashingDisk(rig.disk), seed: 77)
+      wasKnown = wasKnown || synced.spool.recentTokens(ofEachClass: 10) == [1, 2]
+      rig.disk.failing = [.sync: .failed(5)]
+      rig.reopen()
+      // Those are acknowledged at once, and not repeated again.
+      let known = rig.spool.recentTokens(ofEachClass: 10)
+      for seed in UInt64(0)..<8 {
+        let copy = CrashingDisk(rig.disk)
+        var random = SplitMix64(seed: seed)
+        copy.cutPower(&random)
+        let kept = Rig(copy, seed: 77).readAll(0).map { UInt64($0.payload[0]) }
+        wasLost = wasLost || kept == [1]
+        #expect(Set(known).isSubset(of: kept), "operation \(operation), power \(seed)")
+      }
+    }
+    #expect(wasKnown && wasLost)
+  }
+
   @Test("a segment that holds nothing hides no damaged end: seed 117", arguments: [false, true])
   func damagedEndBeforeNothing(hasHeader: Bool) {
     let rig = Rig()
