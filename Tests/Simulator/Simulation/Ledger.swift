@@ -265,9 +265,13 @@ struct Ledger {
 
   // MARK: The end
 
-  /// Records of this stream that were neither delivered nor are forgiven.
+  /// Whether all records of this stream were delivered, but for those that are forgiven, which were in memory. One
+  /// that is named for what happens on a disk was there.
   func isComplete(stream: Int) -> Bool {
-    !entries.contains { $0.key.stream == stream && !$0.isDelivered && !$0.isForgiven }
+    !entries.contains {
+      $0.key.stream == stream && !$0.isDelivered
+        && (!$0.isForgiven || !$0.named.union($0.namedPerhaps).subtracting(.memory).isEmpty)
+    }
   }
 
   /// Whether it was on its way when its segment was given up, which only the cursor knows: it was seen, and a later
