@@ -8,13 +8,24 @@ struct DynamicTable: Sendable {
     var start: UInt32 = 0
     var nameCount: UInt32 = 0
     var valueCount: UInt32 = 0
-    var nameHash: UInt32 = 0
-    var fieldHash: UInt32 = 0
+    var names = Link()
+    var fields = Link()
+  }
+
+  /// Entries whose hashes share a bucket are a chain, newest first. There are as many buckets as entries, and
+  /// an entry's place keeps the head of one, whatever entry is there. An entry is told by the number of its
+  /// insertion: one that is evicted needs no unlinking, for it is too old, and so is all that is behind it.
+  private struct Link: Sendable {
+    /// The newest entry of the bucket that is kept here.
+    var head: UInt16 = 0
+    /// The next older entry in the chain of the entry that is here.
+    var older: UInt16 = 0
   }
 
   /// RFC 7541 §4.1: what an entry counts beside its bytes.
   static let overhead = 32
-  /// How many entries, newest first, a search looks at: all of a table of the default size.
+  /// How many entries of a chain a search looks at: it ends, too, where a number that has come round again
+  /// closes a circle.
   static let searchMax = 128
 
   /// The largest size it was allocated for.
@@ -30,6 +41,8 @@ struct DynamicTable: Sendable {
   /// Where in `entries` the newest one is, and where in `bytes` the next one goes.
   private var newest = 0
   private var tail = 0
+  /// The number of the newest entry.
+  private var number: UInt16 = 0
 
   init(capacity: Int) {
     self.capacity = capacity
@@ -60,11 +73,17 @@ struct DynamicTable: Sendable {
     guard length <= limit - Self.overhead else { return removeAll() }
     evict(until: limit - Self.overhead - length)
     newest = newest + 1 == entries.count ? 0 : newest + 1
-    entries[newest] = Entry(
-      start: UInt32(tail), nameCount: UInt32(name.count), valueCount: UInt32(value.count),
-      nameHash: nameHash, fieldHash: fieldHash)
+    number &+= 1
     count += 1
     size += Self.overhead + length
+    entries[newest].start = UInt32(tail)
+    entries[newest].nameCount = UInt32(name.count)
+    entries[newest].valueCount = UInt32(value.count)
+    let (named, same) = (bucket(nameHash), bucket(fieldHash))
+    entries[newest].names.older = entries[named].names.head
+    entries[named].names.head = number
+    entries[newest].fields.older = entries[same].fields.head
+    entries[same].fields.head = number
     write(name)
     write(value)
   }
@@ -82,26 +101,43 @@ struct DynamicTable: Sendable {
     return Int(entry.nameCount)
   }
 
-  /// The newest entry with this name and value, else the newest one with this name.
-  func find(
-    name: Span<UInt8>, value: Span<UInt8>, nameHash: UInt32, fieldHash: UInt32
-  ) -> (name: Int?, field: Int?) {
-    let entries = entries.span
-    var named: Int?
-    var place = newest
-    for index in 0..<min(count, Self.searchMax) {
-      // Of most entries, including those of other values under this name, no more than the hashes is read.
-      if entries[place].nameHash == nameHash {
-        let entry = entries[place]
-        if entry.fieldHash == fieldHash, equals(entry.start, entry.nameCount, name) {
-          let start = UInt32(wrap(Int(entry.start) + Int(entry.nameCount)))
-          if equals(start, entry.valueCount, value) { return (index, index) }
-        }
-        if named == nil, equals(entry.start, entry.nameCount, name) { named = index }
-      }
-      place = place == 0 ? entries.count - 1 : place - 1
+  /// The newest entry with this name.
+  func find(name: Span<UInt8>, hash: UInt32) -> Int? {
+    guard count > 0 else { return nil }
+    var number = entries[bucket(hash)].names.head
+    for _ in 0..<Self.searchMax {
+      guard let index = index(number) else { break }
+      let entry = entry(index)
+      if equals(entry.start, entry.nameCount, name) { return index }
+      number = entry.names.older
     }
-    return (named, nil)
+    return nil
+  }
+
+  /// The newest entry with this name and value.
+  func find(name: Span<UInt8>, value: Span<UInt8>, hash: UInt32) -> Int? {
+    guard count > 0 else { return nil }
+    var number = entries[bucket(hash)].fields.head
+    for _ in 0..<Self.searchMax {
+      guard let index = index(number) else { break }
+      let entry = entry(index)
+      let middle = UInt32(wrap(Int(entry.start) + Int(entry.nameCount)))
+      if equals(middle, entry.valueCount, value), equals(entry.start, entry.nameCount, name) {
+        return index
+      }
+      number = entry.fields.older
+    }
+    return nil
+  }
+
+  /// The entry with this number; nil when it has been evicted.
+  private func index(_ number: UInt16) -> Int? {
+    let index = Int(self.number &- number)
+    return index < count ? index : nil
+  }
+
+  private func bucket(_ hash: UInt32) -> Int {
+    Int((UInt64(hash) * UInt64(entries.count)) >> 32)
   }
 
   private func entry(_ index: Int) -> Entry {
@@ -128,12 +164,10 @@ struct DynamicTable: Sendable {
   }
 
   private mutating func write(_ text: Span<UInt8>) {
-    var position = tail
-    for index in text.indices {
-      bytes[position] = text[index]
-      position = position + 1 == bytes.count ? 0 : position + 1
-    }
-    tail = position
+    let straight = min(text.count, bytes.count - tail)
+    bytes.replace(from: tail, with: text.extracting(first: straight))
+    bytes.replace(from: 0, with: text.extracting(straight..<text.count))
+    tail = wrap(tail + text.count)
   }
 
   private func append(from start: Int, count: Int, to output: inout [UInt8]) {

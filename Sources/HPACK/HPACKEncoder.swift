@@ -88,13 +88,11 @@ public struct HPACKEncoder: Sendable {
       return encode(form, index: index, name: name, value: value, into: &block)
     }
     let fieldHash = hash(value, from: nameHash)
-    let found = table.find(name: name, value: value, nameHash: nameHash, fieldHash: fieldHash)
-    if let field = found.field {
+    if let field = table.find(name: name, value: value, hash: fieldHash) {
       return encodeInteger(
         field + StaticTable.count + 1, prefixBits: 7, pattern: 0x80, into: &block)
     }
-    var index = known.name
-    if index == 0, let entry = found.name { index = entry + StaticTable.count + 1 }
+    let index = known.name != 0 ? known.name : dynamicName(name, nameHash)
     let inserts = fits(name, value)
     if inserts {
       table.insert(name: name, value: value, nameHash: nameHash, fieldHash: fieldHash)
@@ -104,9 +102,7 @@ public struct HPACKEncoder: Sendable {
 
   /// The index of a name in the dynamic table, as the wire counts it; 0 for none.
   private func dynamicName(_ name: Span<UInt8>, _ nameHash: UInt32) -> Int {
-    let none = name.extracting(first: 0)
-    let found = table.find(name: name, value: none, nameHash: nameHash, fieldHash: 0)
-    guard let entry = found.name else { return 0 }
+    guard let entry = table.find(name: name, hash: nameHash) else { return 0 }
     return entry + StaticTable.count + 1
   }
 
