@@ -36,6 +36,34 @@ struct EncoderTests {
     #expect(encoder.tableSize == size)
   }
 
+  @Test("a field and a name are found while the table has them, however many went through it")
+  func found() {
+    func field(_ key: Int) -> TestField { TestField("x-\(key % 3)", "\(key)") }
+    var encoder = HPACKEncoder(maximumTableSize: 4096)
+    var random = SplitMix64(seed: 7541)
+    let all = HeaderList((100..<1_000).map(field))
+    var blocks: [UInt8] = []
+    for _ in 0..<72 { encoder.encode(all, into: &blocks) }
+    // Newest first: 107 entries of 32 + 3 + 3 octets. Soon their numbers of 16 bits come round.
+    var table = Array((893..<1_000).reversed())
+    for turn in 0..<3_000 {
+      let key = 100 + Int(random.below(900))
+      let block = encoder.block([field(key)])
+      var expected: [UInt8] = []
+      if let place = table.firstIndex(of: key) {
+        encodeInteger(62 + place, prefixBits: 7, pattern: 0x80, into: &expected)
+      } else {
+        let named = table.firstIndex { $0 % 3 == key % 3 }.map { 62 + $0 } ?? 0
+        encodeInteger(named, prefixBits: 6, pattern: 0x40, into: &expected)
+        table = [key] + table.prefix(106)
+      }
+      guard block.starts(with: expected) else {
+        Issue.record("field \(turn): \(block) instead of \(expected)")
+        return
+      }
+    }
+  }
+
   @Test(
     "credentials are never indexed, whatever the caller says",
     arguments: [
