@@ -233,6 +233,7 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     }
     confirmReports()
     spool.close(clocks: clocks)
+    if isDegraded { logUntold() }
   }
 
   mutating func log(_ level: LogLevel, _ message: String) {

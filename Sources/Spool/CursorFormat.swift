@@ -41,9 +41,12 @@ struct CursorEntry: Equatable {
   /// What is not settled of these is in no segment: after a crash it is lost.
   var lent: [LentRange] = []
 
-  /// Up to here what is neither settled nor on disk is lost. Nobody can tell when there were more
-  /// ranges than fit.
-  var wholeThrough: UInt64 { ranges.count < CursorEntry.rangesMax ? accounted : settled }
+  /// Up to here what is neither settled nor on disk is lost. Nobody can tell of what is above the ranges, when there
+  /// were more than fit.
+  var wholeThrough: UInt64 {
+    guard ranges.count == CursorEntry.rangesMax, let last = ranges.last else { return accounted }
+    return min(accounted, last.last)
+  }
 
   static let rangesMax = 8
   static let lentMax = 2

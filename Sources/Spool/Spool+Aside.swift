@@ -15,9 +15,31 @@ extension Spool where Storage: ~Copyable {
     return false
   }
 
+  /// So many records may be lost of each `sync` stream of the class of which nothing comes behind that.
+  mutating func noteLost(_ logClass: UInt8, _ count: UInt64, epoch: UInt64) {
+    for index in streams.indices
+    where streams[index].afterDamage && streams[index].isSync && streams[index].isConfigured
+      && streams[index].stream.logClass == logClass
+    {
+      streams[index].lostMax += count
+      streams[index].lostEpoch = epoch
+    }
+  }
+
+  /// A sync of it failed, or its removal: it is never synced again.
+  mutating func markUnsyncable(_ file: StorageFile) {
+    if !unsyncable.contains(file) { unsyncable.append(file) }
+  }
+
   /// What is in the file is not known in this run.
   mutating func setAside(_ file: StorageFile) {
     flagDamage()
+    if case .segment(let logClass, _, _) = file {
+      let before = logs[Int(logClass)].segments.last?.header.epoch ?? 0
+      noteLost(
+        logClass, UInt64(limits.segmentBytes) / recordBytesMin,
+        epoch: cursor.epoch == 0 ? before : cursor.epoch)
+    }
     guard !asides.contains(file) else { return }
     counters.quarantined += 1
     report(.quarantined(file))

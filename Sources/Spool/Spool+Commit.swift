@@ -129,6 +129,8 @@ extension Spool where Storage: ~Copyable {
         return
       } catch {
         rollBack(logClass)
+        // The directory was deleted: the one that is made now must not be without a cursor.
+        if error == .missing { cursor.isUrgent = true }
         // A full disk is worth another attempt when something made room; any other error one.
         let mayRetry = error == .full ? dropForFullDisk(logClass) : attempt == 0
         if attempt == 2 || !mayRetry { return degrade(error) }
@@ -365,7 +367,7 @@ extension Spool where Storage: ~Copyable {
     if var kept = checkpoint, kept.header.number == failed.header.number {
       kept.state = isMutated(.syncAgain) ? .open : .closed
       logs[logClass].segments[last] = kept
-      unsyncable.append(kept.file)
+      markUnsyncable(kept.file)
       // What stands behind that is on no disk, and the next start would not know it: after a failed sync the
       // kernel calls its pages clean, and syncs them with success.
       do throws(StorageError) { try storage.truncate(kept.file, to: UInt64(kept.bytes)) } catch {
@@ -377,7 +379,7 @@ extension Spool where Storage: ~Copyable {
       // Its number is not used again: a file that stays is in nobody's way.
       do throws(StorageError) { try removeFile(failed.file) } catch {
         counters.filesLeft += 1
-        unsyncable.append(failed.file)
+        markUnsyncable(failed.file)
       }
     }
     checkpoint = nil

@@ -38,6 +38,7 @@ extension Spool where Storage: ~Copyable {
       if file != .cursor { try replaceCursor(by: file) }
       cursor.isPoisoned = false
       cursor.generation = slot.generation
+      if !cursor.fileExists { try storage.syncDirectory() }
     } catch {
       if file != .cursor {
         dispose(of: file)
@@ -52,7 +53,6 @@ extension Spool where Storage: ~Copyable {
       if streams.contains(where: { $0.reserved == .max }) { epoch = random.next() }
       throw error
     }
-    if !cursor.fileExists { try storage.syncDirectory() }
     counters.bytesWritten += UInt64(output.count)
     counters.cursorWrites += 1
     cursor.fileExists = true
@@ -66,6 +66,7 @@ extension Spool where Storage: ~Copyable {
     for index in streams.indices {
       streams[index].reserved = reserved[index]
       streams[index].vouchedFor = .max
+      streams[index].droppedAwaited = nil
     }
     if cursor.epoch == epoch { clearAway() }
   }
@@ -96,7 +97,7 @@ extension Spool where Storage: ~Copyable {
       case .exists:
         // Of an attempt that failed.
         try removeFile(file)
-        try storage.create(file, reserving: cursorFileBytes)
+        return try createCursor(file)
       default: throw error
       }
     }

@@ -32,7 +32,7 @@ extension Spool where Storage: ~Copyable {
     do throws(StorageError) { try writeDeadLetter(stream, record, status) } catch {
       // The record is reported all the same; the next one starts a new file.
       deadLetters.header = nil
-      unsyncable.append(.deadLetter)
+      markUnsyncable(.deadLetter)
     }
   }
 
@@ -64,6 +64,13 @@ extension Spool where Storage: ~Copyable {
     counters.bytesWritten += UInt64(output.count)
   }
 
+  /// Another file, or other frames in it: what the slots have read of it is not there any more.
+  private mutating func forgetDeadLetterFrames() {
+    for index in slots.indices where slots[index].place?.file == .deadLetter {
+      slots[index].place = nil
+    }
+  }
+
   /// The header of the file, new and in the output buffer when there is no file to go on with.
   private mutating func deadLetterHeader() throws(StorageError) -> SegmentHeader {
     if let header = deadLetters.header { return header }
@@ -73,6 +80,7 @@ extension Spool where Storage: ~Copyable {
     try removeFile(.deadLetter)
     try storage.create(.deadLetter, reserving: 0)
     try storage.syncDirectory()
+    forgetDeadLetterFrames()
     deadLetters = DeadLetterState(header: header)
     header.encode(into: &output)
     return header
@@ -89,9 +97,7 @@ extension Spool where Storage: ~Copyable {
       case .end, .seal: offset = end
       }
     }
-    for index in slots.indices where slots[index].place?.file == .deadLetter {
-      slots[index].place = nil
-    }
+    forgetDeadLetterFrames()
     var kept: [UInt8] = []
     _ = try storage.read(.deadLetter, at: 0, count: segmentHeaderBytes, into: &kept)
     _ = try storage.read(

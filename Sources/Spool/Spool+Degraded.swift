@@ -28,6 +28,11 @@ extension Spool where Storage: ~Copyable {
         return
       }
     }
+    // What says that there must be another epoch goes with the next segment that is written: not before that is
+    // in the cursor.
+    if !(asides.isEmpty && torn.isEmpty) {
+      do throws(StorageError) { try writeCursor() } catch { degrade(error) }
+    }
     commitAll()
     if !disk.isDegraded {
       // Also the probe when nothing waits.
@@ -93,6 +98,7 @@ extension Spool where Storage: ~Copyable {
     gap.from = WallTime(nanoseconds: entry.time)
     gap.to = gap.from
     report(gap)
+    if entry.token != 0 { holdBack(entry.stream, entry.sequence) }
   }
 
   mutating func removeFromTail(_ logClass: Int, _ place: UInt64) {

@@ -141,6 +141,8 @@ extension Spool where Storage: ~Copyable {
       } catch {
         guard isGivenUp(.cursor) else { throw error }
         found.isDamaged = true
+        // Should it be readable again, it must not be taken for a newer one: it is replaced as a whole.
+        markUnsyncable(.cursor)
       }
       if !input.isEmpty {
         cursor.bytes = max(cursor.bytes, slot * cursorSlotStride + UInt64(input.count))
@@ -176,7 +178,7 @@ extension Spool where Storage: ~Copyable {
       try storage.syncDirectory()
     } catch {
       cursor.isPoisoned = true
-      unsyncable.append(.cursor)
+      markUnsyncable(.cursor)
     }
   }
 
@@ -219,6 +221,8 @@ extension Spool where Storage: ~Copyable {
       do throws(StorageError) {
         // What holds nothing is no end: it was about to be written, and its sync or the power failed.
         isTorn = try recoverSegment(file, isLast: isLast, &seen) ?? isTorn
+        // One that could be read by now.
+        if logs[logClass].segments.last?.file == file { asides.removeAll { $0 == file } }
       } catch {
         // What was read of it counts for nothing.
         seen = before
@@ -255,7 +259,7 @@ extension Spool where Storage: ~Copyable {
     if let segment = try readSeal(file, header, size) {
       // The last run may have been killed between the seal and its sync.
       if isLast, !unsyncable.contains(file) {
-        do throws(StorageError) { try storage.sync(file) } catch { unsyncable.append(file) }
+        do throws(StorageError) { try storage.sync(file) } catch { markUnsyncable(file) }
       }
       for entry in segment.entries { observe(entry.totals, header, &lastSeen) }
       logs[Int(header.logClass)].segments.append(segment)
@@ -324,13 +328,7 @@ extension Spool where Storage: ~Copyable {
     segment.frames = result.frames
     segment.isScanned = true
     segment.damagedAt = result.damagedAt
-    for index in streams.indices
-    where streams[index].afterDamage && streams[index].isSync && streams[index].isConfigured
-      && streams[index].stream.logClass == segment.header.logClass
-    {
-      streams[index].lostMax += result.lostMax
-      streams[index].lostEpoch = segment.header.epoch
-    }
+    noteLost(segment.header.logClass, result.lostMax, epoch: segment.header.epoch)
     var isTorn = false
     if !result.isSealed {
       if result.isTorn, try !isBlank(segment.file, from: result.end, to: segment.bytes) {
@@ -345,7 +343,7 @@ extension Spool where Storage: ~Copyable {
       segment.state = isLast && segment.header.level == 0 ? .open : .closed
       do throws(StorageError) {
         if isTorn {
-          torn.append(segment.file)
+          if !torn.contains(segment.file) { torn.append(segment.file) }
         } else {
           // Gives back what was reserved behind the last frame.
           try storage.truncate(segment.file, to: UInt64(result.end))
@@ -358,7 +356,7 @@ extension Spool where Storage: ~Copyable {
         }
       } catch {
         segment.state = .closed
-        unsyncable.append(segment.file)
+        markUnsyncable(segment.file)
       }
     }
     logs[Int(segment.header.logClass)].segments.append(segment)

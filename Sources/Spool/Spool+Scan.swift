@@ -52,8 +52,7 @@ extension Spool where Storage: ~Copyable {
           pending.append(contentsOf: slots[table].table)
           result.end = next
         } else {
-          // No record is smaller.
-          lostMax += UInt64(next - offset) / 7
+          lostMax += UInt64(next - offset) / recordBytesMin
         }
         offset = next
       case .frame(let slot, let next):
@@ -272,6 +271,9 @@ extension Spool where Storage: ~Copyable {
     }
   }
 }
+
+/// No record takes less on disk.
+let recordBytesMin: UInt64 = 7
 
 /// Numbers that a segment's records leave out, found before `segment`'s next ones.
 struct SequenceHole {

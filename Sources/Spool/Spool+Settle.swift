@@ -32,7 +32,16 @@ extension Spool where Storage: ~Copyable {
     gap.from = place.time ?? time
     gap.to = gap.from
     report(gap)
+    if place.isAwaited { holdBack(stream, sequence) }
     return true
+  }
+
+  /// The source is not told that it may forget the record before the report of its loss is in the cursor.
+  mutating func holdBack(_ stream: Int, _ sequence: UInt64) {
+    let before = streams[stream].droppedAwaited
+    streams[stream].droppedAwaited = SequenceRange(
+      first: min(before?.first ?? sequence, sequence), last: max(before?.last ?? 0, sequence))
+    cursor.isUrgent = true
   }
 
   /// The readers go back to the first record that is not settled. What only they had is reported.
@@ -60,6 +69,8 @@ extension Spool where Storage: ~Copyable {
   struct Settled {
     var epoch: UInt64
     var time: WallTime?
+    /// It was in memory only, and its source waits for it.
+    var isAwaited = false
   }
 
   /// Nil: there is no such record, or not any more.
@@ -90,7 +101,8 @@ extension Spool where Storage: ~Copyable {
     logs[logClass].tail.collect()
     streams[stream].tailSettled = place
     streams[stream].settled.settle(sequence, sequence)
-    return Settled(epoch: entry.epoch, time: WallTime(nanoseconds: entry.time))
+    return Settled(
+      epoch: entry.epoch, time: WallTime(nanoseconds: entry.time), isAwaited: entry.token != 0)
   }
 
   struct DiskPlace {

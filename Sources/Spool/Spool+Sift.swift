@@ -157,7 +157,7 @@ extension Spool where Storage: ~Copyable {
       try storage.sync(file)
       try storage.syncDirectory()
     } catch {
-      unsyncable.append(file)
+      markUnsyncable(file)
       return nil
     }
     return UInt64(header.number - header.span)

@@ -238,7 +238,7 @@ extension Spool where Storage: ~Copyable {
         try storage.syncDirectory()
       } catch {
         counters.filesLeft += 1
-        unsyncable.append(made.file)
+        markUnsyncable(made.file)
         for gap in thinning { report(gap) }
       }
       throw error

@@ -13,7 +13,9 @@ extension Spool where Storage: ~Copyable {
         for entry in segment.entries {
           let stream = entry.totals.stream
           let found = streams[stream].cursor
-          let known = max(found?.accounted ?? 0, found?.reserved ?? 0, entry.totals.first - 1)
+          var known = entry.totals.first - 1
+          // One that could not be synced itself may be in the kernel's memory only, too.
+          if !cursor.isPoisoned { known = max(known, found?.accounted ?? 0, found?.reserved ?? 0) }
           guard entry.totals.last > known else { continue }
           streams[stream].vouchedFor = min(streams[stream].vouchedFor, known)
           disk.unvouchedSince = disk.unvouchedSince ?? clocks.now

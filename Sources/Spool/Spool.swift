@@ -118,9 +118,14 @@ public struct Spool<Storage: SegmentStorage & ~Copyable>: ~Copyable {
   // MARK: Getters
 
   /// Whether a record need not be kept by its source any more: it is on disk, was delivered, or was
-  /// dropped with a report.
+  /// dropped with a report, which no crash takes while the disk works.
   public func isSafe(stream: Int, sequence: UInt64) -> Bool {
     guard sequence <= streams[stream].assigned else { return false }
+    if !disk.isDegraded, let dropped = streams[stream].droppedAwaited,
+      dropped.first <= sequence, sequence <= dropped.last
+    {
+      return false
+    }
     if streams[stream].settled.contains(sequence) { return true }
     guard !isLent(stream, sequence) else { return false }
     // What is neither on disk nor in memory has left, whether there was room to note it or not.

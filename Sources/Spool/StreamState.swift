@@ -145,6 +145,8 @@ struct StreamState {
   var tailSettled: UInt64 = 0
   var tailRecords: UInt64 = 0
   var tailBytes: UInt64 = 0
+  /// Dropped from memory while their sources wait for them, since the cursor was written: it has no report yet.
+  var droppedAwaited: SequenceRange?
   /// A record of a `spill` stream was taken in this run.
   var isActive = false
   /// How many numbers to reserve next, and when that was last done.

@@ -239,11 +239,8 @@ struct FoundBySimulatorTests {
     #expect(world.isExact(0))
   }
 
-  // Seed 33938.
-  @Test(
-    "a clean stop names what is in memory, also behind as many reports as may wait, whatever fails once",
-    arguments: 0...12)
-  func namedBehindReports(failing: Int) {
+  /// With fifty records of a `memory` stream behind as many reports as may wait, and a disk that takes none.
+  private func worldFullOfReports() -> (World, String) {
     let text = batching("durability = \"memory\"").replacingFirst(
       "path = \"/v1/health\"", "path = \"/v1/health\"\ndurability = \"sync\"")
     let world = World(text, isUp: false)
@@ -256,6 +253,30 @@ struct FoundBySimulatorTests {
     }
     let waiting = world.reportsWaiting
     #expect(waiting == ReportCounters.waitingMax)
+    return (world, text)
+  }
+
+  // Seed 13519: what was lost was neither in a report nor in the log.
+  @Test("a stop without a disk names in the log what is in memory")
+  func namedInTheLog() {
+    let (world, _) = worldFullOfReports()
+    world.gateway.drain()
+    world.gateway.close(clocks: world.clocks)
+    world.turn()
+    var named: Set<Int> = []
+    for line in world.log where line.contains(" dropped, ") {
+      let numbers = line.split(whereSeparator: { !$0.isNumber }).compactMap { Int($0) }
+      if numbers.count == 3 { named.formUnion(numbers[1]...numbers[2]) }
+    }
+    #expect(named == Set(1...50))
+  }
+
+  // Seed 33938.
+  @Test(
+    "a clean stop names what is in memory, also behind as many reports as may wait, whatever fails once",
+    arguments: 0...12)
+  func namedBehindReports(failing: Int) {
+    let (world, text) = worldFullOfReports()
     world.disk.failing = [:]
     // 0: an operation that is over.
     world.disk.failAt = (world.disk.operations + failing, .failed(5))

@@ -34,6 +34,8 @@ public final class CrashingDisk {
   public var failing: [Operation: StorageError] = [:]
   /// Fails every creation of a thinned segment.
   public var refusesThinned = false
+  /// Fails every sync of a segment, and of nothing else.
+  public var refusesSegmentSyncs = false
   /// Fails the operation with this number, counted over all kinds, once.
   public var failAt: (number: Int, error: StorageError)?
   /// A write that fails leaves this share of its bytes, in 1/256.
@@ -246,7 +248,10 @@ public final class CrashingDisk {
   func sync(_ name: StorageFile) throws(StorageError) {
     guard files[name] != nil else { throw .missing }
     if files[name]!.isPoisoned { syncedAfterFailure = true }
-    do throws(StorageError) { try begin(.sync) } catch {
+    do throws(StorageError) {
+      try begin(.sync)
+      if refusesSegmentSyncs, case .segment = name { throw .failed(5) }
+    } catch {
       // The dirty pages are dropped from the list, not from the cache.
       files[name]!.isPoisoned = true
       files[name]!.unsynced = []

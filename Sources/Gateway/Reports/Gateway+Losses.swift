@@ -60,12 +60,16 @@ extension Gateway where Storage: ~Copyable {
     }
   }
 
-  private mutating func report(_ loss: Loss, clocks: Clocks) {
+  mutating func log(_ loss: Loss) {
     log(
       .warning,
       "stream \(loss.stream.description): \(loss.count) records "
         + (loss.first == 0 ? "refused" : "dropped, \(loss.first) to \(loss.last)")
         + ", reason \(loss.reason.text.description)")
+  }
+
+  private mutating func report(_ loss: Loss, clocks: Clocks) {
+    log(loss)
     report("gap", clocks: clocks) { json in
       json.member("stream", loss.stream)
       json.member("epoch", EpochText.of(loss.epoch))

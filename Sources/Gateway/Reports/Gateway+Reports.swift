@@ -136,12 +136,22 @@ extension Gateway where Storage: ~Copyable {
     flushLosses(clocks: clocks)
   }
 
-  private mutating func reportGap(_ gap: GapReport, clocks: Clocks) {
-    count(gap)
+  /// What cannot become a report any more, because the disk takes none, is in the log at least.
+  mutating func logUntold() {
+    for loss in reports.losses { log(loss) }
+    for gap in spool.untoldGaps { log(gap) }
+  }
+
+  private mutating func log(_ gap: GapReport) {
     log(
       .warning,
       "stream \(gap.stream.description): \(gap.count) records dropped, "
         + "\(gap.first) to \(gap.last), reason \(gap.reason.text.description)")
+  }
+
+  private mutating func reportGap(_ gap: GapReport, clocks: Clocks) {
+    count(gap)
+    log(gap)
     report("gap", gap: spool.gapsTold, clocks: clocks) { gap.write(to: &$0) }
   }
 

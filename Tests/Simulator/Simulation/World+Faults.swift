@@ -70,6 +70,7 @@ extension World {
     for host in hosts.indices { hosts[host] = HostState() }
     for wire in wires { wire.stalledUntil = now }
     disk.thaw()
+    disk.failAt = nil
     applyDiskFaults()
     brokerUp()
     findTime()
