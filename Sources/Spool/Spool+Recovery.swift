@@ -56,7 +56,7 @@ extension Spool where Storage: ~Copyable {
 
   private mutating func takeOver(_ memory: [Settlement]) throws(StorageError) {
     let files = try storage.list()
-    // One that was not whole.
+    // One that never got the cursor's name: nobody has been told anything on its account.
     if files.contains(.newCursor) { dispose(of: .newCursor) }
     let found = try readCursor(files)
     cursor.epoch = found.epoch ?? 0

@@ -228,6 +228,7 @@ struct CursorState {
   var isPoisoned = false
   /// The start found none, or not the newest.
   var isLost = false
+  /// It has a file, whose name is on the medium.
   var fileExists = false
   /// Records on disk were settled that the file does not know of.
   var isStale = false
