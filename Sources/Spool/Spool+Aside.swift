@@ -18,7 +18,7 @@ extension Spool where Storage: ~Copyable {
   /// So many records may be lost of each `sync` stream of the class of which nothing comes behind that.
   mutating func noteLost(_ logClass: UInt8, _ count: UInt64, epoch: UInt64) {
     for index in streams.indices
-    where streams[index].afterDamage && streams[index].isSync && streams[index].isConfigured
+    where streams[index].afterDamage && streams[index].hasNoHoles
       && streams[index].stream.logClass == logClass
     {
       streams[index].lostMax += count
@@ -33,7 +33,7 @@ extension Spool where Storage: ~Copyable {
 
   /// What is in the file is not known in this run.
   mutating func setAside(_ file: StorageFile) {
-    flagDamage()
+    flagDamage(in: nil)
     if case .segment(let logClass, _, _) = file {
       let before = logs[Int(logClass)].segments.last?.header.epoch ?? 0
       noteLost(

@@ -85,6 +85,20 @@ extension Spool where Storage: ~Copyable {
     streams[stream].reader.through = sequence
   }
 
+  /// A `sync` stream has all numbers. Where a segment that was not thinned does not have one that it tells of,
+  /// another frame of its own stands in the place of that one's.
+  private mutating func reportMissing(
+    _ stream: Int, to sequence: UInt64, _ sieve: Sieve, epoch: UInt64
+  ) {
+    let first = max(streams[stream].reader.through + 1, sieve.range.first)
+    let last = min(sequence, sieve.range.last)
+    guard streams[stream].hasNoHoles, sieve.level == 0, first <= last,
+      streams[stream].settled.unsettled(first, last) > 0
+    else { return }
+    counters.corruptFrames += 1
+    reportCorrupt(stream, first, last, nil, epoch: epoch)
+  }
+
   /// The record was handed out; what lies between it and the one before does not exist.
   private mutating func advance(_ stream: Int, to sequence: UInt64, _ sieve: Sieve = .none) {
     if sequence > streams[stream].reader.through + 1 { skip(stream, to: sequence - 1, sieve) }
@@ -154,7 +168,9 @@ extension Spool where Storage: ~Copyable {
       // Nothing more of this stream in the segment.
       if let entry = segment.entry(of: stream) {
         let (highest, limit) = (segment.entries[entry].highest, streams[stream].readLimit)
-        skip(stream, to: min(highest, limit), highest > limit ? .none : segment.sieve(entry))
+        let (last, sieve) = (min(highest, limit), segment.sieve(entry))
+        reportMissing(stream, to: last, sieve, epoch: segment.header.epoch)
+        skip(stream, to: last, highest > limit ? .none : sieve)
         correct(place, entry)
       }
       streams[stream].reader.position = nil
@@ -299,6 +315,7 @@ extension Spool where Storage: ~Copyable {
         record.isBacklog = false
         return true
       }
+      reportMissing(stream, to: sequence - 1, sieve, epoch: header.epoch)
       advance(stream, to: sequence, sieve)
       if isExpired {
         drop(stream, sequence, time: WallTime(nanoseconds: time), reason: .expired)

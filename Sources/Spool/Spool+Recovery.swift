@@ -237,7 +237,10 @@ extension Spool where Storage: ~Copyable {
     if let failure { throw failure }
     extend(&lastSeen)
     for index in seen.indices { lastSeen[index] = max(lastSeen[index], seen[index]) }
-    for index in streams.indices { streams[index].afterDamage = false }
+    for index in streams.indices {
+      streams[index].afterDamage = false
+      streams[index].seenEpoch = nil
+    }
     return isTorn
   }
 
@@ -250,7 +253,7 @@ extension Spool where Storage: ~Copyable {
       // An empty one was about to be written.
       if try isBlank(file, from: 0, to: size) {
         dispose(of: file)
-        if !isLast { flagDamage() }
+        if !isLast { flagDamage(in: nil) }
         return nil
       }
       setAside(file)
@@ -267,10 +270,6 @@ extension Spool where Storage: ~Copyable {
     }
     return try recoverUnsealed(
       Segment(header: header, state: .closed, bytes: size), isLast: isLast, &lastSeen)
-  }
-
-  mutating func flagDamage() {
-    for index in streams.indices { streams[index].afterDamage = true }
   }
 
   mutating func readHeader(
@@ -334,10 +333,10 @@ extension Spool where Storage: ~Copyable {
       if result.isTorn, try !isBlank(segment.file, from: result.end, to: segment.bytes) {
         isTorn = true
         counters.corruptFrames += 1
-        flagDamage()
+        flagDamage(in: segment.header)
       }
       // A segment that another one follows had an end, unless its disk failed.
-      if !isLast { flagDamage() }
+      if !isLast { flagDamage(in: segment.header) }
       segment.bytes = result.end
       // Only a segment as it was written can be written on.
       segment.state = isLast && segment.header.level == 0 ? .open : .closed

@@ -98,10 +98,15 @@ extension Spool where Storage: ~Copyable {
       reportCorrupt(
         totals.stream, totals.first, totals.last, segment, epoch: segment.epoch, totals: totals)
     }
+    flagDamage(in: segment)
+  }
+
+  /// What the streams miss from now on may be missing in the segment, and not before the change of an epoch that
+  /// came before.
+  mutating func flagDamage(in segment: SegmentHeader?) {
     for index in streams.indices {
       streams[index].afterDamage = true
-      // What is missing is missing here, and not before the change of an epoch that came before.
-      if streams[index].seenEpoch != nil { streams[index].seenEpoch = segment.epoch }
+      if let segment { streams[index].seenEpoch = segment.epoch }
     }
   }
 
@@ -114,9 +119,8 @@ extension Spool where Storage: ~Copyable {
   ) {
     extend(&lastSeen)
     let last = lastSeen[totals.stream]
-    let hasNoHoles = streams[totals.stream].isSync && streams[totals.stream].isConfigured
     var end = totals.first - 1
-    if !streams[totals.stream].afterDamage && !hasNoHoles && !cursor.isLost {
+    if !(streams[totals.stream].afterDamage || streams[totals.stream].hasNoHoles || cursor.isLost) {
       end = min(end, streams[totals.stream].cursor?.wholeThrough ?? 0)
     }
     if end > last, streams[totals.stream].settled.unsettled(last + 1, end) > 0 {

@@ -168,5 +168,7 @@ struct StreamState {
   }
 
   var isSync: Bool { stream.durability == .sync }
+  /// No number was given out that was never to be written.
+  var hasNoHoles: Bool { isSync && isConfigured }
   var logClass: Int { Int(stream.logClass) }
 }

@@ -63,6 +63,63 @@ struct FoundBehindDamageTests {
     #expect(gaps.map(\.epoch) == [epoch])
   }
 
+  // Seed 16617: it was named under the epoch before.
+  @Test("what a segment had that is damaged as a whole is named under the segment's epoch")
+  func wholeSegment() {
+    let rig = Rig(streams: Self.streams)
+    var epochs: [UInt64] = []
+    for number in 1...3 {
+      rig.append(0, Rig.payload(number, 60))
+      rig.commit()
+      epochs.append(rig.epoch)
+      rig.disk.kill()
+      if number < 3 {
+        rig.disk.delete(.cursor)
+        rig.reopen()
+        _ = rig.gaps()
+      }
+    }
+    // The second one is the seal.
+    for frame in 0...1 { damageTable(rig, segment: 2, frame: frame) }
+    rig.reopen()
+    let gaps = rig.gaps().filter { $0.streamIndex == 0 && $0.first <= 2 && 2 <= $0.last }
+    #expect(gaps.map(\.epoch) == [epochs[1]])
+    #expect(Set(epochs).count == 3)
+  }
+
+  // The fuzz target spool-damage: a frame is valid anywhere in its segment.
+  @Test("what a frame held is named when another frame of its segment stands in its place")
+  func frameOverAnother() {
+    for isLast in [false, true] {
+      let rig = Rig(streams: Self.streams)
+      rig.append(0, Rig.payload(1, 60))
+      rig.commit()
+      // A sealed segment is believed its totals.
+      while rig.disk.bytes(.segment(logClass: 1, number: 2)).isEmpty {
+        rig.append(0, Rig.payload(2, 60))
+        rig.commit()
+      }
+      let file = StorageFile.segment(logClass: 1, number: 1)
+      var bytes = rig.disk.bytes(file)
+      let frames = frames(in: bytes)
+      // Those of the segment, and its seal.
+      let count = frames.count - 1
+      let lost = isLast ? count : count - 1
+      let size = frames[lost] - frames[lost - 1]
+      bytes.replaceSubrange(
+        frames[lost - 1]..<frames[lost], with: bytes[frames[1]..<(frames[1] + size)])
+      rig.disk.kill()
+      rig.disk.replace(file, bytes)
+      rig.reopen()
+      let found = rig.readAll(0, acknowledge: true)
+      #expect(found.map(\.sequence) == (1...UInt64(count + 1)).filter { $0 != lost })
+      let gaps = rig.gaps()
+      #expect(gaps.map(\.first) == [UInt64(lost)] && gaps.map(\.last) == [UInt64(lost)])
+      #expect(gaps.allSatisfy { $0.reason == .corrupt && $0.epoch == rig.epoch && $0.count == 1 })
+      #expect(rig.backlog(0).records == 0)
+    }
+  }
+
   // Seed 50151: only the cursor knew of them, and it was gone.
   @Test("what was on its way when its segment was given up is named though the cursor is lost")
   func lentWithoutCursor() {
@@ -90,13 +147,15 @@ struct FoundBehindDamageTests {
   private func damageTable(_ rig: Rig, segment number: UInt32, frame: Int) {
     let file = StorageFile.segment(logClass: 1, number: number)
     var bytes = rig.disk.bytes(file)
-    let magic = Array("SpFr".utf8)
-    let frames = (0..<max(bytes.count - 3, 0)).filter {
-      bytes[$0..<($0 + 4)].elementsEqual(magic)
-    }
-    #expect(frames.count > frame + 1)
+    let frames = frames(in: bytes)
+    #expect(frames.count > 1 && frames.count > frame)
     guard frames.count > frame else { return }
     bytes[frames[frame] + frameHeaderBytes + 1] ^= 1
     rig.disk.replace(file, bytes)
+  }
+
+  private func frames(in bytes: [UInt8]) -> [Int] {
+    let magic = Array("SpFr".utf8)
+    return (0..<max(bytes.count - 3, 0)).filter { bytes[$0..<($0 + 4)].elementsEqual(magic) }
   }
 }
