@@ -33,12 +33,16 @@ extension Spool where Storage: ~Copyable {
 
   /// What is in the file is not known in this run.
   mutating func setAside(_ file: StorageFile) {
-    flagDamage(in: nil)
+    var header: SegmentHeader?
+    do throws(StorageError) { header = try readHeader(file) } catch {
+      // Then nobody knows its epoch.
+    }
+    flagDamage(in: header)
     if case .segment(let logClass, _, _) = file {
       let before = logs[Int(logClass)].segments.last?.header.epoch ?? 0
       noteLost(
         logClass, UInt64(limits.segmentBytes) / recordBytesMin,
-        epoch: cursor.epoch == 0 ? before : cursor.epoch)
+        epoch: header?.epoch ?? (cursor.epoch == 0 ? before : cursor.epoch))
     }
     guard !asides.contains(file) else { return }
     counters.quarantined += 1

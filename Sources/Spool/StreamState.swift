@@ -159,7 +159,7 @@ struct StreamState {
   /// So many of its records at most were in frames that a start cannot tell anything of, and none came behind.
   var lostMax: UInt64 = 0
   var lostEpoch: UInt64 = 0
-  /// The epoch of the record that a scan saw last.
+  /// The epoch of the record, or the damage, that a scan saw last.
   var seenEpoch: UInt64?
 
   init(_ stream: SpoolStream, isConfigured: Bool) {

@@ -66,25 +66,48 @@ struct FoundBehindDamageTests {
   // Seed 16617: it was named under the epoch before.
   @Test("what a segment had that is damaged as a whole is named under the segment's epoch")
   func wholeSegment() {
-    let rig = Rig(streams: Self.streams)
-    var epochs: [UInt64] = []
-    for number in 1...3 {
-      rig.append(0, Rig.payload(number, 60))
-      rig.commit()
-      epochs.append(rig.epoch)
-      rig.disk.kill()
-      if number < 3 {
-        rig.disk.delete(.cursor)
-        rig.reopen()
-        _ = rig.gaps()
-      }
-    }
+    let (rig, epochs) = threeEpochs()
     // The second one is the seal.
     for frame in 0...1 { damageTable(rig, segment: 2, frame: frame) }
     rig.reopen()
     let gaps = rig.gaps().filter { $0.streamIndex == 0 && $0.first <= 2 && 2 <= $0.last }
     #expect(gaps.map(\.epoch) == [epochs[1]])
+  }
+
+  @Test("what a segment had that one bad sector keeps from being read is named under its epoch")
+  func badSector() {
+    let (rig, epochs) = threeEpochs()
+    let file = StorageFile.segment(logClass: 1, number: 2)
+    rig.disk.badByte = (file, rig.disk.bytes(file).count - 8)
+    rig.reopen()
+    #expect(rig.statistics.isDegraded)
+    for _ in 0..<2 {
+      rig.wait(.seconds(180))
+      rig.turn()
+    }
+    #expect(!rig.statistics.isDegraded)
+    let gaps = rig.gaps().filter { $0.streamIndex == 0 && $0.first <= 2 && 2 <= $0.last }
+    #expect(gaps.map(\.epoch) == [epochs[1]])
+    #expect(rig.readAll(0).map(\.sequence) == [1, 3])
+  }
+
+  /// One record in each of three segments, under epochs of their own.
+  private func threeEpochs() -> (rig: Rig, epochs: [UInt64]) {
+    let rig = Rig(streams: Self.streams)
+    var epochs: [UInt64] = []
+    for number in 1...3 {
+      if number > 1 {
+        rig.disk.delete(.cursor)
+        rig.reopen()
+        _ = rig.gaps()
+      }
+      rig.append(0, Rig.payload(number, 60))
+      rig.commit()
+      epochs.append(rig.epoch)
+      rig.disk.kill()
+    }
     #expect(Set(epochs).count == 3)
+    return (rig, epochs)
   }
 
   // The fuzz target spool-damage: a frame is valid anywhere in its segment.

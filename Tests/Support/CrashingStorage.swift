@@ -32,6 +32,8 @@ public final class CrashingDisk {
   public var capacity = UInt64.max
   /// Fails every operation of these kinds.
   public var failing: [Operation: StorageError] = [:]
+  /// Fails every read of this byte.
+  public var badByte: (file: StorageFile, offset: Int)?
   /// Fails every creation of a thinned segment.
   public var refusesThinned = false
   /// Fails every sync of a segment, and of nothing else.
@@ -279,6 +281,7 @@ public final class CrashingDisk {
     guard let file = files[name] else { throw .missing }
     let start = min(Int(offset), file.live.count)
     let end = min(start + count, file.live.count)
+    if let badByte, badByte.file == name, (start..<end).contains(badByte.offset) { throw .failed(5) }
     bytesRead += end - start
     return file.live[start..<end]
   }

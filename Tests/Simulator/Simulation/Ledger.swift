@@ -64,6 +64,8 @@ struct Entry {
   /// Gap reports that name it: those that are exact, and those that are an upper bound.
   var named: Reasons = []
   var namedPerhaps: Reasons = []
+  /// One under another epoch has its number.
+  var isNumberNamed = false
 }
 
 /// Every record that was taken, what was promised of it, and what became of it.
@@ -252,10 +254,11 @@ struct Ledger {
   ) {
     for place in entries.indices
     where entries[place].key.stream == stream
-      && (entries[place].key.epoch == epoch || entries[place].formerEpoch == epoch)
       && entries[place].key.sequence >= first && entries[place].key.sequence <= last
     {
-      if isUpperBound {
+      if entries[place].key.epoch != epoch && entries[place].formerEpoch != epoch {
+        entries[place].isNumberNamed = true
+      } else if isUpperBound {
         entries[place].namedPerhaps.formUnion(reasons)
       } else {
         entries[place].named.formUnion(reasons)

@@ -36,6 +36,7 @@ extension World {
     }
   }
 
+  /// Of what was put aside nobody may know the epoch.
   func noteQuarantine() {
     if disk.quarantined.count > 0 { wasQuarantined = true }
   }
@@ -140,7 +141,8 @@ extension World {
     let areReportsLost = !ledger.isComplete(stream: plan.reports)
     for entry in ledger.entries {
       guard let words = ledger.complaint(entry, wasDamaged: wasDamaged) else { continue }
-      if wasDamaged, !entry.isPromised || wasQuarantined { continue }
+      if wasDamaged, !entry.isPromised { continue }
+      if wasQuarantined, entry.isNumberNamed { continue }
       if isNameLost(of: entry) { continue }
       // Its report was made, and is one of the reports that were lost themselves: each of those is a record
       // that must be named like all others.
@@ -174,7 +176,8 @@ extension World {
       entry.isPromised = true
       entry.isForgiven = entry.isReportLost
       if ledger.complaint(entry, wasDamaged: wasDamaged) == nil { return }
-      if wasQuarantined || (areReportsLost && entry.isGivenUp) || isNameLost(of: entry) { return }
+      if wasQuarantined, entry.isNumberNamed { return }
+      if (areReportsLost && entry.isGivenUp) || isNameLost(of: entry) { return }
     }
     let entry = ledger.entries[message.entries[0]]
     complain(
