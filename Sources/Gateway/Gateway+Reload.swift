@@ -18,6 +18,10 @@ extension Gateway where Storage: ~Copyable {
     if new != configuration {
       guard takeStreams(new, clocks: clocks) else { return false }
       takePorts(new)
+      // Another broker's message ids say nothing about this one's.
+      if let mqtt = new.mqtt, old.mqtt?.isSameSession(as: mqtt) != true {
+        self.mqtt.recent.sessionStarted()
+      }
       topics = TopicMap(filters: new.mqtt?.subscriptions.map { $0.filter } ?? [])
       replace(configuration: new)
       let before = ledger
@@ -73,8 +77,6 @@ extension Gateway where Storage: ~Copyable {
     }
     settleAll()
     confirmAllReports()
-    // What was given up on the way is counted on the streams as they were.
-    takeSpoolReports(clocks: clocks)
     for index in uplinks.indices where !new.keepsMemory(of: uplinks[index].configuration.name) {
       loseMemory(of: index, clocks: clocks)
     }
@@ -87,6 +89,8 @@ extension Gateway where Storage: ~Copyable {
       uplinks[index].counters = old.counters
       uplinks[index].takeMemory(of: old)
     }
+    // The stream that the reports go to has its new place by now.
+    takeSpoolReports(clocks: clocks)
     roomTurn = nil
     startClockSteps()
     // A stream that is new here may have records from before.

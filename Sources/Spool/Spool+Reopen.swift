@@ -37,7 +37,11 @@ extension Spool where Storage: ~Copyable {
     for told in unconfirmed { report(told.gap) }
     unconfirmed = []
     open(streams.filter { $0.isConfigured }.map { $0.stream })
-    if !disk.isDegraded { report(.recovered) }
+    guard !disk.isDegraded else { return }
+    report(.recovered)
+    // With the reports: the sources are about to forget what they are about.
+    cursor.isUrgent = true
+    keepHouse()
   }
 
   /// Begins anew with what is on disk.

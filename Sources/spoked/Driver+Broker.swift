@@ -76,8 +76,13 @@ extension Driver {
     guard let broker else { return }
     if broker.client.handleTimeout(now: clocks.now) == .resolve { lookUpBroker(broker) }
     announce(broker)
-    handOver(broker)
-    broker.client.isPaused = broker.waiting != nil || !gateway.mayReceiveMQTT(now: clocks.now)
+    _ = handOver(broker)
+  }
+
+  /// What the end of a turn has made room for has nothing else to wait for. True: messages were taken.
+  func handOverRest() -> Bool {
+    guard let broker, !broker.everythingFetched else { return false }
+    return handOver(broker)
   }
 
   func brokerReady(_ ready: Ready) {
@@ -96,6 +101,8 @@ extension Driver {
     broker.client.transmit(everythingIsSafe: isSafe, now: clocks.now)
     if isSafe, broker.client.status.unacknowledged == 0 { gateway.mqttReleased() }
     announce(broker)
+    // Not before: the turn may have made safe what was pressing.
+    broker.client.isPaused = broker.waiting != nil || !gateway.mayReceiveMQTT(now: clocks.now)
     do throws(SystemError) {
       try broker.client.updateRegistration(in: loop, token: Token.mqtt.packed)
     } catch {
@@ -164,19 +171,23 @@ extension Driver {
 
   // MARK: Messages
 
-  private func handOver(_ broker: BrokerLink) {
+  /// True: messages were taken.
+  @inline(never)
+  private func handOver(_ broker: BrokerLink) -> Bool {
+    var hasTaken = false
     if let message = broker.waiting {
-      guard take(message) else { return }
+      guard take(message) else { return false }
       broker.waiting = nil
+      hasTaken = true
     }
-    while gateway.mayReadMQTT(now: clocks.now),
-      broker.client.nextMessage(into: &broker.scratch)
-    {
-      if !take(broker.scratch) {
+    while gateway.mayReadMQTT, broker.client.nextMessage(into: &broker.scratch) {
+      guard take(broker.scratch) else {
         broker.waiting = broker.scratch
-        return
+        break
       }
+      hasTaken = true
     }
+    return hasTaken
   }
 
   private func take(_ message: MQTTMessage) -> Bool {

@@ -74,6 +74,7 @@ extension Driver {
       } else {
         let former = formerFilters(of: new.mqtt)
         closeBroker()
+        gateway.mqttDisconnected(reason: "closed: the configuration has changed", clocks: clocks)
         try openBroker(plan, former: former)
       }
     } catch {

@@ -128,6 +128,7 @@ final class Driver {
     serveBroker()
     noteMemory()
     gateway.finishTurn(clocks: clocks)
+    while handOverRest() { gateway.finishTurn(clocks: clocks) }
     carryOutActions()
     endLingering()
     flushPorts()

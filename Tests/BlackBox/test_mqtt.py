@@ -210,6 +210,24 @@ def test_a_long_backlog_is_taken_from_the_broker_and_acknowledged(make_upstream,
     assert line.spoke.stat("spoke.stream.state.backlog_records") == 3000
 
 
+def test_a_backlog_that_the_broker_has_is_taken_at_once_while_nothing_goes_upstream(folder, spoke, make_broker):
+    """The broker sends its 20 messages at once and waits: nothing that comes from outside wakes the gateway then."""
+    broker = make_broker()
+    text = configuration(
+        folder, stream("s", "http://localhost:1", path="/", durability="spill"),
+        mqtt(broker.url, ("#", "s"), client_id="spoke"),
+    )
+    spoke.start(text)
+    connected(spoke)
+    spoke.stop()
+    publish.multiple([("x", b"%d" % n, 1, False) for n in range(300)], hostname="localhost", port=broker.port)
+    spoke.start(text)
+    connected(spoke)
+    # One such wait takes 5 s or more.
+    wait_until(lambda: spoke.stat("spoke.stream.s.records_in") == 300, "all are taken", 10)
+    wait_until(lambda: spoke.stat("spoke.mqtt.unacknowledged") == 0, "all are acknowledged", 10)
+
+
 def test_a_broker_over_tls(folder, spoke, make_upstream, make_broker, identity, authority):
     broker, upstream = make_broker(identity=identity), make_upstream()
     url = broker.url.replace("mqtt://127.0.0.1", "mqtts://localhost")

@@ -25,6 +25,7 @@ struct WaitingReport {
 /// A gap report of the spool, by its number, and the record that it became.
 struct UnsafeReport {
   var gap: UInt64
+  var stream: Int
   var sequence: UInt64
 }
 
@@ -75,7 +76,7 @@ extension Gateway where Storage: ~Copyable {
     case .dropped: break
     case .taken(let sequence):
       if report.gap > 0 {
-        reports.unsafe.append(UnsafeReport(gap: report.gap, sequence: sequence))
+        reports.unsafe.append(UnsafeReport(gap: report.gap, stream: stream, sequence: sequence))
       }
     }
     return true
@@ -83,16 +84,14 @@ extension Gateway where Storage: ~Copyable {
 
   /// The spool may forget the gaps whose reports no crash reaches any more.
   mutating func confirmReports() {
-    guard let stream = configuration.reports else { return }
     var count = 0
-    while count < reports.unsafe.count, isSafe(reports.unsafe[count].sequence, of: stream) {
-      count += 1
-    }
+    while count < reports.unsafe.count, isSafe(reports.unsafe[count]) { count += 1 }
     confirmReports(count)
   }
 
-  private func isSafe(_ sequence: UInt64, of stream: Int) -> Bool {
-    uplinks[stream].memory != nil || spool.isSafe(stream: stream, sequence: sequence)
+  private func isSafe(_ report: UnsafeReport) -> Bool {
+    uplinks[report.stream].memory != nil
+      || spool.isSafe(stream: report.stream, sequence: report.sequence)
   }
 
   /// The oldest `count` are safe.
@@ -106,7 +105,12 @@ extension Gateway where Storage: ~Copyable {
   mutating func confirmAllReports() { confirmReports(reports.unsafe.count) }
 
   private mutating func storeWaitingReports(clocks: Clocks) {
-    guard let stream = configuration.reports else { return }
+    guard let stream = configuration.reports else {
+      // Those of before a reload.
+      reports.notStored += UInt64(reports.waiting.count)
+      reports.waiting = []
+      return
+    }
     while let oldest = reports.waiting.first {
       guard store(oldest, on: stream, clocks: clocks) else { return }
       reports.waiting.removeFirst()

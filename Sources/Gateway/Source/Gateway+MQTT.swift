@@ -202,14 +202,13 @@ extension Gateway where Storage: ~Copyable {
     return true
   }
 
-  /// Reading more would only make the wait for durability longer.
-  public func mayReadMQTT(now: Instant) -> Bool {
-    !draining && acknowledgements.mayRead && !acknowledgements.isPressing(now: now)
-  }
+  /// Whether one more may be taken of the messages that have already come. While any are left no acknowledgement
+  /// leaves, and the broker sends nothing that would wake the program.
+  public var mayReadMQTT: Bool { !draining && acknowledgements.mayRead }
 
-  /// Whether the connection may be read, besides the messages that have already come from it.
+  /// Whether the connection may be read. More would only make the wait for durability longer.
   public func mayReceiveMQTT(now: Instant) -> Bool {
-    mayReadMQTT(now: now) && acknowledgements.mayReceive
+    mayReadMQTT && acknowledgements.mayReceive && !acknowledgements.isPressing(now: now)
   }
 
   /// Everything read so far is safe: its acknowledgements may leave.

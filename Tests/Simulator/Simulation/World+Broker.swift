@@ -109,15 +109,18 @@ extension World {
       client.withheld.append(next)
       client.withheldSince = client.withheldSince ?? now
     }
-    handOver()
-    client.isPaused = client.isWaiting || !gateway.mayReceiveMQTT(now: clocks.now)
+    _ = handOver()
     if let since = client.withheldSince, now - since > BrokerClient.patience {
       cutBroker("keep-alive")
     }
   }
 
-  private func handOver() {
-    while !client.ring.isEmpty, client.isWaiting || gateway.mayReadMQTT(now: clocks.now) {
+  /// What the end of a turn has made room for. True: messages were taken.
+  func handOverRest() -> Bool { client.isConnected && handOver() }
+
+  private func handOver() -> Bool {
+    var hasTaken = false
+    while !client.ring.isEmpty, client.isWaiting || gateway.mayReadMQTT {
       let (place, id) = client.ring[0]
       let message = broker.messages[place]
       let isTaken = gateway.receiveMQTT(
@@ -126,14 +129,27 @@ extension World {
       let made = observe(plan.sources[message.source].stream, [message.hash])
       broker.messages[place].entries += Array(made)
       client.isWaiting = !isTaken
-      guard isTaken else { return }
+      guard isTaken else { break }
       client.ring.removeFirst()
+      hasTaken = true
     }
+    return hasTaken
+  }
+
+  /// The socket would wake the daemon.
+  var isBrokerReadable: Bool {
+    isAlive && client.isConnected && !client.isPaused && !client.socket.isEmpty
+      && client.ring.count < BrokerClient.ringMax
   }
 
   /// At the end of the turn: acknowledgements leave when everything read so far is safe.
   func releaseBroker() {
-    guard client.isConnected, gateway.mayReleaseMQTT, client.ring.isEmpty else { return }
+    guard client.isConnected else { return }
+    defer { client.isPaused = client.isWaiting || !gateway.mayReceiveMQTT(now: clocks.now) }
+    if !client.ring.isEmpty, !client.isWaiting, gateway.mayReadMQTT {
+      complain("messages of the broker are left, and nothing wakes the daemon for them")
+    }
+    guard gateway.mayReleaseMQTT, client.ring.isEmpty else { return }
     guard !client.withheld.isEmpty else { return }
     for (message, id) in client.withheld { acknowledge(message, id) }
     client.withheld = []

@@ -18,8 +18,10 @@ extension World {
     if disk.isFrozen { return crashInTurn() }
     serveBroker()
     let clocks = clocks
-    gateway.finishTurn(clocks: clocks)
-    if disk.isFrozen { return crashInTurn() }
+    repeat {
+      gateway.finishTurn(clocks: clocks)
+      if disk.isFrozen { return crashInTurn() }
+    } while handOverRest()
     observeTimeouts(clocks)
     carryOutActions()
     releaseBroker()

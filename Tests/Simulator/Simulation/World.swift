@@ -163,6 +163,10 @@ final class World {
         isDeadline = true
       }
     }
+    if isBrokerReadable {
+      next = now
+      isDeadline = false
+    }
     if let end = phaseEnd, next.map({ $0 > end }) ?? true {
       now = max(now, end)
       endPhase()
