@@ -158,7 +158,8 @@ extension Spool where Storage: ~Copyable {
     newestWall = max(newestWall, WallTime(nanoseconds: newest.wall))
     found.epoch = newest.epoch
     cursor.generation = newest.generation
-    for entry in newest.entries { apply(entry) }
+    // The numbers of one that there is no room for are known to nobody from now on.
+    for entry in newest.entries where !apply(entry) { found.isDamaged = true }
     guard !isReopening else { return found }
     for gap in newest.gaps {
       let name = newest.entries[gap.entry].name
@@ -182,10 +183,11 @@ extension Spool where Storage: ~Copyable {
     }
   }
 
-  private mutating func apply(_ entry: CursorEntry) {
+  /// False: there are too many streams.
+  private mutating func apply(_ entry: CursorEntry) -> Bool {
     var index = 0
     while index < streams.count, streams[index].stream.name != entry.name { index += 1 }
-    if index == streams.count, addOrphan(entry.name) == nil { return }
+    if index == streams.count, addOrphan(entry.name) == nil { return false }
     streams[index].cursor = entry
     streams[index].settled = Settlement(through: entry.settled)
     for range in entry.ranges where range.first <= range.last {
@@ -193,6 +195,7 @@ extension Spool where Storage: ~Copyable {
     }
     // What this process has lent without the directory stays so until the two are joined.
     for lent in entry.lent where lent.range.first <= lent.range.last { reportLent(index, lent) }
+    return true
   }
 
   // MARK: Segments
@@ -201,6 +204,10 @@ extension Spool where Storage: ~Copyable {
   private mutating func recoverClass(
     _ logClass: Int, _ files: [StorageFile], _ lastSeen: inout [UInt64]
   ) throws(StorageError) -> Bool {
+    for index in streams.indices {
+      streams[index].afterDamage = false
+      streams[index].seenEpoch = nil
+    }
     // Each log ascends by itself: a stream whose class has changed has later records in another one.
     var seen = streams.indices.map { streams[$0].settled.through }
     var keys: [UInt64] = []
@@ -219,8 +226,9 @@ extension Spool where Storage: ~Copyable {
       let isLast = key == keys.last
       let before = seen
       do throws(StorageError) {
-        // What holds nothing is no end: it was about to be written, and its sync or the power failed.
-        isTorn = try recoverSegment(file, isLast: isLast, &seen) ?? isTorn
+        // What holds nothing is no end: it was about to be written, and its sync or the power failed. And of an end
+        // that a good segment follows, that one may know nothing.
+        if try recoverSegment(file, isLast: isLast, &seen) == true { isTorn = true }
         // One that could be read by now.
         if logs[logClass].segments.last?.file == file { asides.removeAll { $0 == file } }
       } catch {
@@ -237,10 +245,6 @@ extension Spool where Storage: ~Copyable {
     if let failure { throw failure }
     extend(&lastSeen)
     for index in seen.indices { lastSeen[index] = max(lastSeen[index], seen[index]) }
-    for index in streams.indices {
-      streams[index].afterDamage = false
-      streams[index].seenEpoch = nil
-    }
     return isTorn
   }
 
@@ -311,7 +315,6 @@ extension Spool where Storage: ~Copyable {
           * (1 + tableEntryFixedBytes + SpoolLimits.streamNameBytesMax),
       case .seal(let slot) = try probe(file, header, at: offset, end: size)
     else { return nil }
-    noteTime(of: slot)
     var segment = Segment(header: header, state: .closed, bytes: size)
     for totals in slots[slot].table where totals.stream >= 0 { segment.add(totals) }
     return segment

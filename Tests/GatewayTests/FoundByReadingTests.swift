@@ -41,7 +41,7 @@ struct FoundByReadingTests {
     #expect(isTaken)
   }
 
-  @Test("a report that a reload makes goes to the stream of the reports, wherever that stands by now")
+  @Test("a report that a reload makes goes to the stream of the reports, wherever that is by now")
   func reportOfAReload() {
     let world = World(Self.text(["other", "health", "state"]), isUp: false)
     world.advance(.seconds(2))

@@ -189,4 +189,108 @@ struct FoundByReadingTests {
     #expect(rig.spool.unsyncable == [.deadLetter])
     #expect(rig.statistics.parked == 20)
   }
+
+  @Test("a damaged end is one, though a good segment of another stream follows it")
+  func hiddenEnd() {
+    let rig = Rig(streams: Self.streams)
+    for number in 1...2 {
+      rig.append(0, Rig.payload(number, 60))
+      rig.commit()
+    }
+    rig.wait(.seconds(10))
+    rig.turn()
+    // The first segment ends without a seal.
+    rig.append(1, Rig.payload(3, 60))
+    rig.disk.failAt = (rig.disk.operations + 2, .failed(5))
+    rig.commit()
+    let file = StorageFile.segment(logClass: 1, number: 1)
+    #expect(rig.isSafe(0, 2) && rig.isSafe(1, 1) && rig.disk.names.count == 3)
+    let epoch = rig.epoch
+    rig.disk.kill()
+    var bytes = rig.disk.bytes(file)
+    let magic = Array("SpFr".utf8)
+    guard let last = bytes.indices.last(where: { bytes[$0...].starts(with: magic) }) else {
+      Issue.record("no frame")
+      return
+    }
+    bytes[last + 20] ^= 1
+    rig.disk.replace(file, bytes)
+    rig.reopen()
+    #expect(rig.epoch != epoch)
+  }
+
+  @Test("a file that is put aside stays until the cursor has what it held, also in the middle")
+  func asideInTheMiddle() {
+    let rig = Rig(streams: Self.streams)
+    rig.appendMany(0, 2)
+    rig.commit()
+    for _ in 0..<60 {
+      rig.appendMany(1, 1)
+      rig.commit()
+    }
+    let epoch = rig.epoch
+    rig.disk.kill()
+    let file = StorageFile.segment(logClass: 1, number: 1)
+    var bytes = rig.disk.bytes(file)
+    bytes[2] ^= 1
+    rig.disk.replace(file, bytes)
+    for _ in 0..<2 {
+      rig.reopen()
+      rig.disk.kill()
+    }
+    rig.reopen()
+    let gaps = rig.gaps().filter { $0.streamIndex == 0 && $0.epoch == epoch }
+    #expect(gaps.contains { $0.first == 1 && $0.last >= 2 }, "\(gaps)")
+    #expect(rig.epoch != epoch)
+  }
+
+  @Test("a stream that is one too many to be remembered does not begin again with its numbers")
+  func forgottenStream() {
+    func only(_ name: String) -> [SpoolStream] {
+      [SpoolStream(name: ByteString(name), logClass: 1, durability: .sync)]
+    }
+    let rig = Rig(streams: only("first"))
+    let epoch = rig.epoch
+    for round in 0...(SpoolLimits.streamsMax + SpoolLimits.orphansMax) {
+      if round > 0 { rig.reopen(streams: only("stream\(round)")) }
+      rig.appendMany(0, 1)
+      rig.commit()
+      #expect(rig.readAll(0, acknowledge: true).count == 1)
+      rig.close()
+    }
+    rig.reopen(streams: only("first"))
+    rig.appendMany(0, 1)
+    rig.commit()
+    let found = rig.readAll(0)
+    #expect(found.map(\.sequence) == [1] && found.allSatisfy { $0.epoch != epoch })
+  }
+
+  @Test("a start that failed leaves nothing behind that gives damage another epoch")
+  func startThatFailed() {
+    for fails in [false, true] {
+      let rig = Rig()
+      var epochs: [UInt64] = []
+      for _ in 0..<2 {
+        for _ in 0..<60 {
+          rig.appendMany(0, 1)
+          rig.commit()
+        }
+        epochs.append(rig.epoch)
+        rig.disk.kill()
+        guard epochs.count < 2 else { break }
+        rig.disk.delete(.cursor)
+        rig.reopen()
+        _ = rig.gaps()
+      }
+      rig.disk.delete(.segment(logClass: 0, number: 1))
+      if fails { rig.disk.badByte = (.segment(logClass: 0, number: 2), 0) }
+      rig.reopen()
+      #expect(rig.statistics.isDegraded == fails)
+      rig.disk.badByte = nil
+      rig.wait(.seconds(61))
+      rig.turn()
+      let gaps = rig.gaps().filter { $0.streamIndex == 0 && $0.first == 1 }
+      #expect(gaps.map(\.epoch) == [epochs[0]])
+    }
+  }
 }
