@@ -281,9 +281,7 @@ public final class CrashingDisk {
     guard let file = files[name] else { throw .missing }
     let start = min(Int(offset), file.live.count)
     let end = min(start + count, file.live.count)
-    if let badByte, badByte.file == name, (start..<end).contains(badByte.offset) {
-      throw .failed(5)
-    }
+    if let badByte, badByte.file == name, start..<end ~= badByte.offset { throw .failed(5) }
     bytesRead += end - start
     return file.live[start..<end]
   }
