@@ -85,8 +85,8 @@ extension Spool where Storage: ~Copyable {
     streams[stream].reader.through = sequence
   }
 
-  /// A `sync` stream has all numbers. Where a segment that was not thinned does not have one that it tells of,
-  /// another frame of its own stands in the place of that one's.
+  /// Between the records of a `sync` stream nothing is missing. Where a segment that was not thinned lacks what it
+  /// tells of, and nothing looks damaged, another frame of its own stands in that one's place.
   private mutating func reportMissing(
     _ stream: Int, to sequence: UInt64, _ sieve: Sieve, epoch: UInt64
   ) {

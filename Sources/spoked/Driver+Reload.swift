@@ -73,8 +73,10 @@ extension Driver {
         refreshBrokerTLS(plan)
       } else {
         let former = formerFilters(of: new.mqtt)
-        closeBroker()
-        gateway.mqttDisconnected(reason: "closed: the configuration has changed", clocks: clocks)
+        if broker != nil {
+          closeBroker()
+          gateway.mqttDisconnected(reason: "the configuration has changed", clocks: clocks)
+        }
         try openBroker(plan, former: former)
       }
     } catch {

@@ -85,6 +85,16 @@ def test_a_subscription_that_a_reload_takes_away_is_unsubscribed(
     only_the_kept_arrives(spoke, broker, make_publisher(broker), upstream)
 
 
+def test_a_broker_that_a_reload_takes_away_is_not_connected_any_more(folder, spoke, make_broker):
+    broker = make_broker()
+    target = stream("s", "http://localhost:1", path="/")
+    spoke.start(configuration(folder, target, mqtt(broker.url, ("#", "s"))))
+    connected(spoke)
+    spoke.reload(configuration(folder, target))
+    spoke.wait_for_log("configuration read again")
+    assert spoke.stat("spoke.mqtt.connected") == 0
+
+
 def test_a_subscription_that_a_restart_takes_away_is_unsubscribed(
     folder, spoke, make_upstream, make_broker, make_publisher
 ):

@@ -225,6 +225,11 @@ class Upstream:
         with self._lock:
             return sorted((r for r in self.requests if r.complete), key=lambda r: r.time)
 
+    def forget(self):
+        """What came until now: to look through all of it each time would keep the upstream from answering."""
+        with self._lock:
+            self.requests.clear()
+
     def wait_for(self, count, seconds=15.0) -> list[Request]:
         wait_until(
             lambda: len(self.whole()) >= count,
