@@ -79,9 +79,14 @@ extension TOMLTree {
   /// Findings in file order, with line and column.
   func diagnostics(_ findings: [Finding]) -> [Diagnostic] {
     let limit = ConfigurationLimits.diagnosticsMax
-    let sorted = findings.sorted { ($0.file, $0.offset) < ($1.file, $1.offset) }
+    var sorted = Array(findings.indices)
+    sorted.heapSort { left, right in
+      let (first, second) = (findings[left], findings[right])
+      return (first.file, first.offset, left) < (second.file, second.offset, right)
+    }
     var found: [Diagnostic] = []
-    for finding in sorted.prefix(limit) {
+    for index in sorted.prefix(limit) {
+      let finding = findings[index]
       let place = position(file: finding.file, offset: finding.offset)
       found.append(
         Diagnostic(

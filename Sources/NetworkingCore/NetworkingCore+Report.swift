@@ -17,29 +17,47 @@ public struct EndpointReport: Sendable {
   public var failures: UInt64 = 0
 }
 
+/// A place among the endpoints of a cluster; good as long as the core is left alone.
+public struct EndpointReports {
+  let cluster: Int
+  var locality = 0
+  var endpoint = 0
+
+  init(cluster: Int) { self.cluster = cluster }
+}
+
 extension NetworkingCore {
   /// The clusters of the present snapshot.
   public var clusterReports: [Cluster] {
     var found: [Cluster] = []
-    for slot in clusters where slot.isUsed && slot.isCurrent { found.append(slot.configuration) }
+    for index in clusters.indices where clusters[index].isUsed && clusters[index].isCurrent {
+      found.append(clusters[index].configuration)
+    }
     return found
   }
 
-  /// Visits the endpoints of a cluster of the present snapshot: those that it was given, or those that
-  /// its names were resolved to. `visit` answers whether it wants more.
+  /// The endpoints of a cluster of the present snapshot: those that it was given, or those that its names
+  /// were resolved to. One after the other, because there may be many.
+  public func endpointReports(of name: ByteString) -> EndpointReports {
+    let slot = clusters.firstIndex { $0.isUsed && $0.isCurrent && $0.configuration.name == name }
+    return EndpointReports(cluster: slot ?? clusters.count)
+  }
+
+  /// The next one; nil behind the last.
   @inline(never)
-  public func visitEndpoints(of name: ByteString, _ visit: (EndpointReport) -> Bool) {
-    guard
-      let slot = clusters.firstIndex(where: {
-        $0.isUsed && $0.isCurrent && $0.configuration.name == name
-      })
-    else { return }
-    let members = clusters[slot].members
-    for locality in members.localities {
-      for index in locality.endpoints {
-        guard visit(report(slot, index, locality)) else { return }
+  public func next(_ place: inout EndpointReports) -> EndpointReport? {
+    guard place.cluster < clusters.count else { return nil }
+    let localities = clusters[place.cluster].members.localities
+    while place.locality < localities.count {
+      let locality = localities[place.locality]
+      if place.endpoint < locality.endpoints.count {
+        place.endpoint += 1
+        return report(place.cluster, locality.endpoints[place.endpoint - 1], locality)
       }
+      place.locality += 1
+      place.endpoint = 0
     }
+    return nil
   }
 
   private func report(

@@ -54,14 +54,14 @@ extension HeaderList {
     for mutation in mutations {
       switch mutation {
       case .remove(let name):
-        fields.removeAll { $0.name == name }
+        fields.removeEach { $0.name == name }
       case .add(let name, let value, let action):
         let isThere = fields.contains { $0.name == name }
         switch action {
         case .appendIfExistsOrAdd: break
         case .addIfAbsent: if isThere { continue }
         case .overwriteIfExists where !isThere: continue
-        case .overwriteIfExists, .overwriteIfExistsOrAdd: fields.removeAll { $0.name == name }
+        case .overwriteIfExists, .overwriteIfExistsOrAdd: fields.removeEach { $0.name == name }
         }
         fields.append((name, value, .yes))
       }

@@ -113,7 +113,7 @@ public final class FileStorage: SegmentStorage {
       _ = file.withName { spoke_unlink_at(directory.raw, $0) }
       throw StorageError(-answer)
     }
-    poisoned.removeAll { $0 == file }
+    poisoned.removeEach { $0 == file }
     try keep(made, for: file)
   }
 
@@ -179,7 +179,7 @@ public final class FileStorage: SegmentStorage {
     try mayChange()
     open.close(file)
     try succeed(file.withName { spoke_unlink_at(directory.raw, $0) })
-    poisoned.removeAll { $0 == file }
+    poisoned.removeEach { $0 == file }
   }
 
   /// Gives a file the name of another one.
@@ -191,7 +191,7 @@ public final class FileStorage: SegmentStorage {
       other.withName { from in
         file.withName { spoke_rename_at(directory.raw, from, directory.raw, $0) }
       })
-    poisoned.removeAll { $0 == file }
+    poisoned.removeEach { $0 == file }
   }
 
   /// Moves it to `quarantine/NUMBER-NAME`. The numbers count up, so the two highest are the newest.
@@ -209,7 +209,7 @@ public final class FileStorage: SegmentStorage {
       file.withName { from in
         target.withCString { spoke_rename_at(directory.raw, from, place.raw, $0) }
       })
-    poisoned.removeAll { $0 == file }
+    poisoned.removeEach { $0 == file }
   }
 
   /// Bytes that the file system has free for us.

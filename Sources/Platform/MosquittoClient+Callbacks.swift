@@ -113,7 +113,7 @@ extension MosquittoClient {
       let fits = published.append(Publication(id: entry.id, isDelivered: isDelivered))
       precondition(fits, "MosquittoClient: more publications than were taken")
     }
-    publishing.removeAll(where: isFinished)
+    publishing.removeEach(where: isFinished)
   }
 
   /// The last error is the most general one, the first one is nearest to the cause.

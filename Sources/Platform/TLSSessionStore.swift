@@ -55,7 +55,7 @@ final class TLSSessionStore {
   /// The newest session for a server, or nil. The caller releases it. `now`: seconds since 1970.
   func take(name: ByteString, port: UInt16, now: Int64) -> OpaquePointer? {
     guard let place = place(name, port) else { return nil }
-    targets[place].sessions.removeAll { $0.validUntil <= now }
+    targets[place].sessions.removeEach { $0.validUntil <= now }
     guard let newest = targets[place].sessions.last else { return nil }
     if newest.isSingleUse { targets[place].sessions.removeLast() }
     return newest.bytes.withUnsafeBufferPointer { bytes in

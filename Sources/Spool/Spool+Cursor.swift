@@ -107,7 +107,7 @@ extension Spool where Storage: ~Copyable {
   /// The cursor that could not be synced goes for one that was.
   private mutating func replaceCursor(by file: StorageFile) throws(StorageError) {
     try storage.replace(.cursor, by: file)
-    unsyncable.removeAll { $0 == .cursor }
+    unsyncable.removeEach { $0 == .cursor }
     // That is not on the medium yet.
     cursor.fileExists = false
     cursor.bytes = 0
@@ -197,6 +197,6 @@ extension Spool where Storage: ~Copyable {
       _ = try storage.list()
     }
     // Not before: a file that stays is still one that must not be synced again.
-    unsyncable.removeAll { $0 == file }
+    unsyncable.removeEach { $0 == file }
   }
 }

@@ -230,7 +230,7 @@ extension Spool where Storage: ~Copyable {
         // that a good segment follows, that one may know nothing.
         if try recoverSegment(file, isLast: isLast, &seen) == true { isTorn = true }
         // One that could be read by now.
-        if logs[logClass].segments.last?.file == file { asides.removeAll { $0 == file } }
+        if logs[logClass].segments.last?.file == file { asides.removeEach { $0 == file } }
       } catch {
         // What was read of it counts for nothing.
         seen = before

@@ -37,7 +37,7 @@ extension Spool where Storage: ~Copyable {
   @inline(never)
   public mutating func confirmGaps(through number: UInt64) {
     let before = unconfirmed.count
-    unconfirmed.removeAll { $0.number <= number }
+    unconfirmed.removeEach { $0.number <= number }
     if unconfirmed.count < before { cursor.isStale = true }
   }
 

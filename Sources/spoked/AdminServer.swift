@@ -140,7 +140,7 @@ extension Driver {
       loop.deregister(client.registration)
       client.isOver = true
     }
-    admin.clients.removeAll { $0.isOver }
+    admin.clients.removeEach { $0.isOver }
   }
 
   private func write(_ client: AdminClient) {

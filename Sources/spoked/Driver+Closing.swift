@@ -72,6 +72,6 @@ extension Driver {
   private func forget(_ link: UpstreamLink) {
     if let registration = link.registration { loop.deregister(registration) }
     link.registration = nil
-    links.removeAll { $0 === link }
+    links.removeEach { $0 === link }
   }
 }

@@ -55,7 +55,7 @@ public struct Statistics: Sendable {
 
   var count: Int { entries.count }
 
-  mutating func keep(_ kind: Kind) { entries.removeAll { $0.kind != kind } }
+  mutating func keep(_ kind: Kind) { entries.removeEach { $0.kind != kind } }
 
   /// Byte-wise by name.
   mutating func sort() {

@@ -115,7 +115,7 @@ final class ControlPlane {
   /// Whether the refusal is another one than those that were reported.
   func isNews(_ refusal: Refusal) -> Bool {
     guard !reported.contains(refusal) else { return false }
-    reported.removeAll { $0.type == refusal.type && $0.name == refusal.name }
+    reported.removeEach { $0.type == refusal.type && $0.name == refusal.name }
     if reported.count == Self.refusalsMax { reported.removeFirst() }
     reported.append(refusal)
     return true

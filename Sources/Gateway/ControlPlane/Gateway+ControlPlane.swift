@@ -66,7 +66,7 @@ extension Gateway where Storage: ~Copyable {
         if let id = plane.request(stream) { core.finishSending(id, now: clocks.now) }
       case .close(let stream):
         guard let id = plane.request(stream) else { break }
-        plane.calls.removeAll { $0.stream == stream }
+        plane.calls.removeEach { $0.stream == stream }
         core.cancel(id, now: clocks.now)
       case .read(let stream):
         if let id = plane.request(stream) { read(stream, id, plane, clocks: clocks) }
@@ -128,7 +128,7 @@ extension Gateway where Storage: ~Copyable {
   /// A stream of the control plane has its end.
   mutating func finishCall(_ result: RequestResult, clocks: Clocks) {
     guard let plane = controlPlane, let stream = plane.stream(result.id) else { return }
-    plane.calls.removeAll { $0.request == result.id }
+    plane.calls.removeEach { $0.request == result.id }
     let outcome: ChannelOutcome
     switch result.outcome {
     case .response(let status, let grpcStatus, _):

@@ -50,10 +50,8 @@ extension Gateway where Storage: ~Copyable {
       }
       page.add("added_via_api", isAdded(cluster) ? "true" : "false")
       if !cluster.serviceName.isEmpty { page.add("eds_service_name", cluster.serviceName) }
-      core.visitEndpoints(of: cluster.name) { endpoint in
-        page.add(endpoint)
-        return !page.isFull
-      }
+      var endpoints = core.endpointReports(of: cluster.name)
+      while !page.isFull, let endpoint = core.next(&endpoints) { page.add(endpoint) }
       guard !page.isFull else { break }
     }
     return AdminPage(body: page.finished())
@@ -83,10 +81,10 @@ extension Gateway where Storage: ~Copyable {
       json.endObject()
       json.key("host_statuses")
       json.beginArray()
-      core.visitEndpoints(of: cluster.name) { endpoint in
+      var endpoints = core.endpointReports(of: cluster.name)
+      while !isFull, let endpoint = core.next(&endpoints) {
         endpoint.write(to: &json)
         isFull = json.bytes.count > ClusterText.bytesMax
-        return !isFull
       }
       json.endArray()
       json.endObject()

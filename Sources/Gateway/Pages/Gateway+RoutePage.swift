@@ -58,9 +58,10 @@ extension Gateway where Storage: ~Copyable {
   private func addEndpoints(of cluster: ByteString, to steps: inout [Step]) {
     var lines: [Step] = []
     var count = 0
-    core.visitEndpoints(of: cluster) { endpoint in
+    var endpoints = core.endpointReports(of: cluster)
+    while let endpoint = core.next(&endpoints) {
       count += 1
-      guard count <= Self.endpointsShown else { return true }
+      guard count <= Self.endpointsShown else { continue }
       var line = ByteString(endpoint.address.description)
       line.bytes.append(text: ": priority ")
       line.bytes.append(decimal: UInt64(endpoint.priority))
@@ -74,7 +75,6 @@ extension Gateway where Storage: ~Copyable {
       }
       if endpoint.activeConnections > 0 { line.bytes.append(text: ", connected") }
       lines.append(Step(depth: 1, text: line))
-      return true
     }
     var head = ByteString("endpoints of ") + cluster + ": "
     head.bytes.append(decimal: UInt64(count))

@@ -32,25 +32,38 @@ struct UnsafeReport {
 extension Gateway where Storage: ~Copyable {
   /// Makes a record `{"KIND": {…}}` on the `[reports]` stream.
   /// `gap`: the number of the spool's gap report that it is, else 0.
-  @inline(never)
   mutating func report(
     _ kind: StaticString, gap: UInt64 = 0, clocks: Clocks, _ members: (inout JSONWriter) -> Void
   ) {
+    guard var json = beginReport(kind, gap: gap) else { return }
+    members(&json)
+    endReport(&json, gap: gap, clocks: clocks)
+  }
+
+  /// Nil: no stream takes reports.
+  @inline(never)
+  private mutating func beginReport(_ kind: StaticString, gap: UInt64) -> JSONWriter? {
     reports.made += 1
-    guard let stream = configuration.reports else {
+    guard configuration.reports != nil else {
       reports.notStored += 1
       spool.confirmGaps(through: gap)
-      return
+      return nil
     }
     var json = JSONWriter()
     json.beginObject()
     json.key(kind)
     json.beginObject()
-    members(&json)
+    return json
+  }
+
+  @inline(never)
+  private mutating func endReport(_ json: inout JSONWriter, gap: UInt64, clocks: Clocks) {
     json.endObject()
     json.endObject()
     let report = WaitingReport(payload: json.bytes, gap: gap)
-    guard reports.waiting.isEmpty, store(report, on: stream, clocks: clocks) else {
+    guard reports.waiting.isEmpty, let stream = configuration.reports,
+      store(report, on: stream, clocks: clocks)
+    else {
       guard hasRoomForReports else {
         reports.notStored += 1
         return

@@ -210,7 +210,7 @@ public struct ResourceStore: Sendable {
   private mutating func evictUnused() {
     for index in types.indices {
       for entry in types[index] where !entry.isNeeded { bytes -= entry.bytes }
-      types[index].removeAll { !$0.isNeeded }
+      types[index].removeEach { !$0.isNeeded }
     }
   }
 

@@ -47,7 +47,7 @@ struct DecodedStore: Sendable {
   mutating func keep(_ isKept: (ResourceType, ByteString) -> Bool) {
     for raw in 0..<UInt8(ResourceType.count) {
       guard let type = ResourceType(rawValue: raw) else { continue }
-      types[Int(raw)].removeAll { !isKept(type, $0.name) }
+      types[Int(raw)].removeEach { !isKept(type, $0.name) }
     }
   }
 

@@ -36,7 +36,7 @@ extension PolicyAssembler {
   mutating func assemble(now: Instant) {
     isStale = false
     decoded.keep { client.store.entry($0, $1)?.hasValue == true }
-    listeners.removeAll { !settings.listeners.contains($0.listener.name) }
+    listeners.removeEach { !settings.listeners.contains($0.listener.name) }
     var candidates: [Candidate] = []
     for name in settings.listeners {
       if let candidate = candidate(name) { candidates.append(candidate) }
@@ -45,7 +45,7 @@ extension PolicyAssembler {
     for candidate in candidates { promote(candidate, now: now) }
     forgetBeginnings(candidates)
     let needed = clusterNames(candidates)
-    clusters.removeAll { !needed.contains($0.cluster.name) }
+    clusters.removeEach { !needed.contains($0.cluster.name) }
     expected = NameSet()
     for candidate in candidates { expected.insert(candidate.clusters) }
     subscribe(candidates, needed)
@@ -113,7 +113,7 @@ extension PolicyAssembler {
       let place = listeners.firstIndex { ByteString.precedes(name, $0.listener.name) }
       listeners.insert(inForce, at: place ?? listeners.count)
     }
-    beginnings.removeAll { $0.name == name }
+    beginnings.removeEach { $0.name == name }
   }
 
   /// Whether a listener that has never been in force has waited for its clusters long enough.
@@ -126,7 +126,7 @@ extension PolicyAssembler {
   }
 
   private mutating func forgetBeginnings(_ candidates: [Candidate]) {
-    beginnings.removeAll { beginning in
+    beginnings.removeEach { beginning in
       !candidates.contains { $0.resource.name == beginning.name && $0.routes != nil }
     }
   }
@@ -136,7 +136,7 @@ extension PolicyAssembler {
   }
 
   private mutating func dropListener(_ name: ByteString) {
-    listeners.removeAll { $0.listener.name == name }
+    listeners.removeEach { $0.listener.name == name }
   }
 
   // MARK: Clusters

@@ -27,8 +27,7 @@ final class ResourceReader: Sendable {
     var bytes: [UInt8] = []
     bytes.append(contentsOf: resource)
     self.init(bytes, WireReader(bytes.span), [], .root)
-    // The fields that nobody asks for have to be well-formed as well.
-    try visit { (_, _) in }
+    try check()
   }
 
   @inline(never)
@@ -57,16 +56,17 @@ final class ResourceReader: Sendable {
   /// Whether the field came, with whatever wire type.
   @inline(never)
   func has(_ number: UInt32) throws(ResourceRejection) -> Bool {
-    var isPresent = false
-    try visit { (field, _) in if field.number == number { isPresent = true } }
-    return isPresent
+    try member([number]) != nil
   }
 
   /// Which member of a oneof is set: the one that came last.
   @inline(never)
   func member(_ numbers: [UInt32]) throws(ResourceRejection) -> UInt32? {
     var last: UInt32?
-    try visit { (field, _) in if numbers.contains(field.number) { last = field.number } }
+    var place = Place(part)
+    while let field = try next(&place) {
+      if numbers.contains(field.number) { last = field.number }
+    }
     return last
   }
 
@@ -102,7 +102,8 @@ final class ResourceReader: Sendable {
   @inline(never)
   func double(_ number: UInt32) throws(ResourceRejection) -> Double {
     var last = 0.0
-    try visit { (field, _) in
+    var place = Place(part)
+    while let field = try next(&place) {
       if field.number == number { last = field.value.double ?? last }
     }
     return last
@@ -111,7 +112,8 @@ final class ResourceReader: Sendable {
   @inline(never)
   private func varint(_ number: UInt32) throws(ResourceRejection) -> UInt64? {
     var last: UInt64?
-    try visit { (field, _) in
+    var place = Place(part)
+    while let field = try next(&place) {
       if field.number == number { last = field.value.uint64 ?? last }
     }
     return last
@@ -122,9 +124,14 @@ final class ResourceReader: Sendable {
   func varints(_ number: UInt32) throws(ResourceRejection) -> [UInt64] {
     let bytes = bytes
     var elements: [UInt64] = []
-    try visit { (field, part) throws(WireError) in
-      guard field.number == number else { return }
-      try part.varints(field.value, in: bytes.span) { elements.append($0) }
+    var place = Place(part)
+    while let field = try next(&place) {
+      guard field.number == number else { continue }
+      do throws(WireError) {
+        try place.part.varints(field.value, in: bytes.span) { elements.append($0) }
+      } catch {
+        throw rejection("", error)
+      }
     }
     return elements
   }
@@ -134,10 +141,10 @@ final class ResourceReader: Sendable {
   /// `string`; empty when absent.
   @inline(never)
   func text(_ number: UInt32, _ name: StaticString) throws(ResourceRejection) -> ByteString {
-    let bytes = bytes
     var last = 0..<0
-    try visit(name) { (field, part) throws(WireError) in
-      if field.number == number { last = try part.text(field.value, in: bytes.span) ?? last }
+    var place = Place(part)
+    while let field = try next(&place, name) {
+      if field.number == number { last = try text(field, place.part, name) ?? last }
     }
     return slice(last)
   }
@@ -146,7 +153,8 @@ final class ResourceReader: Sendable {
   @inline(never)
   func data(_ number: UInt32) throws(ResourceRejection) -> ByteString {
     var last = 0..<0
-    try visit { (field, _) in
+    var place = Place(part)
+    while let field = try next(&place) {
       if field.number == number { last = field.value.range ?? last }
     }
     return slice(last)
@@ -157,11 +165,10 @@ final class ResourceReader: Sendable {
   func texts(
     _ number: UInt32, _ name: StaticString, limit: Int = ResourceLimits.elementsMax
   ) throws(ResourceRejection) -> [ByteString] {
-    let bytes = bytes
     var ranges: [Range<Int>] = []
-    try visit(name) { (field, part) throws(WireError) in
-      guard field.number == number, let range = try part.text(field.value, in: bytes.span)
-      else { return }
+    var place = Place(part)
+    while let field = try next(&place, name) {
+      guard field.number == number, let range = try text(field, place.part, name) else { continue }
       ranges.append(range)
     }
     guard ranges.count <= limit else { throw tooMany(name, ranges.count, limit) }
@@ -195,9 +202,10 @@ final class ResourceReader: Sendable {
   ) throws(ResourceRejection) -> ResourceReader? {
     var first: WireReader?
     var more: [WireReader] = []
-    try visit(name) { (field, part) throws(WireError) in
+    var place = Place(part)
+    while let field = try next(&place, name) {
       if field.number == number, let range = field.value.range {
-        let reader = try part.message(range)
+        let reader = try message(range, place.part, name)
         if first == nil { first = reader } else { more.append(reader) }
       } else if members.contains(field.number) {
         first = nil
@@ -206,7 +214,7 @@ final class ResourceReader: Sendable {
     }
     guard let first else { return nil }
     let message = ResourceReader(bytes, first, more, .field(path, name))
-    try message.visit { (_, _) in }
+    try message.check()
     return message
   }
 
@@ -215,13 +223,14 @@ final class ResourceReader: Sendable {
   @inline(never)
   func content(_ number: UInt32) throws(ResourceRejection) -> ResourceReader? {
     var last: WireReader?
-    try visit { (field, part) in
-      guard field.number == number, let range = field.value.range else { return }
-      last = part.content(range)
+    var place = Place(part)
+    while let field = try next(&place) {
+      guard field.number == number, let range = field.value.range else { continue }
+      last = place.part.content(range)
     }
     guard let last else { return nil }
     let message = ResourceReader(bytes, last, [], path)
-    try message.visit { (_, _) in }
+    try message.check()
     return message
   }
 
@@ -234,9 +243,10 @@ final class ResourceReader: Sendable {
     _ number: UInt32, _ name: StaticString, limit: Int = ResourceLimits.elementsMax
   ) throws(ResourceRejection) -> [ResourceReader] {
     var readers: [WireReader] = []
-    try visit(name) { (field, part) throws(WireError) in
-      guard field.number == number, let range = field.value.range else { return }
-      readers.append(try part.message(range))
+    var place = Place(part)
+    while let field = try next(&place, name) {
+      guard field.number == number, let range = field.value.range else { continue }
+      readers.append(try message(range, place.part, name))
     }
     guard readers.count <= limit else { throw tooMany(name, readers.count, limit) }
     var messages: [ResourceReader] = []
@@ -244,7 +254,7 @@ final class ResourceReader: Sendable {
     for reader in readers {
       let message = ResourceReader(
         bytes, reader, [], .element(path, name, messages.count))
-      try message.visit { (_, _) in }
+      try message.check()
       messages.append(message)
     }
     return messages
@@ -259,25 +269,56 @@ final class ResourceReader: Sendable {
 
   // MARK: Reading
 
+  /// A place among the fields.
+  private struct Place {
+    var part: WireReader
+    var rest: WireReader
+    /// How many of the further parts were begun.
+    var begun = 0
+
+    init(_ part: WireReader) { (self.part, rest) = (part, part) }
+  }
+
+  /// The next field of all parts; nil behind the last one.
   @inline(never)
-  private func visit(
-    _ name: StaticString = "", _ body: (WireField, WireReader) throws(WireError) -> Void
-  ) throws(ResourceRejection) {
+  private func next(
+    _ place: inout Place, _ name: StaticString = ""
+  ) throws(ResourceRejection) -> WireField? {
+    let bytes = bytes
     do throws(WireError) {
-      try visit(part, body)
-      for part in more { try visit(part, body) }
+      while true {
+        if let field = try place.rest.next(in: bytes.span) { return field }
+        guard place.begun < more.count else { return nil }
+        (place.part, place.rest) = (more[place.begun], more[place.begun])
+        place.begun += 1
+      }
     } catch {
       throw rejection(name, error)
     }
   }
 
   @inline(never)
-  private func visit(
-    _ part: WireReader, _ body: (WireField, WireReader) throws(WireError) -> Void
-  ) throws(WireError) {
+  private func text(
+    _ field: WireField, _ part: WireReader, _ name: StaticString
+  ) throws(ResourceRejection) -> Range<Int>? {
     let bytes = bytes
-    var reader = part
-    while let field = try reader.next(in: bytes.span) { try body(field, part) }
+    do throws(WireError) { return try part.text(field.value, in: bytes.span) } catch {
+      throw rejection(name, error)
+    }
+  }
+
+  @inline(never)
+  private func message(
+    _ range: Range<Int>, _ part: WireReader, _ name: StaticString
+  ) throws(ResourceRejection) -> WireReader {
+    do throws(WireError) { return try part.message(range) } catch { throw rejection(name, error) }
+  }
+
+  /// The fields that nobody asks for have to be well-formed as well.
+  @inline(never)
+  private func check() throws(ResourceRejection) {
+    var place = Place(part)
+    while try next(&place) != nil {}
   }
 }
 
