@@ -186,6 +186,8 @@ public struct Gateway<Storage: SegmentStorage & ~Copyable>: ~Copyable {
     // A write or a connection that failed while the actions were carried out ended a request after
     // the turn had taken the results: it is not left to whatever wakes the daemon next.
     if core.hasResult { return turnedAt }
+    // The log had no room for more of them.
+    if !draining, hasRoomForReports, spool.hasReports { return turnedAt }
     var earliest = core.nextDeadline()
     func consider(_ deadline: Instant?) {
       guard let deadline else { return }

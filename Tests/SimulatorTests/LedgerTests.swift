@@ -23,10 +23,12 @@ struct LedgerTests {
     take([key(1, 1), key(1, 2), key(1, 3), key(2, 4)])
     ledger.restartOrder()
     take([key(2, 5), key(2, 6)])
-    for late in [key(1, 3), key(2, 4), key(1, 1), key(1, 2)] { ledger.deliver(late, inOrder: true) }
+    for late in [key(1, 3), key(2, 4), key(1, 1), key(1, 2)] {
+      ledger.deliver(late, inOrder: true, run: 1)
+    }
     #expect(ledger.outOfOrder.isEmpty)
-    ledger.deliver(key(2, 6), inOrder: true)
-    ledger.deliver(key(2, 5), inOrder: true)
+    ledger.deliver(key(2, 6), inOrder: true, run: 1)
+    ledger.deliver(key(2, 5), inOrder: true, run: 1)
     #expect(ledger.outOfOrder == [key(2, 5)])
   }
 }

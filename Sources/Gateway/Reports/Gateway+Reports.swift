@@ -76,6 +76,9 @@ extension Gateway where Storage: ~Copyable {
   /// Whoever can wait with a report waits until there is room: then none is given up.
   var hasRoomForReports: Bool { reports.waiting.count < ReportCounters.waitingMax }
 
+  /// The others are told in the next turn, which comes at once. The last one has none behind it.
+  private var hasRoomForLog: Bool { draining || actions.count < GatewayLimits.actionsMax / 2 }
+
   /// False: the stream has no room at the moment.
   private mutating func store(
     _ report: WaitingReport, on stream: Int, clocks: Clocks
@@ -134,7 +137,7 @@ extension Gateway where Storage: ~Copyable {
   /// as many as may wait, nothing else would be told.
   mutating func takeSpoolReports(clocks: Clocks) {
     storeWaitingReports(clocks: clocks)
-    while hasRoomForReports, let event = spool.nextReport(storing: true) {
+    while hasRoomForReports, hasRoomForLog, let event = spool.nextReport(storing: true) {
       switch event {
       case .gap(let gap): reportGap(gap, clocks: clocks)
       case .degraded(let error):

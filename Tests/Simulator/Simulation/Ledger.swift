@@ -51,6 +51,8 @@ struct Entry {
   /// It must survive: its acknowledgement left, or it is older than the commit interval.
   var isPromised = false
   var isDelivered = false
+  /// That was while the process that took it lived: the next one may know nothing of it.
+  var isDeliveredAtOnce = false
   /// An upstream refused it for good: the daemon may have given it up, and may have forgotten that.
   var isRefused = false
   /// The daemon said once that it is dropped.
@@ -191,12 +193,13 @@ struct Ledger {
   }
 
   /// The upstream has taken the record for good.
-  mutating func deliver(_ key: RecordKey, inOrder: Bool) {
+  mutating func deliver(_ key: RecordKey, inOrder: Bool, run: Int) {
     guard let place = places[key], !entries[place].isDelivered else {
       duplicates += 1
       return
     }
     entries[place].isDelivered = true
+    entries[place].isDeliveredAtOnce = entries[place].run == run
     delivered += 1
     guard place >= orderFrom else { return }
     if let last = newest[key.stream], last.epoch == key.epoch, last.sequence > key.sequence {
@@ -286,13 +289,13 @@ struct Ledger {
       }
   }
 
-  /// Whether nothing is known of any later record of a `sync` stream under the epoch, which is over.
+  /// Whether a start can know nothing of any later record of a `sync` stream under the epoch, which is over.
   func isLast(_ entry: Entry, epochNow: UInt64) -> Bool {
     entry.durability == .sync && entry.key.epoch != epochNow
       && !entries.contains {
         $0.key.stream == entry.key.stream && $0.key.epoch == entry.key.epoch
           && $0.key.sequence > entry.key.sequence
-          && ($0.isDelivered || !$0.named.union($0.namedPerhaps).isEmpty)
+          && ($0.isDelivered && !$0.isDeliveredAtOnce || !$0.named.union($0.namedPerhaps).isEmpty)
       }
   }
 

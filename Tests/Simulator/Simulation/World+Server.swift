@@ -109,7 +109,7 @@ extension World {
       let stream = record.key.stream
       let isOrdered = current.streams[stream].inFlight == 1 && !plan.streams[stream].isLiveFirst
       trace.note(now, "delivered", UInt64(stream), record.key.sequence)
-      ledger.deliver(record.key, inOrder: isOrdered)
+      ledger.deliver(record.key, inOrder: isOrdered, run: run)
       if stream == plan.reports { read(report: record.payload) }
     }
   }
