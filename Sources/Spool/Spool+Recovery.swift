@@ -204,10 +204,7 @@ extension Spool where Storage: ~Copyable {
   private mutating func recoverClass(
     _ logClass: Int, _ files: [StorageFile], _ lastSeen: inout [UInt64]
   ) throws(StorageError) -> Bool {
-    for index in streams.indices {
-      streams[index].afterDamage = false
-      streams[index].seenEpoch = nil
-    }
+    forgetScan()
     // Each log ascends by itself: a stream whose class has changed has later records in another one.
     var seen = streams.indices.map { streams[$0].settled.through }
     var keys: [UInt64] = []
@@ -226,9 +223,8 @@ extension Spool where Storage: ~Copyable {
       let isLast = key == keys.last
       let before = seen
       do throws(StorageError) {
-        // What holds nothing is no end: it was about to be written, and its sync or the power failed. And of an end
-        // that a good segment follows, that one may know nothing.
-        if try recoverSegment(file, isLast: isLast, &seen) == true { isTorn = true }
+        // Of an end that a good segment follows, that one may know nothing.
+        if try recoverSegment(file, isLast: isLast, &seen) { isTorn = true }
         // One that could be read by now.
         if logs[logClass].segments.last?.file == file { asides.removeEach { $0 == file } }
       } catch {
@@ -248,17 +244,18 @@ extension Spool where Storage: ~Copyable {
     return isTorn
   }
 
-  /// Whether it ends in something that is no frame; nil: it holds nothing.
+  /// Whether it ends in something that is no frame. One that holds nothing was about to be written, and its sync
+  /// or the power failed.
   private mutating func recoverSegment(
     _ file: StorageFile, isLast: Bool, _ lastSeen: inout [UInt64]
-  ) throws(StorageError) -> Bool? {
+  ) throws(StorageError) -> Bool {
     let size = UInt32(clamping: try storage.size(of: file))
     guard let header = try readHeader(file), header.file == file else {
       // An empty one was about to be written.
       if try isBlank(file, from: 0, to: size) {
         dispose(of: file)
         if !isLast { flagDamage(in: nil) }
-        return nil
+        return false
       }
       setAside(file)
       return true
@@ -322,7 +319,7 @@ extension Spool where Storage: ~Copyable {
 
   private mutating func recoverUnsealed(
     _ segment: Segment, isLast: Bool, _ lastSeen: inout [UInt64]
-  ) throws(StorageError) -> Bool? {
+  ) throws(StorageError) -> Bool {
     var segment = segment
     let result = try scan(
       segment.file, segment.header, end: segment.bytes, lastSeen: &lastSeen)
@@ -362,7 +359,7 @@ extension Spool where Storage: ~Copyable {
       }
     }
     logs[Int(segment.header.logClass)].segments.append(segment)
-    return segment.entries.isEmpty && !isTorn ? nil : isTorn
+    return isTorn
   }
 
   // MARK: Streams

@@ -101,6 +101,14 @@ extension Spool where Storage: ~Copyable {
     flagDamage(in: segment)
   }
 
+  /// What an earlier scan passed says nothing of what the next one reads.
+  mutating func forgetScan() {
+    for index in streams.indices {
+      streams[index].afterDamage = false
+      streams[index].seenEpoch = nil
+    }
+  }
+
   /// What the streams miss from now on may be missing in the segment, and not before the change of an epoch that
   /// came before.
   mutating func flagDamage(in segment: SegmentHeader?) {
@@ -225,10 +233,7 @@ extension Spool where Storage: ~Copyable {
     for entry in before.entries {
       lastSeen[entry.totals.stream] = entry.totals.first - 1
     }
-    for index in streams.indices {
-      streams[index].afterDamage = false
-      streams[index].seenEpoch = nil
-    }
+    forgetScan()
     let result = try scan(
       before.file, before.header, end: before.bytes, lastSeen: &lastSeen)
     reportHoles()
@@ -240,7 +245,6 @@ extension Spool where Storage: ~Copyable {
           stream, lastSeen[stream] + 1, entry.highest, before.header, epoch: before.header.epoch)
       }
     }
-    for index in streams.indices { streams[index].afterDamage = false }
     logs[place.logClass].segments[place.index].isScanned = true
     logs[place.logClass].segments[place.index].damagedAt = result.damagedAt
     replaceEntries(place, result.entries)

@@ -23,10 +23,8 @@ struct FoundByReadingTests {
     let epoch = rig.epoch
     rig.disk.kill()
     let file = StorageFile.segment(logClass: 0, number: 1)
-    var bytes = rig.disk.bytes(file)
-    #expect(bytes.count > 400)
-    bytes[0] ^= 1
-    rig.disk.replace(file, bytes)
+    #expect(rig.disk.bytes(file).count > 400)
+    rig.flip(file, at: 0)
     rig.reopen()
     let gaps = rig.gaps().filter { $0.streamIndex == 0 }
     for number in UInt64(1)...8 {
@@ -207,14 +205,11 @@ struct FoundByReadingTests {
     #expect(rig.isSafe(0, 2) && rig.isSafe(1, 1) && rig.disk.names.count == 3)
     let epoch = rig.epoch
     rig.disk.kill()
-    var bytes = rig.disk.bytes(file)
-    let magic = Array("SpFr".utf8)
-    guard let last = bytes.indices.last(where: { bytes[$0...].starts(with: magic) }) else {
+    guard let last = rig.frames(file).last else {
       Issue.record("no frame")
       return
     }
-    bytes[last + 20] ^= 1
-    rig.disk.replace(file, bytes)
+    rig.flip(file, at: last + 20)
     rig.reopen()
     #expect(rig.epoch != epoch)
   }
@@ -230,10 +225,7 @@ struct FoundByReadingTests {
     }
     let epoch = rig.epoch
     rig.disk.kill()
-    let file = StorageFile.segment(logClass: 1, number: 1)
-    var bytes = rig.disk.bytes(file)
-    bytes[2] ^= 1
-    rig.disk.replace(file, bytes)
+    rig.flip(.segment(logClass: 1, number: 1), at: 2)
     for _ in 0..<2 {
       rig.reopen()
       rig.disk.kill()

@@ -69,6 +69,19 @@ final class Rig {
     return payload
   }
 
+  /// Where the frames of a segment begin, its seal among them.
+  func frames(_ file: StorageFile) -> [Int] {
+    let (bytes, magic) = (disk.bytes(file), Array("SpFr".utf8))
+    return bytes.indices.filter { bytes[$0...].starts(with: magic) }
+  }
+
+  /// Turns a bit of the file over.
+  func flip(_ file: StorageFile, at place: Int) {
+    var bytes = disk.bytes(file)
+    bytes[place] ^= 1
+    disk.replace(file, bytes)
+  }
+
   func next(_ stream: Int) -> SpooledRecord? {
     var record = SpooledRecord()
     return spool.next(stream: stream, into: &record, clocks: clocks) ? record : nil

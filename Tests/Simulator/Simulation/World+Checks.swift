@@ -36,7 +36,6 @@ extension World {
     }
   }
 
-  /// Of what was put aside nobody may know the epoch.
   func noteQuarantine() {
     if disk.quarantined.count > 0 { wasQuarantined = true }
   }
@@ -142,7 +141,6 @@ extension World {
     for entry in ledger.entries {
       guard let words = ledger.complaint(entry, wasDamaged: wasDamaged) else { continue }
       if wasDamaged, !entry.isPromised { continue }
-      if wasQuarantined, entry.isNumberNamed { continue }
       if isNameLost(of: entry) { continue }
       // Its report was made, and is one of the reports that were lost themselves: each of those is a record
       // that must be named like all others.
@@ -161,9 +159,11 @@ extension World {
   }
 
   /// Nobody can name it any more. It was given up, which was told in memory and in the cursor only, and both
-  /// are gone; or its frame was the last one, and damage made it look like one that was never whole.
+  /// are gone; or its frame was the last one, and damage made it look like one that was never whole; or a file was
+  /// put aside, and only its number is known.
   private func isNameLost(of entry: Entry) -> Bool {
-    wasCursorLost && (entry.isGivenUp || entry.isRefused || ledger.wasLent(entry))
+    wasQuarantined && entry.isNumberNamed
+      || wasCursorLost && (entry.isGivenUp || entry.isRefused || ledger.wasLent(entry))
       || disk.hasDamagedEnd
         && ledger.isLast(entry, epochNow: gateway.lastNumber(of: entry.key.stream).epoch)
   }
@@ -176,7 +176,6 @@ extension World {
       entry.isPromised = true
       entry.isForgiven = entry.isReportLost
       if ledger.complaint(entry, wasDamaged: wasDamaged) == nil { return }
-      if wasQuarantined, entry.isNumberNamed { return }
       if (areReportsLost && entry.isGivenUp) || isNameLost(of: entry) { return }
     }
     let entry = ledger.entries[message.entries[0]]
