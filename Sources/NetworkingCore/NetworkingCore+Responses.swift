@@ -21,7 +21,7 @@ extension NetworkingCore {
       readGRPCStatus(request, list)
       requests[request].retryAfter = retryAfter(list)
       guard !retriedResponse(request, slot, list, endStream: endStream) else { return }
-      guard let lead = commit(request) else { return }
+      guard let lead = commit(request, endStream: endStream) else { return }
       if endStream {
         completed(lead)
       } else if requests[lead].duplex >= 0 {

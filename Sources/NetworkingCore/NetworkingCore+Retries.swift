@@ -117,7 +117,7 @@ extension NetworkingCore {
     let holdsRetry = requests[request].holdsRetry
     requests[request].holdsRetry = false
     requests[request].tallyEnd = .nothing
-    leaveAttempt(request, resetting: nil)
+    guard leaveAttempt(request, resetting: nil) else { return }
     requests[request].holdsRetry = holdsRetry
     place(request)
   }

@@ -76,11 +76,15 @@ extension NetworkingCore {
 
   /// The attempt has a response that is the request's: it becomes the request's own, and the others end.
   /// Answers the request; nil: their end was that of the connection which the response came on.
-  mutating func commit(_ request: Int) -> Int? {
+  mutating func commit(_ request: Int, endStream: Bool) -> Int? {
     guard hasCompanions(request) else { return request }
     let lead = lead(of: request)
     let stream = requests[request].stream
     let connection = requests[request].connection
+    // A connection that drains ends with the last of the others: that must not break what is complete.
+    if endStream, let place = connections[connection].place(of: stream) {
+      connections[connection].streams.remove(at: place)
+    }
     if lead != request {
       requests[lead].tallyEnd = .nothing
       leaveAttempt(lead, resetting: .cancel)
@@ -135,7 +139,7 @@ extension NetworkingCore {
   mutating func dropHedges(_ request: Int) {
     for slot in limits.requestsMax..<requests.count where requests[slot].owner == request {
       requests[slot].tallyEnd = .nothing
-      leaveAttempt(slot, resetting: .cancel)
+      guard leaveAttempt(slot, resetting: .cancel) else { continue }
       freeSpare(slot)
     }
   }

@@ -230,6 +230,24 @@ struct HedgeTests {
     scene.bench.expectAtRest()
   }
 
+  @Test(
+    "item 70: a complete answer on a connection that drains is the result, whichever attempt has it",
+    arguments: 0..<2)
+  func drains(winner: Int) {
+    let scene = Scene(retries: 1)
+    scene.bench.submit()
+    // The peer is alive, so that the hedge goes to the same connection.
+    scene.bench.advance(.milliseconds(500))
+    scene.bench.peer.http.ask(now: scene.bench.now)
+    scene.bench.run()
+    scene.bench.advance(.milliseconds(500))
+    #expect(scene.calls.count == 2 && scene.bench.allPeers.count == 1)
+    scene.bench.peer.http.shutDown()
+    scene.answer(winner, 200)
+    #expect(scene.bench.results.map { $0.status } == [200])
+    scene.bench.expectAtRest()
+  }
+
   @Test("item 70: the attempts of one request carry their own numbers")
   func numbers() {
     let policy = RetryPolicy(
