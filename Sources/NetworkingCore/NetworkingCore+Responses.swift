@@ -154,7 +154,10 @@ extension NetworkingCore {
     guard let number, number <= UInt64(UInt32.max) else { return nil }
     switch header.format {
     case .seconds: return .seconds(Int64(number))
-    case .unixTimestamp: return reference(list).map { .seconds(Int64(number) - $0) }
+    case .unixTimestamp:
+      guard let reference = reference(list) else { return nil }
+      let seconds = Int64(number) - reference
+      return 1...Int64(UInt32.max) ~= seconds ? .seconds(seconds) : nil
     }
   }
 

@@ -82,6 +82,7 @@ struct BackOffTests {
       ([("x-reset", "784111787"), date, ("retry-after", "20")], 20),
       ([("x-reset", "784111777"), date], nil), ([("x-reset", "784111776"), date], nil),
       ([("x-reset", "784111787")], nil), ([], nil),
+      ([("x-reset", "784111787"), ("date", "Fri, 31 Dec 9999 23:59:59 GMT")], nil),
     ]
     for (fields, seconds) in cases {
       let bench = rateLimited(headers)
