@@ -144,7 +144,7 @@ extension NetworkingCore {
     let interval = max(
       min(keepAlive.interval.nanoseconds, keepAliveMax.nanoseconds / doublings) * doublings,
       keepAlive.interval.nanoseconds)
-    let spread = interval / 100 * Int64(keepAlive.jitterPercent)
+    let spread = min(interval / 100 * Int64(keepAlive.jitterPercent), .max - interval)
     guard spread > 0 else { return Interval(nanoseconds: interval) }
     return Interval(nanoseconds: interval + Int64(random.below(UInt64(spread))))
   }

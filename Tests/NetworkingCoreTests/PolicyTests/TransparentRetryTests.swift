@@ -171,6 +171,16 @@ struct TransparentRetryTests {
     #expect(seen.count > 30)
   }
 
+  @Test("item 75: the longest interval there is, and jitter: no PING, and no trap")
+  func longestInterval() {
+    let bench = bare {
+      $0.keepAlive = KeepAlive(interval: Interval(nanoseconds: .max), timeout: .seconds(20))
+      $0.keepAlive.jitterPercent = 100
+    }
+    bench.submit()
+    #expect(bench.results.map { $0.status } == [200])
+  }
+
   @Test(
     "item 75: connection_idle_interval: a connection that rested is asked with its next request")
   func idleInterval() {
