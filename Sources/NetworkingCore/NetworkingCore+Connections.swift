@@ -53,7 +53,14 @@ extension NetworkingCore {
     guard
       breakers(cluster, priority).allowsConnection(load(cluster, priority))
     else {
-      return promising > 0 ? .underWay : .refused("max_connections")
+      if promising > 0 { return .underWay }
+      guard breakers(cluster, priority).maxConnections > 0 else {
+        return .refused("max_connections")
+      }
+      // Those of other endpoints make way, at once or with their last stream: no endpoint is without
+      // a connection for as long as there are others.
+      _ = reclaimConnection(of: cluster, priority)
+      return .underWay
     }
     guard let index = clusters[cluster].endpoint(endpoint) else {
       preconditionFailure("NetworkingCore: a connection to an endpoint that is no member")
@@ -69,13 +76,21 @@ extension NetworkingCore {
   }
 
   /// Closes the connection that has been without streams for the longest time, for another one to
-  /// take its place. False: all are busy.
-  private mutating func reclaimConnection() -> Bool {
+  /// take its place: any, or one that counts for the breaker of a cluster. False: all are busy.
+  mutating func reclaimConnection(
+    of cluster: Int? = nil, _ priority: RoutingPriority = .default
+  ) -> Bool {
     wantsConnectionSlot = true
     var oldest: Int?
     for slot in connections.indices {
+      if let cluster,
+        connections[slot].cluster != cluster || connections[slot].priority != priority
+      {
+        continue
+      }
       if connections[slot].phase == .closing { return true }
-      guard connections[slot].phase == .open, connections[slot].streams.isEmpty else { continue }
+      guard connections[slot].phase == .open, connections[slot].streams.isEmpty, slot != arriving
+      else { continue }
       if let found = oldest, connections[found].deadline <= connections[slot].deadline {
         continue
       }
@@ -112,7 +127,9 @@ extension NetworkingCore {
     connections[slot].deadline = .never
     connections[slot].expiry = self.now.after(
       clusters[cluster].configuration.http.maxConnectionDuration)
+    arriving = slot
     servePending(cluster)
+    arriving = -1
     settle(slot)
   }
 

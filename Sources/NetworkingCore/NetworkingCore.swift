@@ -48,6 +48,8 @@ public struct NetworkingCore: ~Copyable, Sendable {
   var wantsLookups = false
   /// A request waits for a place in the table of connections.
   var wantsConnectionSlot = false
+  /// The connection that is coming up, while those it was opened for have their turn; -1: none.
+  var arriving = -1
 
   /// Connections at once, of the table's places: what the memory that they may take has room for.
   public var connectionsMax: Int

@@ -85,6 +85,48 @@ struct BreakerTests {
     #expect(bench.core.clusters[0].load.total.connections == 0)
   }
 
+  @Test("item 79: with fewer connections than endpoints, each endpoint has one in its turn")
+  func connectionsTakeTurns() {
+    let addresses = (1...4).map { SocketAddress(192, 0, 2, $0, port: 443) }
+    let bench = Bench(
+      Bench.fixed(addresses, retry: .none) { $0.circuitBreakers.maxConnections = 2 })
+    for token in UInt64(1)...8 {
+      bench.submit(token)
+      #expect(bench.peers.count <= 2)
+    }
+    #expect(bench.results.map { $0.status } == [UInt16?](repeating: 200, count: 8))
+    // At once: those that find all connections busy wait for them.
+    bench.onRequest = { _, _ in }
+    for token in UInt64(11)...14 { bench.submit(token) }
+    #expect(bench.results.count == 8)
+    bench.onRequest = { $0.respond($1, 200) }
+    for peer in bench.allPeers where bench.peers[peer.id] === peer {
+      for stream in peer.order { peer.respond(stream, 200) }
+    }
+    bench.run()
+    #expect(bench.results.map { $0.status } == [UInt16?](repeating: 200, count: 12))
+    bench.expectAtRest()
+  }
+
+  @Test(
+    "item 79: the only connection that is allowed drains: what comes meanwhile waits for its end")
+  func drainingConnection() {
+    let bench = Bench(Bench.fixed(retry: .none) { $0.circuitBreakers.maxConnections = 1 })
+    bench.onRequest = { _, _ in }
+    bench.submit(1)
+    let peer = bench.peer
+    peer.http.shutDown()
+    bench.run()
+    bench.submit(2)
+    #expect(bench.results.isEmpty)
+    bench.onRequest = { $0.respond($1, 200) }
+    peer.respond(1, 200)
+    bench.run()
+    #expect(bench.results.map { $0.status } == [200, 200])
+    #expect(bench.connects.count == 2)
+    bench.expectAtRest()
+  }
+
   @Test("item 81: what is under way counts on across updates, and across removal and return")
   func updates() {
     let snapshot = Bench.fixed { $0.circuitBreakers.maxRequests = 2 }
