@@ -110,6 +110,7 @@ extension NetworkingCore {
       return
     }
     guard let place = freePlace() else {
+      _ = reclaimConnection()
       connections[slot].nextRacer = now + connectionAttemptDelay
       return
     }
@@ -124,7 +125,18 @@ extension NetworkingCore {
       startRacer(place, cluster, endpoint)
       return true
     }
-    return racers(cluster, clusters[cluster].endpoints[endpoint].id) > 0
+    if racers(cluster, clusters[cluster].endpoints[endpoint].id) > 0 { return true }
+    // There was no place for the rest: the next race begins with it.
+    if !isExhausted, let next = clusters[cluster].endpoints[endpoint].races[0].next() {
+      prefer(next, cluster, endpoint)
+    }
+    return false
+  }
+
+  private mutating func prefer(_ address: SocketAddress, _ cluster: Int, _ endpoint: Int) {
+    if let place = clusters.span[cluster].addresses(endpoint).firstIndex(of: address) {
+      clusters[cluster].endpoints[endpoint].preferred = UInt32(place)
+    }
   }
 
   /// One is up: the others are closed, and it is where the next race begins.
@@ -137,11 +149,8 @@ extension NetworkingCore {
       release(slot, isSocketClosed: false)
     }
     guard let endpoint = clusters[cluster].endpoint(id) else { return }
-    let address = connections[winner].address
     clusters[cluster].endpoints[endpoint].races = []
-    if let place = clusters.span[cluster].addresses(endpoint).firstIndex(of: address) {
-      clusters[cluster].endpoints[endpoint].preferred = UInt32(place)
-    }
+    prefer(connections[winner].address, cluster, endpoint)
   }
 
   /// The racer is given up with its race: nobody wants the endpoint any more.

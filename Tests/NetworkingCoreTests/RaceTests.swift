@@ -157,6 +157,38 @@ struct RaceTests {
     #expect(bench.results.map { $0.status } == [200])
   }
 
+  @Test(
+    "a full table and a first address that does not answer: the next race begins at the next one")
+  func fullTableAndSilence() throws {
+    var limits = CoreLimits()
+    limits.connectionsMax = 1
+    let bench = bench([Self.v6, Self.v4], limits: limits)
+    bench.submit()
+    bench.advance(.seconds(6))
+    #expect(tried(bench) == [Self.v6, Self.v4])
+    try accept(bench, Self.v4)
+    #expect(bench.results.map { $0.status } == [200])
+    bench.expectAtRest()
+  }
+
+  @Test("a connection that rests makes room for the next address")
+  func restingConnection() throws {
+    var limits = CoreLimits()
+    limits.connectionsMax = 2
+    var snapshot = Bench.named()
+    let other = Bench.fixed([SocketAddress(192, 0, 2, 9, port: 443)], name: "other")
+    snapshot.listeners += other.listeners
+    snapshot.clusters += other.clusters
+    let bench = Bench(snapshot, limits: limits)
+    bench.submit(listener: "other")
+    bench.onResolve = { _ in .addresses([Self.v6, Self.v4], ttl: nil) }
+    bench.onConnect = { _ in .ignore }
+    bench.submit()
+    bench.advance(.milliseconds(500))
+    try accept(bench, Self.v4)
+    #expect(bench.results.map { $0.status } == [200, 200])
+  }
+
   @Test("another identity ends a race; the next one uses the new identity")
   func snapshot() {
     let bench = bench([Self.v6, Self.v4])
