@@ -201,7 +201,7 @@ extension NetworkingCore {
     advance(to: now)
     guard count > 0, let slot = place(of: id), !connections[slot].http.isEmpty else { return }
     let cluster = connections[slot].cluster
-    connections[slot].http[0].consumeOutput(count)
+    connections[slot].http[0].consumeOutput(count, now: self.now)
     connections[slot].bytesWritten += UInt64(count)
     noteLeft(slot)
     connections[slot].flushDeadline = hasOutput(slot) ? now + flushPatience : .never

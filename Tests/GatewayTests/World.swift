@@ -270,7 +270,7 @@ final class World {
     var reply: [UInt8] = []
     peer.machine.withOutput { span in reply.append(contentsOf: span) }
     if !reply.isEmpty {
-      peer.machine.consumeOutput(reply.count)
+      peer.machine.consumeOutput(reply.count, now: clocks.now)
       moved = true
       gateway.received(peer.id, reply.span, now: clocks.now)
     }

@@ -140,6 +140,20 @@ struct ShutdownTests {
     #expect(client.events() == [] && client.sent() == [])
   }
 
+  @Test("GOAWAY below a stream whose response is complete refuses nothing, and the connection ends")
+  func completeIsNotRefused() throws {
+    var client = Scripted.client()
+    let stream = try client.open(endStream: false)
+    #expect(client.receive(Frames.headers(stream, response(), end: true)).count == 1)
+    #expect(client.machine.activeStreams == 1)
+    #expect(
+      client.receive(Frames.goAway(0, .noError)) == [
+        .goAway(lastStream: 0, code: .noError),
+        .closed(HTTP2Error(origin: .peer, code: .noError, cause: .goAway)),
+      ])
+    #expect(client.machine.activeStreams == 0)
+  }
+
   @Test("a connection error after GOAWAY still says which streams were refused")
   func refusedBeforeClosed() throws {
     var client = Scripted.client()
@@ -172,6 +186,50 @@ struct ShutdownTests {
       client.advance(.seconds(10)) == [
         .closed(HTTP2Error(origin: .timeout, code: .noError, cause: .keepAliveTimeout))
       ])
+  }
+
+  @Test("the answer to a PING is awaited once it is written, however long what is before it takes")
+  func keepAliveBehindContent() throws {
+    var client = Scripted.client {
+      $0.keepAliveInterval = .seconds(30)
+      $0.keepAliveTimeout = .seconds(10)
+    }
+    let stream = try client.open(endStream: false)
+    let content = [UInt8](repeating: 7, count: 60_000)
+    let taken = try client.machine.submitData(
+      content.span, on: stream, endStream: true, now: client.now)
+    #expect(taken == content.count)
+    #expect(client.advance(.seconds(30)) == [])
+    while client.machine.outputCount > 0 {
+      client.machine.consumeOutput(min(client.machine.outputCount, 1_000), now: client.now)
+      #expect(client.advance(.seconds(1)) == [])
+    }
+    #expect(client.advance(.seconds(8)) == [])
+    #expect(
+      client.advance(.seconds(1)) == [
+        .closed(HTTP2Error(origin: .timeout, code: .noError, cause: .keepAliveTimeout))
+      ])
+  }
+
+  @Test("a frame that takes long to come is not silence")
+  func keepAliveWithinFrame() throws {
+    var client = Scripted.client { $0.keepAliveInterval = .seconds(30) }
+    let stream = try client.open()
+    _ = client.sent()
+    let frame = Frames.headers(stream, response(), end: true)
+    for octet in frame {
+      _ = client.advance(.seconds(29))
+      _ = client.receive([octet])
+    }
+    #expect(client.sent() == [])
+  }
+
+  @Test("a connection that fails for want of SETTINGS asks nothing more")
+  func settingsTimeoutIsTheEnd() {
+    var client = Scripted(role: .client) { $0.keepAliveInterval = .seconds(10) }
+    _ = client.sent()
+    #expect(client.advance(.seconds(10)).count == 1)
+    #expect(client.sent().map(\.type) == [.goAway])
   }
 
   @Test("any frame extends the keep-alive, also while the answer is outstanding")

@@ -151,7 +151,6 @@ struct HostilePeerTests {
     for _ in 0..<20 {
       bench.advance(.seconds(20))
       bench.core.consumeOutput(bench.peer.id, 1, now: bench.now)
-      say(Self.frame(0xee), bench)
     }
     #expect(bench.results.isEmpty)
     #expect(bench.core.connectionsInUse == 1)

@@ -281,7 +281,7 @@ struct HTTP2Probe {
         return span.withUnsafeBufferPointer { spoke_write(1, $0.baseAddress!, size) }
       }
       guard count > 0 else { ProcessExit.exit(0) }
-      machine.consumeOutput(Int(count))
+      machine.consumeOutput(Int(count), now: Self.now())
       while let event = machine.nextEvent() { note(event, []) }
     }
   }

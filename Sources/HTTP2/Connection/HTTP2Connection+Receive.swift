@@ -8,6 +8,7 @@ extension HTTP2Connection {
     _ bytes: Span<UInt8>, from offset: inout Int, now: Instant
   ) -> HTTP2Event? {
     if let event = nextEvent() { return event }
+    if offset < bytes.count { keepAlive.heard(now: now) }
     while offset < bytes.count && ending == nil {
       do throws(Fault) {
         if let event = try advance(bytes, from: &offset, now: now) { return event }
@@ -30,7 +31,6 @@ extension HTTP2Connection {
       return nil
     case .header:
       guard reader.collectHeader(bytes, from: &offset) else { return nil }
-      keepAlive.heard(now: now)
       try beginFrame(now: now)
     case .prefix, .body, .padding:
       break

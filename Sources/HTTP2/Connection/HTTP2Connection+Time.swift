@@ -13,18 +13,23 @@ extension HTTP2Connection {
   /// Asks the peer whether it is there, without waiting for its silence.
   public mutating func ask(now: Instant) {
     guard ending == nil, let opaque = keepAlive.ask(now: now) else { return }
+    sendPing(opaque)
+  }
+
+  private mutating func sendPing(_ opaque: UInt64) {
     sendControl(.ping, on: 0, payload: opaque, length: 8)
+    keepAlive.queued(output.count)
   }
 
   /// Looks at the time; call it until nil.
   public mutating func handleTimeout(now: Instant) -> HTTP2Event? {
+    if ending == nil, let settingsDeadline, now >= settingsDeadline {
+      fail(.settingsTimeout, origin: .timeout)
+    }
     if ending == nil {
-      if let settingsDeadline, now >= settingsDeadline {
-        fail(.settingsTimeout, origin: .timeout)
-      }
       switch keepAlive.handleTimeout(now: now) {
       case .nothing: break
-      case .ping(let opaque): sendControl(.ping, on: 0, payload: opaque, length: 8)
+      case .ping(let opaque): sendPing(opaque)
       case .expired: fail(.keepAliveTimeout, origin: .timeout)
       }
     }

@@ -171,13 +171,6 @@ extension HTTP2Connection {
     if blockStream == nil { block = [] }
   }
 
-  /// How much content `submitData` would take on `stream` now, were there enough of it.
-  public mutating func sendCapacity(of stream: UInt32) -> Int {
-    guard ending == nil, let index = streams.index(of: stream) else { return 0 }
-    let window = min(sendWindow.available, streams[index].sendWindow.available)
-    return max(0, min(Int(window), output.contentRoom))
-  }
-
   @inline(__always)
   var streamLimit: UInt32 {
     min(configuration.maxConcurrentStreams, peer.maxConcurrentStreams)
@@ -192,9 +185,10 @@ extension HTTP2Connection {
   @inline(__always)
   public mutating func withOutput<R>(_ body: (Span<UInt8>) -> R) -> R { output.withBytes(body) }
 
-  /// Forgets the oldest `count` of them: they are written.
-  public mutating func consumeOutput(_ count: Int) {
+  /// Forgets the oldest `count` of them: they were written at `now`.
+  public mutating func consumeOutput(_ count: Int, now: Instant) {
     output.consume(count)
+    keepAlive.written(count, now: now)
     if output.hasDrained { blockedMayGo = true }
   }
 
@@ -216,10 +210,11 @@ extension HTTP2Connection {
   /// Something that happened besides the input: `refused` after GOAWAY, `writable`, `closed`. Call
   /// it until nil after output was consumed and after `reset` or `shutDown`.
   public mutating func nextEvent() -> HTTP2Event? {
-    if let id = streams.removeRefused() {
-      closedStreams.insert(id, .resetLocally)
+    while let stream = streams.removeRefused() {
+      closedStreams.insert(stream.id, .resetLocally)
       endIfDrained()
-      return .refused(stream: id)
+      // A response that is complete stays complete, as when the peer resets the stream behind it.
+      if stream.receive != .ended { return .refused(stream: stream.id) }
     }
     if let ending {
       guard !endingDelivered else { return nil }

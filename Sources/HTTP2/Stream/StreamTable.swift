@@ -77,12 +77,12 @@ struct StreamTable: Sendable {
   }
 
   /// Takes one refused stream out.
-  mutating func removeRefused() -> UInt32? {
+  mutating func removeRefused() -> Stream? {
     guard refusedCount > 0 else { return nil }
     for index in streams.indices where streams[index].isRefused {
-      let id = streams[index].id
+      let stream = streams[index]
       remove(at: index)
-      return id
+      return stream
     }
     return nil
   }

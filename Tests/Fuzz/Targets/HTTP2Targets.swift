@@ -176,7 +176,7 @@ private struct HTTP2Run {
       copy.append(contentsOf: span)
       return copy
     }
-    machine.consumeOutput(bytes.count)
+    machine.consumeOutput(bytes.count, now: now)
     output += bytes
   }
 

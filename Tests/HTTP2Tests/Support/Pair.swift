@@ -51,8 +51,8 @@ struct Pair {
   mutating func drive(turns: Int = 200_000) throws {
     for stream in uploads.keys.sorted() { try upload(stream) }
     for _ in 0..<turns {
-      let toServer = Self.take(&client, nextCut())
-      let toClient = Self.take(&server, nextCut())
+      let toServer = Self.take(&client, nextCut(), now: now)
+      let toClient = Self.take(&server, nextCut(), now: now)
       try feedServer(toServer)
       try feedClient(toClient)
       if toServer.isEmpty && toClient.isEmpty && !client.hasOutput && !server.hasOutput { return }
@@ -64,13 +64,15 @@ struct Pair {
     random == nil ? step : Int(random!.below(UInt64(min(step, 1 << 20)))) + 1
   }
 
-  private static func take(_ machine: inout HTTP2Connection, _ most: Int) -> [UInt8] {
+  private static func take(
+    _ machine: inout HTTP2Connection, _ most: Int, now: Instant
+  ) -> [UInt8] {
     let bytes = machine.withOutput { span in
       var copy: [UInt8] = []
       copy.append(contentsOf: span.extracting(0..<min(most, span.count)))
       return copy
     }
-    machine.consumeOutput(bytes.count)
+    machine.consumeOutput(bytes.count, now: now)
     return bytes
   }
 

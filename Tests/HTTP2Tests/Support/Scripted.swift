@@ -72,7 +72,7 @@ struct Scripted {
   /// Takes everything that waits in the output, as frames.
   mutating func sent() -> [SentFrame] {
     let bytes = output()
-    machine.consumeOutput(bytes.count)
+    machine.consumeOutput(bytes.count, now: now)
     let isPreface = bytes.starts(with: Frames.preface)
     return SentFrame.parse(isPreface ? Array(bytes.dropFirst(Frames.preface.count)) : bytes)
   }

@@ -111,7 +111,7 @@ final class ScriptedPeer {
   func takeOutput() -> [UInt8] {
     var bytes: [UInt8] = []
     http.withOutput { span in for index in span.indices { bytes.append(span[index]) } }
-    http.consumeOutput(bytes.count)
+    http.consumeOutput(bytes.count, now: .zero)
     return isSilent ? [] : bytes
   }
 

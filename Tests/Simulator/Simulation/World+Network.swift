@@ -196,7 +196,7 @@ extension World {
       wire.machine.withOutput { span in
         bytes.append(contentsOf: span.extracting(0..<min(span.count, most)))
       }
-      wire.machine.consumeOutput(bytes.count)
+      wire.machine.consumeOutput(bytes.count, now: now)
       if wire.isSilent { continue }
       let due = wire.toClient.send(bytes, at: now + latency(wire.host))
       timeline.add(.toClient(wire: wire.number), at: due)
