@@ -198,8 +198,10 @@ public enum HTTP2SubmitError: Error, Equatable, Sendable {
   case streamClosed
   /// The output queue is at its limit: flush it first.
   case outputFull
-  /// The header list is over the peer's SETTINGS_MAX_HEADER_LIST_SIZE or over the own limit.
+  /// The header list is over the own limit.
   case headerListTooLarge
+  /// The header list is over the peer's SETTINGS_MAX_HEADER_LIST_SIZE, which is what it says today.
+  case headerListUnwanted
   /// The header list would make a malformed message.
   case malformed(HTTP2Cause)
   /// Not legal at this point of the message: DATA before HEADERS, trailers without the end.

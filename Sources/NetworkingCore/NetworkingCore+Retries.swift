@@ -69,6 +69,7 @@ extension NetworkingCore {
     requests[request].followsTimeout = followsTimeout
     requests[request].perTryDeadline = .never
     requests[request].perTryIdleDeadline = .never
+    requests[request].sendDeadline = .never
     if let delay {
       clusters[cluster].statistics.backOffsRateLimited += 1
       requests[request].backOffEnd = now + delay

@@ -100,6 +100,14 @@ extension NetworkingCore {
         request, .tooLarge, .requestTooLarge,
         "http2: \(address): the header fields cannot be sent")
       return .ended
+    case .headerListUnwanted:
+      // The peer's setting is advice (RFC 9113 §6.5.2), and another server's may differ: no reason to
+      // give the request up for good.
+      let address = connections[slot].address.description
+      abandon(
+        request, .tooLarge, .refused,
+        "http2: \(address): the header fields are over the peer's SETTINGS_MAX_HEADER_LIST_SIZE")
+      return .ended
     }
   }
 

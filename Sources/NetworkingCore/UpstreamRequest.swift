@@ -110,7 +110,7 @@ public enum FailureReason: UInt8, Equatable, Sendable {
   case connectFailure
   /// The stream or the connection ended before the response did.
   case reset
-  /// The peer did not process the request, again and again.
+  /// The peer did not process the request, again and again, or its SETTINGS say that it will not.
   case refused
   /// The route's timeout, the stream's duration, or no progress for its idle timeout.
   case timeout
@@ -118,7 +118,7 @@ public enum FailureReason: UInt8, Equatable, Sendable {
   /// The peer broke HTTP/2 or sent a response that is none.
   case protocolError
   case responseTooLarge
-  /// Larger than the core's or the peer's limits: it never goes out as it is.
+  /// Larger than the core's limits: it never goes out as it is.
   case requestTooLarge
   case cancelled
 }

@@ -35,6 +35,35 @@ struct RetryTests {
     bench.expectAtRest()
   }
 
+  @Test("the time that a body had to go out ends with its attempt, not in the pause behind it")
+  func sendingEndsWithAttempt() {
+    var policy = RetryPolicy(conditions: [.serverError], retries: 1)
+    policy.rateLimited = RateLimitedBackOff(resetHeaders: [.init(name: "retry-after")])
+    let bench = Bench(Bench.fixed(retry: policy, timeout: .seconds(1)))
+    bench.serverConfiguration.initialWindowSize = 0
+    bench.onHeaders = { $0.respond($1, 503, [("retry-after", "30")]) }
+    // The first request of a connection may use the default window.
+    bench.submit(1, body: [])
+    bench.submit(2, body: [UInt8](repeating: 7, count: 1_024))
+    #expect(bench.results.count == 1 && bench.peer.order.count == 2)
+    bench.onHeaders = { $0.respond($1, 200) }
+    bench.advance(.seconds(50))
+    #expect(bench.results.map { $0.status } == [503, 200])
+    #expect(bench.results.last?.attempts == 2)
+    bench.expectAtRest()
+  }
+
+  @Test("SETTINGS_MAX_HEADER_LIST_SIZE is advice: what is over it is not given up for good")
+  func headerListAdvice() {
+    let bench = Bench()
+    bench.serverConfiguration.maxHeaderListSize = 400
+    bench.submit(1)
+    bench.submit(2, headers: [("x", String(repeating: "a", count: 300))])
+    #expect(bench.results.last?.failure == .refused)
+    #expect(bench.results.last?.details.description.contains("MAX_HEADER_LIST_SIZE") == true)
+    bench.expectAtRest()
+  }
+
   @Test("a reset is retried by the policy, after a back-off within its bounds")
   func reset() {
     let policy = RetryPolicy(conditions: [.reset], retries: 4)

@@ -151,9 +151,8 @@ extension HTTP2Connection {
       throw .malformed(error)
     }
     let size = list.size
-    guard size <= Int(clamping: peer.maxHeaderListSize), size <= output.blockLimit else {
-      throw .headerListTooLarge
-    }
+    guard size <= output.blockLimit else { throw .headerListTooLarge }
+    guard size <= Int(clamping: peer.maxHeaderListSize) else { throw .headerListUnwanted }
     guard output.hasRoom(forBlock: size) else {
       if let index { streams.block(index, on: .headers) }
       throw .outputFull
