@@ -110,6 +110,10 @@ extension NetworkingCore {
     guard isAbandoned(slot), !isConnected(slot) else { return }
     keepTally(slot)
     clusters[slot] = ClusterSlot()
+    guard clustersLeftOut > 0, let index = clusterSlots.firstIndex(of: -1) else { return }
+    clustersLeftOut -= 1
+    clusterSlots[index] = add(snapshot.clusters[index]) ?? -1
+    applyRuntime()
   }
 
   private func isAbandoned(_ slot: Int) -> Bool {

@@ -122,6 +122,25 @@ struct SnapshotTests {
     #expect(bench.results[1].failure == .noCluster)
   }
 
+  @Test("a cluster that found no room has the place of one that is gone, once that is empty")
+  func roomLater() {
+    var limits = CoreLimits()
+    limits.clustersMax = 1
+    let bench = Bench(Bench.fixed(name: "one"), limits: limits)
+    bench.onRequest = { _, _ in }
+    bench.submit(1, listener: "one")
+    bench.core.apply(Bench.fixed(name: "two"), now: bench.now)
+    bench.submit(2, listener: "two")
+    #expect(bench.results.map { $0.failure } == [.noCluster])
+    bench.peer.respond(1, 200)
+    bench.run()
+    #expect(bench.core.clustersLeftOut == 0)
+    bench.onRequest = { $0.respond($1, 200) }
+    bench.submit(3, listener: "two")
+    #expect(bench.results.map { $0.status } == [nil, 200, 200])
+    bench.expectAtRest()
+  }
+
   @Test("direct targets: connections, names, policy")
   func direct() {
     let targets = [
