@@ -10,10 +10,20 @@ extension Configuration {
   var directTargets: [DirectTarget] {
     var targets: [DirectTarget] = []
     for stream in streams {
-      if case .host(let host) = stream.target { targets.append(host.directTarget) }
+      if case .host(let host) = stream.target { targets.append(directTarget(host)) }
     }
-    for server in xds?.servers ?? [] { targets.append(server.directTarget) }
+    for server in xds?.servers ?? [] { targets.append(directTarget(server)) }
     return targets
+  }
+
+  private func directTarget(_ host: HostConfiguration) -> DirectTarget {
+    guard host.isTLS else {
+      return DirectTarget(host: host.host, port: host.port, security: .plain)
+    }
+    let security = Security.tls(
+      context: host.tls.map { UInt16($0) }, serverName: host.host,
+      table: host.tls.map { tls[$0].text } ?? "")
+    return DirectTarget(host: host.host, port: host.port, security: security)
   }
 
   /// A static target is a policy with one cluster: a control plane adds to the snapshot.
@@ -55,12 +65,12 @@ extension Configuration {
   }
 }
 
-extension HostConfiguration {
-  var directTarget: DirectTarget {
-    let context = tls.map { UInt16($0) }
-    return DirectTarget(
-      host: host, port: port,
-      security: isTLS ? .tls(context: context, serverName: host) : .plain)
+extension TLSConfiguration {
+  /// What tells it from another one that stands in its place after a reload. New contents of its files
+  /// concern new connections only, as with a control plane's secrets.
+  fileprivate var text: ByteString {
+    let version: ByteString = minimum == .tls13 ? "1.3" : "1.2"
+    return ca + "\n" + certificate + "\n" + key + "\n" + version
   }
 }
 

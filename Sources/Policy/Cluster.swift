@@ -89,8 +89,8 @@ public enum Security: Equatable, Sendable {
   case plain
   /// TLS with ALPN `h2`. `context` is an index into the configuration's `[tls.NAME]` tables; nil: the
   /// system's roots and no client certificate. `serverName` is verified, and sent as SNI unless it is
-  /// an address.
-  case tls(context: UInt16?, serverName: ByteString)
+  /// an address. `table`: what stands in that table, which another may take the place of.
+  case tls(context: UInt16?, serverName: ByteString, table: ByteString = "")
   /// TLS with ALPN `h2` as a control plane wants it.
   indirect case policy(TLSPolicy)
   /// TLS that cannot be had, and why: a secret did not come. Nothing is sent.

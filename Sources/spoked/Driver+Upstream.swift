@@ -88,7 +88,7 @@ extension Driver {
     }
     switch security {
     case .plain: return nil
-    case .tls(let context, let serverName):
+    case .tls(let context, let serverName, _):
       return Transport.Security(
         context: contexts.context(context), serverName: serverName, verificationTime: seconds)
     case .policy(let policy):

@@ -74,6 +74,29 @@ struct ReloadTests {
     #expect(world.delivered("/v1/before").isEmpty)
   }
 
+  @Test(
+    "another [tls.NAME] in the place of the former one: no record goes by the former's connection")
+  func otherIdentity() {
+    func text(_ name: String) -> String {
+      oneSerialPort(["ecu"]).replacing(
+        "target = \"http://192.0.2.1:443\"",
+        with: "target = \"https://192.0.2.1:443\"\ntls = \"\(name)\"")
+        + "[tls.\(name)]\ncertificate = \"/\(name).pem\"\nkey = \"/\(name).key\"\n"
+    }
+    let world = World(text("a"))
+    world.serial("first\n")
+    world.advance(.seconds(1))
+    let connections = world.peers.map { $0.id }
+    #expect(connections.count == 1)
+    #expect(world.reload(text("a")))
+    #expect(world.peers.map { $0.id } == connections)
+    #expect(world.reload(text("b")))
+    world.serial("second\n")
+    world.advance(.seconds(1))
+    #expect(world.delivered("/v1/ecu").map { $0.text } == ["first", "second"])
+    #expect(world.peers.count == 1 && world.peers.map { $0.id } != connections)
+  }
+
   @Test("no counter of a port goes back when its framing changes")
   func countersGoOn() {
     let world = World(oneSerialPort(["ecu"], framing: "\"nmea\""))

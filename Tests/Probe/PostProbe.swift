@@ -120,7 +120,7 @@ private final class PostClient {
   ) throws(PostError) {
     do {
       let socket = try TCPSocket(connectingTo: address)
-      if let context, case .tls(_, let name) = security {
+      if let context, case .tls(_, let name, _) = security {
         session = try tls(context, socket, name)
       }
       registration = try loop.register(socket.descriptor, token: 0, interest: .writable)
