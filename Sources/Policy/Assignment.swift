@@ -82,11 +82,6 @@ public struct Assignment: Equatable, Sendable {
     return places
   }
 
-  /// The locality of an endpoint.
-  public func locality(of endpoint: Int) -> Int? {
-    localities.firstIndex { $0.endpoints.contains(endpoint) }
-  }
-
   /// The priorities' number.
   public var priorityCount: Int { localities.last.map { Int($0.priority) + 1 } ?? 0 }
 }

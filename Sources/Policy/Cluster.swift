@@ -53,7 +53,6 @@ public struct Cluster: Equatable, Sendable {
 public struct HTTPOptions: Equatable, Sendable {
   public var maxConcurrentStreams: UInt32?
   public var streamWindow: UInt32?
-  public var connectionWindow: UInt32?
   public var headerTableSize: UInt32?
   public var maxResponseHeadersBytes: UInt32?
   /// What a connection holds before bodies wait in their requests.

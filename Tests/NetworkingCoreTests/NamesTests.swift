@@ -57,7 +57,7 @@ struct NamesTests {
     #expect(bench.connects.map { $0.address } == [Self.address(1)])
     let members = bench.core.clusters[0].members
     #expect(members.localities.map { $0.locality.zone } == ["near", "far"])
-    #expect(members.locality(of: 1) == 1)
+    #expect(members.localities[1].endpoints == 1..<2)
   }
 
   @Test("item 93: one name that fails keeps its addresses and does not hold up the others")

@@ -370,7 +370,7 @@ def test_options_of_http_are_taken_and_lowered():
     assert found["idleTimeout"] == 7000 and found["maxConnectionDuration"] == 60_000
     assert found["maxStreamDuration"] == 3000 and found["maxRequestsPerConnection"] == 100
     assert found["maxConcurrentStreams"] == 10 and found["streamWindow"] == 65_536
-    assert found["connectionWindow"] == 65_535 and found["headerTableSize"] == 0
+    assert found["headerTableSize"] == 0
     assert found["maxResponseHeadersBytes"] == 16_384
     assert found["keepAliveInterval"] == 30_000 and found["keepAliveTimeout"] == 5000
     assert found["hasRetryPolicy"]

@@ -52,7 +52,6 @@ enum ClusterProbe {
   private static func describe(_ http: HTTPOptions, _ json: inout JSONWriter) {
     json.integer("maxConcurrentStreams", http.maxConcurrentStreams)
     json.integer("streamWindow", http.streamWindow)
-    json.integer("connectionWindow", http.connectionWindow)
     json.integer("headerTableSize", http.headerTableSize)
     json.integer("maxResponseHeadersBytes", http.maxResponseHeadersBytes)
     json.integer("maxRequestsPerConnection", http.maxRequestsPerConnection)

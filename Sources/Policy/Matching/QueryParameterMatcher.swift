@@ -1,7 +1,7 @@
 import Primitives
 
 /// `envoy.config.route.v3.QueryParameterMatcher`: the first parameter of that name counts. Names and
-/// values are percent-decoded; letter case counts.
+/// values are compared as they stand in the path, not percent-decoded; letter case counts.
 public struct QueryParameterMatcher: Equatable, Sendable {
   public var name: ByteString
   /// Nil: `present_match`, whatever the value is.

@@ -115,8 +115,8 @@ extension ClusterDecoder {
       "hpack_table_size", table, limits.headerTableBytes)
     resource.cluster.http.streamWindow = clamp(
       "initial_stream_window_size", stream, limits.streamWindowBytes)
-    resource.cluster.http.connectionWindow = clamp(
-      "initial_connection_window_size", connection, limits.streamWindowBytes)
+    // The least that may be asked for is what every connection has.
+    _ = clamp("initial_connection_window_size", connection, 65_535)
     try readKeepAlive(try options.message(15, "connection_keepalive"))
   }
 
