@@ -151,6 +151,16 @@ struct LoadChannelTests {
     #expect(harness.opened.last?.server == 0)
   }
 
+  @Test("beside a message as long as the limit, one of another stream is refused")
+  func besideTheLongest() throws {
+    let (harness, stream, _) = try reporting()
+    harness.arrive([0, 0, 0x10, 0, 0], on: .discovery(1))
+    harness.arrive(
+      ChannelHarness.framed(LoadReporterTests.response(["b"], seconds: 20)), on: stream)
+    #expect(harness.channel.load.malformed == 1)
+    #expect(harness.discovery.isConnected)
+  }
+
   @Test("messages of load reports are read while discovery is busy")
   func independent() throws {
     let (harness, stream, _) = try reporting()

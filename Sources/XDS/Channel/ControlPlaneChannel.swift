@@ -161,7 +161,8 @@ public struct ControlPlaneChannel: Sendable {
       // Nobody wants the rest; as long as it waits, the stream's end does too.
       if isOver(place, discovery) { return bytes.count }
       guard mayReceive(place, discovery) else { break }
-      calls[place].deframer.limit = messageBytesMax - held(besides: place)
+      // What others hold may be more: arrays round up, and the budget may have been a larger one.
+      calls[place].deframer.limit = max(messageBytesMax - held(besides: place), 0)
       do throws(MessageError) {
         guard try calls[place].deframer.receive(bytes, from: &offset) else { break }
       } catch {
