@@ -121,18 +121,25 @@ final class ResourceReader: Sendable {
 
   /// A repeated varint field, packed or not.
   @inline(never)
-  func varints(_ number: UInt32) throws(ResourceRejection) -> [UInt64] {
+  func varints(
+    _ number: UInt32, _ name: StaticString, limit: Int
+  ) throws(ResourceRejection) -> [UInt64] {
     let bytes = bytes
     var elements: [UInt64] = []
+    var count = 0
     var place = Place(part)
     while let field = try next(&place) {
       guard field.number == number else { continue }
       do throws(WireError) {
-        try place.part.varints(field.value, in: bytes.span) { elements.append($0) }
+        try place.part.varints(field.value, in: bytes.span) {
+          count += 1
+          if count <= limit { elements.append($0) }
+        }
       } catch {
         throw rejection("", error)
       }
     }
+    guard count <= limit else { throw tooMany(name, count, limit) }
     return elements
   }
 
@@ -166,12 +173,14 @@ final class ResourceReader: Sendable {
     _ number: UInt32, _ name: StaticString, limit: Int = ResourceLimits.elementsMax
   ) throws(ResourceRejection) -> [ByteString] {
     var ranges: [Range<Int>] = []
+    var count = 0
     var place = Place(part)
     while let field = try next(&place, name) {
       guard field.number == number, let range = try text(field, place.part, name) else { continue }
-      ranges.append(range)
+      count += 1
+      if count <= limit { ranges.append(range) }
     }
-    guard ranges.count <= limit else { throw tooMany(name, ranges.count, limit) }
+    guard count <= limit else { throw tooMany(name, count, limit) }
     var texts: [ByteString] = []
     texts.reserveCapacity(ranges.count)
     for range in ranges { texts.append(slice(range)) }
@@ -200,19 +209,24 @@ final class ResourceReader: Sendable {
   func message(
     _ number: UInt32, _ name: StaticString, among members: [UInt32] = []
   ) throws(ResourceRejection) -> ResourceReader? {
+    let limit = ResourceLimits.partsMax
     var first: WireReader?
     var more: [WireReader] = []
+    var count = 0
     var place = Place(part)
     while let field = try next(&place, name) {
       if field.number == number, let range = field.value.range {
         let reader = try message(range, place.part, name)
-        if first == nil { first = reader } else { more.append(reader) }
+        count += 1
+        if count == 1 { first = reader } else if count <= limit { more.append(reader) }
       } else if members.contains(field.number) {
         first = nil
         more = []
+        count = 0
       }
     }
     guard let first else { return nil }
+    guard count <= limit else { throw tooMany(name, count, limit) }
     let message = ResourceReader(bytes, first, more, .field(path, name))
     try message.check()
     return message
@@ -243,12 +257,15 @@ final class ResourceReader: Sendable {
     _ number: UInt32, _ name: StaticString, limit: Int = ResourceLimits.elementsMax
   ) throws(ResourceRejection) -> [ResourceReader] {
     var readers: [WireReader] = []
+    var count = 0
     var place = Place(part)
     while let field = try next(&place, name) {
       guard field.number == number, let range = field.value.range else { continue }
-      readers.append(try message(range, place.part, name))
+      let reader = try message(range, place.part, name)
+      count += 1
+      if count <= limit { readers.append(reader) }
     }
-    guard readers.count <= limit else { throw tooMany(name, readers.count, limit) }
+    guard count <= limit else { throw tooMany(name, count, limit) }
     var messages: [ResourceReader] = []
     messages.reserveCapacity(readers.count)
     for reader in readers {
@@ -260,6 +277,7 @@ final class ResourceReader: Sendable {
     return messages
   }
 
+  /// The elements beyond the limit are counted and not kept.
   @inline(never)
   private func tooMany(
     _ name: StaticString, _ count: Int, _ limit: Int
@@ -326,4 +344,6 @@ final class ResourceReader: Sendable {
 enum ResourceLimits {
   /// Elements of a repeated field for which nothing else is said.
   static let elementsMax = 1024
+  /// Times that a message comes which is merged from all of them.
+  static let partsMax = 64
 }

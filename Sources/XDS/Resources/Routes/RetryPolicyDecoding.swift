@@ -40,12 +40,8 @@ extension RouteDecoder {
   private func retriableStatusCodes(
     _ reader: ResourceReader
   ) throws(ResourceRejection) -> [UInt16] {
-    let numbers = try reader.varints(7)
-    guard numbers.count <= RouteLimits.headerMatchersMax else {
-      throw reader.rejection(
-        "retriable_status_codes",
-        "\(numbers.count) elements, the limit is \(RouteLimits.headerMatchersMax)")
-    }
+    let numbers = try reader.varints(
+      7, "retriable_status_codes", limit: RouteLimits.headerMatchersMax)
     // A code that no response has is never met.
     var codes: [UInt16] = []
     for number in numbers { codes.append(UInt16(truncatingIfNeeded: min(number, 65_535))) }
