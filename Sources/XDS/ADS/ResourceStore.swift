@@ -219,9 +219,11 @@ public struct ResourceStore: Sendable {
     return sortedPlace(entries.count) { ByteString.precedes(entries[$0].name, name) }
   }
 
+  static let emptyDigest: UInt64 = 0xCBF2_9CE4_8422_2325
+
   /// FNV-1a with 64 bits: it tells an update from a repetition, of one server that is trusted.
-  static func digest(_ bytes: Span<UInt8>) -> UInt64 {
-    var digest: UInt64 = 0xCBF2_9CE4_8422_2325
+  static func digest(_ bytes: Span<UInt8>, after begun: UInt64 = emptyDigest) -> UInt64 {
+    var digest = begun
     for index in bytes.indices {
       digest = (digest ^ UInt64(bytes[index])) &* 0x100_0000_01B3
     }

@@ -195,12 +195,17 @@ final class ResourceReader: Sendable {
 
   // MARK: Messages
 
-  /// FNV-1a over the last occurrence of the field: whether two resources say the same in it.
+  /// Of all occurrences of the field: whether two resources say the same in it.
   @inline(never)
   func fingerprint(_ number: UInt32) throws(ResourceRejection) -> UInt64 {
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for byte in try data(number).bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-    return hash
+    let bytes = bytes
+    var digest = ResourceStore.emptyDigest
+    var place = Place(part)
+    while let field = try next(&place) {
+      guard field.number == number, let range = field.value.range else { continue }
+      digest = ResourceStore.digest(bytes.span.extracting(range), after: digest)
+    }
+    return digest
   }
 
   /// A message; nil when absent. Of the member of a oneof, whose numbers are `members`, what came

@@ -66,7 +66,10 @@ extension ClusterDecoder {
         "transport_socket", "\(config.url.description) is not supported")
     }
     var template = TLSTemplate()
-    template.policy.origin = try message.fingerprint(24)
+    // And what stands elsewhere and is about connections as well.
+    let demands: [UInt8] = [usesAuthority ? 1 : 0, validatesAuthority ? 1 : 0]
+    template.policy.origin = ResourceStore.digest(
+      demands.span, after: try message.fingerprint(24))
     try readUpstreamTLS(config.message, &template, fault)
     if !template.secretNames.isEmpty {
       resource.tls = template
