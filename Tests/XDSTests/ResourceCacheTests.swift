@@ -133,6 +133,20 @@ struct ResourceCacheTests {
     #expect(write4)
   }
 
+  @Test func whatNeverSettlesIsWrittenAllTheSame() {
+    var schedule = CacheSchedule()
+    let start = Instant(nanoseconds: 0)
+    var writes: [Interval] = []
+    for step in 1...180 {
+      let now = start + .seconds(20 * Int64(step))
+      schedule.note(generation: UInt64(step), now: now)
+      guard let deadline = schedule.nextDeadline(), deadline <= now else { continue }
+      if schedule.shouldWrite([UInt8(step)], now: now) { writes.append(now - start) }
+    }
+    // Two minutes after the first change; then a quarter of an hour lies between.
+    #expect(writes == [140, 1_040, 1_940, 2_840].map { .seconds($0) })
+  }
+
   @Test func filesAreInForceWhateverAServerSays() throws {
     let harness = Harness()
     let file = Plane.response(

@@ -112,8 +112,11 @@ extension Gateway where Storage: ~Copyable {
       return
     }
     let file = ResourceCache.encode(plane.assembler.client.store)
-    if plane.cache.shouldWrite(file, now: now), actions.append(.writeCache(file)) {
+    guard plane.cache.shouldWrite(file, now: now) else { return }
+    if actions.append(.writeCache(file)) {
       plane.counters.cacheWrites += 1
+    } else {
+      plane.cache.writeFailed(now: now)
     }
   }
 

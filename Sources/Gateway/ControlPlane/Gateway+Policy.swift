@@ -47,6 +47,7 @@ extension Gateway where Storage: ~Copyable {
       plane.assembler.change(new.assemblerSettings)
       plane.servers = new.managementServers
       plane.keepsCache = xds.keepsCache
+      if xds.cache != former.cache { plane.cache.move(now: clocks.now) }
       plane.isTouched = true
       return
     }
@@ -57,6 +58,8 @@ extension Gateway where Storage: ~Copyable {
     let plane = makeControlPlane(new, files, clocks: clocks)
     if let before {
       plane?.assembler.inherit(before.assembler)
+      plane?.cache.inherit(before.cache)
+      if xds.cache != old.xds?.cache { plane?.cache.move(now: clocks.now) }
       plane?.counters = before.counters
       plane?.channel.load.inherit(before.channel.load)
     }

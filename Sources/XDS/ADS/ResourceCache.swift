@@ -87,12 +87,15 @@ public enum ResourceCache {
 public struct CacheSchedule: Sendable {
   /// A change is written once nothing else came for a while…
   static let settling = Interval.seconds(30)
+  /// …or when it has waited this long for that…
+  static let patience = Interval.seconds(120)
   /// …the first policy that a device ever got soon: without it, a restart would leave it with none…
   static let settlingOfFirst = Interval.seconds(2)
   /// …and not sooner than this after the last write.
   static let spacing = Interval.seconds(900)
   private var seen: UInt64 = 0
-  private var changed: Instant?
+  /// The first and the last change that are not written.
+  private var changed: (first: Instant, last: Instant)?
   private var notBefore: Instant?
   private var checksum: UInt32?
   private var isFirst: Bool
@@ -107,13 +110,28 @@ public struct CacheSchedule: Sendable {
   public mutating func note(generation: UInt64, now: Instant) {
     guard generation != seen else { return }
     seen = generation
-    changed = now
+    changed = (changed?.first ?? now, now)
+  }
+
+  /// Goes on with what another one has not written yet, for a store of its own.
+  public mutating func inherit(_ other: CacheSchedule) {
+    let seen = seen
+    self = other
+    self.seen = seen
+  }
+
+  /// The cache has another place, where there is none yet.
+  public mutating func move(now: Instant) {
+    self = CacheSchedule(generation: seen, isFirst: true)
+    if seen > 0 { changed = (now, now) }
   }
 
   /// When to encode the cache; nil: it is up to date.
   public func nextDeadline() -> Instant? {
     guard let changed else { return nil }
-    let settled = changed + (isFirst ? CacheSchedule.settlingOfFirst : CacheSchedule.settling)
+    let settled = min(
+      changed.last + (isFirst ? CacheSchedule.settlingOfFirst : CacheSchedule.settling),
+      changed.first + CacheSchedule.patience)
     return notBefore.map { max($0, settled) } ?? settled
   }
 
@@ -131,6 +149,6 @@ public struct CacheSchedule: Sendable {
   /// The file could not be written: it is tried again, as late as any other write.
   public mutating func writeFailed(now: Instant) {
     checksum = nil
-    changed = now
+    changed = (changed?.first ?? now, now)
   }
 }
