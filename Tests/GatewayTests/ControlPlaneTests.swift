@@ -123,6 +123,84 @@ struct ControlPlaneTests {
     #expect(other.caches.count == 1)
   }
 
+  @Test("SIGHUP: a change that was to be written is written after it")
+  func lastWriteAfterReload() {
+    let plane = Self.plane()
+    let world = World(ScriptedPlane.text(), plane: plane)
+    world.advance(.seconds(3))
+    plane.set(.cluster, "a", ScriptedPlane.cluster("a", port: 81), now: world.clocks.now)
+    world.turn()
+    #expect(world.reload(ScriptedPlane.text(servers: "servers = ['http://10.0.0.7:18000']")))
+    world.turn()
+    world.close()
+    #expect(world.caches.count == 2 && world.caches[0] != world.caches[1])
+  }
+
+  @Test("SIGHUP: another directory for the cache gets one soon")
+  func otherCacheDirectory() {
+    let world = World(ScriptedPlane.text(), plane: Self.plane())
+    world.advance(.seconds(3))
+    let moved = "servers = ['http://10.0.0.1:18000']\ncache = '/var/other'"
+    #expect(world.reload(ScriptedPlane.text(servers: moved)))
+    world.advance(.seconds(3))
+    #expect(world.caches.count == 2 && world.caches[0] == world.caches[1])
+    #expect(world.reload(ScriptedPlane.text(servers: moved)))
+    world.advance(.seconds(1_000))
+    #expect(world.caches.count == 2)
+  }
+
+  @Test("a cache that there was no place for among a turn's actions is written later")
+  func fullQueue() {
+    let plane = Self.plane()
+    let world = World(ScriptedPlane.text(), plane: plane)
+    world.advance(.seconds(3))
+    plane.set(.cluster, "a", ScriptedPlane.cluster("a", port: 81), now: world.clocks.now)
+    world.turn()
+    world.clocks.now = world.clocks.now + .seconds(900)
+    for _ in 0..<GatewayLimits.actionsMax { world.gateway.log(.error, "something") }
+    world.turn()
+    #expect(world.caches.count == 1)
+    world.advance(.seconds(1_000))
+    #expect(world.caches.count == 2)
+  }
+
+  @Test("the cache is what was in force, not what was still to come when the power went")
+  func incompleteIsNotCached() {
+    let plane = Self.plane()
+    let world = World(ScriptedPlane.text(), plane: plane)
+    world.advance(.seconds(3))
+    plane.set(
+      .listener, "ingest", PlaneResources.listener("ingest", to: .cluster("b")),
+      now: world.clocks.now)
+    world.turn()
+    world.goDown()
+    world.advance(.seconds(1_000))
+    #expect(world.caches.count == 1)
+    world.close()
+    #expect(world.caches.count == 1)
+    var files = PolicyFiles()
+    files.cache = world.caches.last
+    let offline = World(ScriptedPlane.text(), files: files)
+    offline.reaches = { $0 != Self.server }
+    offline.serial("one\n")
+    #expect(offline.requests.map { $0.text } == ["one"])
+  }
+
+  @Test("once what was to come is whole, the cache has it")
+  func completeIsCached() {
+    let plane = Self.plane()
+    let world = World(ScriptedPlane.text(), plane: plane)
+    world.advance(.seconds(3))
+    plane.set(
+      .listener, "ingest", PlaneResources.listener("ingest", to: .cluster("b")),
+      now: world.clocks.now)
+    world.turn()
+    plane.set(.cluster, "b", ScriptedPlane.cluster("b", port: 80), now: world.clocks.now)
+    world.turn()
+    world.close()
+    #expect(world.caches.count == 2)
+  }
+
   @Test("a corrupt cache is set aside, reported and counted, and costs nothing else")
   func corruptCache() {
     var files = PolicyFiles()

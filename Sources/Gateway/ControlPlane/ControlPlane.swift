@@ -87,6 +87,9 @@ final class ControlPlane {
     cache = CacheSchedule()
   }
 
+  /// What is on flash is in force; what came after it may never be whole.
+  var mayWriteCache: Bool { keepsCache && !assembler.isBehind }
+
   /// The stream that a request of the core carries.
   func stream(_ request: RequestID) -> ChannelStream? {
     for call in calls where call.request == request { return call.stream }
@@ -106,7 +109,7 @@ final class ControlPlane {
   /// Looks through all resources for the next time that something happens by itself.
   func noteDeadline() {
     deadline = assembler.nextDeadline()
-    for due in [channel.load.nextDeadline(), keepsCache ? cache.nextDeadline() : nil] {
+    for due in [channel.load.nextDeadline(), mayWriteCache ? cache.nextDeadline() : nil] {
       guard let due else { continue }
       deadline = min(deadline ?? due, due)
     }

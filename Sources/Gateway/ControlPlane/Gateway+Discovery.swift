@@ -101,14 +101,14 @@ extension Gateway where Storage: ~Copyable {
   // MARK: The cache
 
   mutating func keepCache(now: Instant) {
-    guard let plane = controlPlane, plane.keepsCache else { return }
+    guard let plane = controlPlane, plane.mayWriteCache else { return }
     plane.cache.note(generation: plane.assembler.client.store.generation, now: now)
     if let deadline = plane.cache.nextDeadline(), deadline <= now { writeCache(now: now) }
   }
 
   /// Writes down what changed since the last time.
   mutating func writeCache(now: Instant) {
-    guard let plane = controlPlane, plane.keepsCache, plane.cache.nextDeadline() != nil else {
+    guard let plane = controlPlane, plane.mayWriteCache, plane.cache.nextDeadline() != nil else {
       return
     }
     let file = ResourceCache.encode(plane.assembler.client.store)

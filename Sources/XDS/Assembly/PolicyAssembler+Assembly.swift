@@ -35,6 +35,7 @@ extension PolicyAssembler {
   /// Puts in force what is complete, and subscribes to what it and its successors need.
   mutating func assemble(now: Instant) {
     isStale = false
+    isBehind = false
     decoded.keep { client.store.entry($0, $1)?.hasValue == true }
     listeners.removeEach { !settings.listeners.contains($0.listener.name) }
     var candidates: [Candidate] = []
@@ -91,9 +92,12 @@ extension PolicyAssembler {
   }
 
   private mutating func promote(_ candidate: Candidate, now: Instant) {
-    guard let routes = candidate.routes else { return }
     let name = candidate.resource.name
     let held = listenerInForce(name)
+    guard let routes = candidate.routes else {
+      if held != nil { isBehind = true }
+      return
+    }
     var isComplete = true
     for cluster in candidate.clusters where readiness(ofCluster: cluster) == .awaited {
       isComplete = false
@@ -101,6 +105,7 @@ extension PolicyAssembler {
     if !isComplete {
       // What works is not given up for something incomplete. Without anything in force, a part of
       // the policy is better than none once the control plane has had its time.
+      if held != nil { isBehind = true }
       guard held == nil, begin(name, now: now) else { return }
       counters.incomplete += 1
     }
@@ -155,7 +160,10 @@ extension PolicyAssembler {
     for secret in resource.secretNames where state(.secret, secret) == .awaited {
       isComplete = false
     }
-    guard isComplete else { return }
+    guard isComplete else {
+      if held != nil { isBehind = true }
+      return
+    }
     let assignment = resource.endpointsName.flatMap { decoded.endpoints($0) }
     let store = decoded
     let inForce = ClusterInForce(

@@ -56,6 +56,8 @@ public struct PolicyAssembler: Sendable {
   var subscribed = WantedNames()
   /// The clusters of what came last, whether it is in force or not.
   var expected = NameSet()
+  /// Something in force has a successor that is not whole yet.
+  public internal(set) var isBehind = false
   /// Something came or went since the last assembly.
   var isStale = true
   var notices: [AssemblerAction] = []
