@@ -130,6 +130,9 @@ public struct ResourceStore: Sendable {
   /// The last value of a resource was refused.
   public var isRefusing: Bool { types.contains { $0.contains { $0.state == .nacked } } }
 
+  /// Bytes that are left.
+  var room: Int { bytesMax - bytes }
+
   func count(_ type: ResourceType) -> Int { types[Int(type.rawValue)].count }
 
   func place(_ type: ResourceType, _ name: ByteString) -> Int? {

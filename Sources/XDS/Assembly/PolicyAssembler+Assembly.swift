@@ -221,12 +221,17 @@ extension PolicyAssembler {
       wanted[.endpoints].insert(cluster.endpointsName)
       wanted[.secret].insert(cluster.secretNames)
     }
+    let isRepeated = roomRefused != nil
+    roomRefused = nil
     for raw in 0..<UInt8(ResourceType.count) {
-      guard let type = ResourceType(rawValue: raw), wanted[type] != subscribed[type] else {
-        continue
-      }
+      guard let type = ResourceType(rawValue: raw), isRepeated || wanted[type] != subscribed[type]
+      else { continue }
       subscribed[type] = wanted[type]
-      _ = client.subscribe(type, wanted[type].names)
+      let before = min(roomRefused ?? .max, client.store.room)
+      // What is not wanted any more may have gone after the refusal.
+      if !client.subscribe(type, wanted[type].names) {
+        roomRefused = min(before, client.store.room)
+      }
     }
   }
 

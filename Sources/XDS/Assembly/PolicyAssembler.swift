@@ -54,6 +54,8 @@ public struct PolicyAssembler: Sendable {
   /// Listeners that have never been in force, and since when something of them is there.
   var beginnings: [(name: ByteString, since: Instant)] = []
   var subscribed = WantedNames()
+  /// What the store had left when there was none for a name; nil: all are asked for.
+  var roomRefused: Int?
   /// The clusters of what came last, whether it is in force or not.
   var expected = NameSet()
   /// Something in force has a successor that is not whole yet.
@@ -132,6 +134,7 @@ public struct PolicyAssembler: Sendable {
       while let action = client.nextAction(now: now) {
         if let action = take(action, now: now) { return action }
       }
+      if let roomRefused, client.store.room > roomRefused { isStale = true }
       if isStale { assemble(now: now) } else if notices.isEmpty { return nil }
     }
   }
