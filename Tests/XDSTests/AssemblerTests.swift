@@ -1,5 +1,7 @@
+import GRPC
 import Policy
 import Primitives
+import Protobuf
 import Testing
 
 @testable import XDS
@@ -153,6 +155,29 @@ struct AssemblerTests {
     }
   }
 
+  @Test("31: what is in force is behind what came last until that is whole, or refused")
+  func behind() throws {
+    let world = AssemblerWorld()
+    try world.begin()
+    #expect(!world.assembler.isBehind)
+    try world.serve(.routeConfiguration, [Encode.routes("r", to: "b")])
+    #expect(world.assembler.isBehind)
+    try world.serve(.cluster, [Encode.cluster("a"), Encode.cluster("b")])
+    #expect(world.assembler.isBehind)
+    try world.serve(.endpoints, [Encode.endpoints("b", [2])])
+    #expect(!world.assembler.isBehind)
+    // A cluster whose new endpoints are to come.
+    try world.serve(.cluster, [Encode.cluster("b", service: "other")])
+    #expect(world.assembler.isBehind)
+    try world.serve(.endpoints, [Encode.endpoints("other", [2])])
+    #expect(!world.assembler.isBehind)
+    // A listener whose new routes are to come; they do not.
+    try world.serve(.listener, [Encode.listener("l", routes: "r2")])
+    #expect(world.assembler.isBehind)
+    try world.advance(.seconds(16))
+    #expect(!world.assembler.isBehind && world.routed() == nil)
+  }
+
   @Test("31: while the control plane is away, what works is not given up for what is not whole")
   func outage() throws {
     let world = AssemblerWorld()
@@ -195,6 +220,82 @@ struct AssemblerTests {
     try world.serve(.cluster, [])
     try world.serve(.listener, [])
     #expect(world.routed() == ["a"] && world.ports("a") == [1])
+  }
+
+  /// An error of the server about one listener.
+  private func deny(_ world: AssemblerWorld, _ status: GRPCStatus) throws {
+    let message = Plane.response(
+      .listener, version: "e", nonce: "e", errors: [Plane.error("l", status, "gone")])
+    world.assembler.client.receive(
+      message, stream: world.opened.last ?? 0,
+      clocks: Clocks(now: world.now, wall: world.wall, quality: .synced))
+    try world.drain()
+  }
+
+  @Test("20: a listener that is not found is out of force, as one that is deleted")
+  func listenerNotFound() throws {
+    let world = AssemblerWorld()
+    try world.begin()
+    try deny(world, .permissionDenied)
+    #expect(world.routed() == ["a"], "what is known stays in use")
+    try deny(world, .notFound)
+    #expect(world.routed() == nil && world.clusters == [])
+    let keeping = AssemblerWorld(client: { $0.keepDeleted = true })
+    try keeping.begin()
+    try deny(keeping, .notFound)
+    #expect(keeping.routed() == ["a"])
+  }
+
+  @Test("19: with fail_on_data_errors what the server denies or gets wrong is out of force")
+  func failsOnDataErrors() throws {
+    let denied = AssemblerWorld(client: { $0.failsOnDataErrors = true })
+    try denied.begin()
+    try deny(denied, .unavailable)
+    #expect(denied.routed() == ["a"], "it passes")
+    try deny(denied, .permissionDenied)
+    #expect(denied.routed() == nil)
+    let wrong = AssemblerWorld(client: { $0.failsOnDataErrors = true })
+    try wrong.begin()
+    try wrong.serve(.listener, [Encode.message { $0.text(1, "l") }])
+    #expect(wrong.routed() == nil)
+  }
+
+  @Test("a name that found no room is asked for when there is some")
+  func room() throws {
+    func routes(_ value: String) -> [UInt8] {
+      var writer = WireWriter()
+      let plain = Encode.routes("r", to: "a")
+      // request_headers_to_add
+      writer.message(5) { option in
+        option.message(1) { header in
+          header.text(1, "x-large")
+          header.text(2, ByteString(value))
+        }
+      }
+      return plain + writer.bytes
+    }
+    let world = AssemblerWorld()
+    world.assembler.client.limitStore(to: 3_000)
+    try world.connect()
+    try world.serve(.listener, [Encode.listener("l", routes: "r")])
+    try world.serve(
+      .routeConfiguration, [routes(String(repeating: "x", count: 2_150))])
+    #expect(world.asked(.cluster) == nil)
+    try world.serve(.routeConfiguration, [routes("x")])
+    #expect(world.asked(.cluster) == ["a"])
+  }
+
+  @Test("more room for resources is used at once")
+  func moreRoom() throws {
+    let world = AssemblerWorld()
+    world.assembler.client.limitStore(to: 1_000)
+    try world.connect()
+    try world.serve(.listener, [Encode.listener("l", routes: "r")])
+    try world.serve(.routeConfiguration, [Encode.routes("r", to: "a")])
+    #expect(world.asked(.cluster) == nil)
+    world.assembler.client.limitStore(to: 10_000)
+    try world.drain()
+    #expect(world.asked(.cluster) == ["a"])
   }
 
   @Test("33: a push that changes nothing changes nothing")

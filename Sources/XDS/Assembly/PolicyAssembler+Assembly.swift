@@ -1,3 +1,4 @@
+import GRPC
 import Policy
 import Primitives
 
@@ -199,9 +200,12 @@ extension PolicyAssembler {
     return entry.state == .requested ? .awaited : .absent
   }
 
-  /// A refused resource is a mistake of its author, not the end of what was in force.
+  /// A refused resource is a mistake of its author, not the end of what was in force, unless that is
+  /// what was asked for.
   private func doesNotExist(_ type: ResourceType, _ name: ByteString) -> Bool {
-    client.store.entry(type, name)?.state == .doesNotExist
+    guard let entry = client.store.entry(type, name) else { return false }
+    return entry.state == .doesNotExist || entry.failure?.status == .notFound
+      || entry.failure != nil && client.settings.failsOnDataErrors
   }
 
   /// Subscribes to what is in force and to what came last, with all that they refer to.
