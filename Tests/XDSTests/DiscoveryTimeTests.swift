@@ -55,6 +55,27 @@ struct DiscoveryTimeTests {
     #expect(harness.client.store.entries(.cluster).map(\.state) == [.acked, .acked])
   }
 
+  @Test func item21_aHeartbeatHasTheVersionOfItsType() throws {
+    let harness = Harness()
+    try harness.subscribe(.endpoints, ["a", "b"])
+    try harness.connect()
+    func wrapped(_ value: [UInt8]?) -> [UInt8] {
+      Plane.any(
+        "envoy.service.discovery.v3.Resource",
+        Plane.wrapper(.endpoints, "a", version: "", value: value, ttl: 10))
+    }
+    try harness.receive(
+      Plane.response(.endpoints, version: "1", nonce: "1", raw: [wrapped(Plane.resource("a"))]))
+    try harness.receive(Plane.response(.endpoints, version: "2", nonce: "2", [Plane.resource("b")]))
+    try harness.advance(.seconds(9))
+    try harness.receive(Plane.response(.endpoints, version: "2", nonce: "3", raw: [wrapped(nil)]))
+    try harness.advance(.seconds(9))
+    #expect(harness.client.store.entry(.endpoints, "a")?.hasValue == true)
+    try harness.receive(Plane.response(.endpoints, version: "3", nonce: "4", raw: [wrapped(nil)]))
+    try harness.advance(.seconds(1))
+    #expect(harness.state(.endpoints, "a") == .doesNotExist, "nobody has seen version 3")
+  }
+
   @Test func item22_oneResponseAtATime() throws {
     let harness = Harness()
     harness.resumes = false

@@ -217,8 +217,11 @@ extension DiscoveryClient {
     }
     let version = received.version.map { ByteString(copying: bytes.extracting($0)) } ?? step.version
     let current = store[step.type, place].version
-    let isStateOfTheWorld = settings.transport == .stateOfTheWorld
-    guard version == current || (isStateOfTheWorld && step.version == current) else {
+    // There the version is the type's, which may have moved on without this resource.
+    let isCurrent =
+      settings.transport == .stateOfTheWorld
+      && (step.version == current || step.version == self.version(step.type))
+    guard version == current || isCurrent else {
       counters.ignoredResources += 1
       return
     }
