@@ -211,6 +211,21 @@ struct LoadReporterTests {
     #expect(owner.reporter.untracked == 1)
   }
 
+  @Test("a removed cluster that the server no longer asks for gives its place up")
+  func removedAndNotAskedFor() throws {
+    let owner = Owner()
+    owner.connect()
+    for _ in 0...LoadLimits.clustersMax {
+      owner.receive(Self.response(["a"], seconds: 10))
+      let place = try #require(owner.place("a"))
+      owner.reporter.started(place)
+      owner.reporter.remove(cluster: "a", service: "")
+      owner.receive(Self.response(["b"], seconds: 10))
+    }
+    #expect(owner.reporter.clusters.allSatisfy { $0 == nil })
+    #expect(owner.reporter.untracked == 0)
+  }
+
   @Test("a cluster that is counted for the first time was counted since the last report")
   func newCluster() throws {
     let owner = Owner()

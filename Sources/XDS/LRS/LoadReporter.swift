@@ -273,6 +273,7 @@ public struct LoadReporter: Sendable {
       // What was counted before anybody asked is of no meaning to the server.
       if isReported, !load.isReported { clusters[index]?.clear(now: now) }
       clusters[index]?.isReported = isReported
+      if load.isRemoved, !isReported { clusters[index] = nil }
     }
     phase = .open(next: now + interval)
   }
