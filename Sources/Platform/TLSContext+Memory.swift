@@ -65,6 +65,7 @@ private enum PEM {
   static func certificates(
     _ text: ByteString, _ step: StaticString
   ) throws(TLSError) -> [OpaquePointer] {
+    ERR_clear_error()
     let found = reading(text, or: []) { memory -> [OpaquePointer] in
       var found: [OpaquePointer] = []
       while found.count < certificatesMax,
@@ -74,7 +75,12 @@ private enum PEM {
       }
       return found
     }
-    // The end of the text is an error to OpenSSL.
+    // The end of the text is an error to OpenSSL; any other is a certificate that cannot be read.
+    let last = ERR_peek_last_error()
+    guard found.isEmpty || last == 0 || ERR_GET_REASON(last) == PEM_R_NO_START_LINE else {
+      for certificate in found { X509_free(certificate) }
+      throw TLSError(step: step.text)
+    }
     ERR_clear_error()
     guard !found.isEmpty else { throw TLSError("\(step.text): no certificate in PEM is there") }
     return found

@@ -187,6 +187,23 @@ struct TLSPolicyTests {
     }
   }
 
+  @Test("a bundle of which one certificate is damaged is refused as a whole; words between are not")
+  func damagedBundle() throws {
+    guard case .memory(let good) = try Self.text("ca.pem") else { return }
+    let words = ByteString(good.bytes + Array("\nthe other one:\n".utf8) + good.bytes)
+    _ = try Self.context(roots: .memory(words))
+    var damaged = good.bytes
+    let line = try #require(damaged.firstIndex(of: 0x0A))
+    damaged[line + 10] = UInt8(ascii: "!")
+    let bundle = ByteString(good.bytes + damaged)
+    #expect(throws: TLSError.self) { _ = try Self.context(roots: .memory(bundle)) }
+    let identity = TLSOwnIdentity(chain: .memory(bundle), key: try Self.text("device.key"))
+    #expect(reason(identity: identity).hasPrefix("certificate: "))
+    #expect(!reason(identity: identity).contains("mismatch"))
+    let cut = ByteString(good.bytes + good.bytes.dropLast(30))
+    #expect(throws: TLSError.self) { _ = try Self.context(roots: .memory(cut)) }
+  }
+
   @Test("a resumed session was judged by the same demands; without resumption each is judged anew")
   func resumption() throws {
     let server = try TLSServer(certificate: "good")
