@@ -205,8 +205,13 @@ enum DiscoveryWire {
       if field.number == 1 { seconds = field.value.int64 ?? seconds }
       if field.number == 2 { nanoseconds = field.value.int32 ?? nanoseconds }
     }
-    guard seconds >= 0, seconds <= 315_576_000_000, nanoseconds >= 0, nanoseconds < 1_000_000_000,
-      seconds > 0 || nanoseconds > 0
+    let interval = interval(seconds, nanoseconds)
+    return interval == .zero ? nil : interval
+  }
+
+  /// Nil: not a valid duration, or a negative one.
+  static func interval(_ seconds: Int64, _ nanoseconds: Int32) -> Interval? {
+    guard seconds >= 0, seconds <= 315_576_000_000, nanoseconds >= 0, nanoseconds < 1_000_000_000
     else { return nil }
     // An interval holds 292 years.
     guard seconds < 9_000_000_000 else { return Interval(nanoseconds: .max) }

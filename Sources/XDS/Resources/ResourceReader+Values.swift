@@ -42,13 +42,9 @@ extension ResourceReader {
     _ number: UInt32, _ name: StaticString
   ) throws(ResourceRejection) -> Interval? {
     guard let duration = try message(number, name) else { return nil }
-    let seconds = try duration.int64(1)
-    let nanoseconds = try duration.int32(2)
-    guard seconds >= 0, seconds <= 315_576_000_000, nanoseconds >= 0, nanoseconds < 1_000_000_000
-    else { throw rejection(name, "not a duration, or a negative one") }
-    // An interval holds 292 years.
-    guard seconds < 9_000_000_000 else { return Interval(nanoseconds: .max) }
-    return Interval(nanoseconds: seconds * 1_000_000_000 + Int64(nanoseconds))
+    let interval = DiscoveryWire.interval(try duration.int64(1), try duration.int32(2))
+    guard let interval else { throw rejection(name, "not a duration, or a negative one") }
+    return interval
   }
 
   /// The same, for a field that must be above zero if it is there.
