@@ -140,7 +140,10 @@ extension Spool where Storage: ~Copyable {
     }
     streams[totals.stream].seenEpoch = segment.epoch
     streams[totals.stream].afterDamage = false
-    streams[totals.stream].lostMax = 0
+    // What it has in the log of a former class came before what was lost.
+    if segment.logClass == streams[totals.stream].stream.logClass {
+      streams[totals.stream].lostMax = 0
+    }
     lastSeen[totals.stream] = max(last, totals.last)
   }
 

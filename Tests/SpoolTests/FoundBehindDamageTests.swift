@@ -41,6 +41,31 @@ struct FoundBehindDamageTests {
     #expect(found.last.map { $0.sequence > 2 } == true)
   }
 
+  // Seed 28142: what the former class has, which a start reads after that, was taken for what comes behind the loss.
+  @Test("a stream's last record is named, also when its former class has records of it")
+  func lastBesideFormerClass() {
+    let former = SpoolStream(name: "one", logClass: 2, durability: .sync)
+    let rig = Rig(streams: [former, Self.streams[1]])
+    rig.append(0, Rig.payload(1, 60))
+    rig.commit()
+    rig.disk.kill()
+    rig.reopen(streams: Self.streams)
+    for stream in 0...1 {
+      rig.append(stream, Rig.payload(2, 60))
+      rig.commit()
+    }
+    rig.disk.kill()
+    damageTable(rig, segment: 1, frame: 0)
+    rig.reopen()
+    let gap = rig.gaps().first { $0.streamIndex == 0 }
+    #expect(gap?.first == 2 && gap?.reason == .corrupt && gap?.isUpperBound == true)
+    rig.append(0, Rig.payload(3, 60))
+    rig.commit()
+    let found = rig.readAll(0)
+    #expect(found.map(\.payload) == [Rig.payload(1, 60), Rig.payload(3, 60)])
+    #expect(found.last.map { $0.sequence > 2 } == true)
+  }
+
   // Seed 32543: it was named under the epoch of the segment before.
   @Test("what damage took behind a change of the epoch is named under the later one")
   func behindAnEpoch() {
