@@ -137,6 +137,22 @@ def check_tools(spoke, promises, where):
     return waiting
 
 
+def what_is_missing(spoke, upstream, waiting) -> str:
+    """For the failure: which records did not come, and how far the daemon counts them."""
+    came = upstream.whole()
+    ids = {r.id for r in came}
+    begun = [(r.path, r.id) for r in list(upstream.requests) if not r.complete]
+    lines = [
+        f"{len(waiting)} wait, {len(came)} came; missing: {sorted(waiting.keys() - ids)[:9]}",
+        f"new: {[(r.path, r.id, r.body[:40]) for r in came if r.id not in waiting][:9]}",
+        f"not whole: {begun}, protocol errors: {upstream.protocol_errors}",
+    ]
+    if spoke.running:
+        counted = ("spoke.serial.", "spoke.stream.", "spoke.spool.")
+        lines += [spoke.get("/serial")[2], str({k: n for k, n in spoke.stats().items() if n and k.startswith(counted)})]
+    return "\n".join([*lines, spoke.log_since_start[-2000:]])
+
+
 def check_daemon(spoke, upstream, terminals, promises, waiting, where):
     """The daemon delivers what waits, in order, and new records under numbers that the upstream has not seen."""
     upstream.forget()
@@ -150,9 +166,7 @@ def check_daemon(spoke, upstream, terminals, promises, waiting, where):
         return waiting.keys() <= {r.id for r in came} and len(
             {r.path for r in came if r.body == b"after the cut"}) == len(terminals)
 
-    wait_until(
-        has_arrived,
-        lambda: f"{where}: {len(waiting)} wait, {len(upstream.whole())} came\n{spoke.log_since_start[-2000:]}", 60)
+    wait_until(has_arrived, lambda: f"{where}: {what_is_missing(spoke, upstream, waiting)}", 60)
     arrived = upstream.whole()
     by_id = {r.id: r.body for r in arrived}
     for record_id, name in waiting.items():
