@@ -375,11 +375,18 @@ extension Spool where Storage: ~Copyable {
       }
       if kept.remaining == 0 { hasSettledSegments = true }
     } else {
-      logs[logClass].segments.removeLast()
-      // Its number is not used again: a file that stays is in nobody's way.
-      do throws(StorageError) { try removeFile(failed.file) } catch {
+      // Its number is not used again.
+      do throws(StorageError) {
+        try removeFile(failed.file)
+        logs[logClass].segments.removeLast()
+      } catch {
         counters.filesLeft += 1
         markUnsyncable(failed.file)
+        // It takes its room until it can be removed, as what has nothing left to deliver.
+        logs[logClass].segments[last].entries = []
+        logs[logClass].segments[last].bytes = limits.segmentBytes
+        logs[logClass].segments[last].state = .closed
+        hasSettledSegments = true
       }
     }
     checkpoint = nil

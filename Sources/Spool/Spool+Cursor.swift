@@ -77,6 +77,8 @@ extension Spool where Storage: ~Copyable {
     if cursor.isPoisoned {
       let isRoom = !inPlace && accountedBytes + cursorFileBytes <= limits.totalBytes
       if isRoom, try createCursor(.newCursor) { return .newCursor }
+      // One that could not be removed when its sync had failed would not be counted.
+      try removeFile(.newCursor)
       try removeFile(.cursor)
       cursor = CursorState(
         generation: cursor.generation, epoch: cursor.epoch, wall: cursor.wall)

@@ -57,9 +57,11 @@ extension Spool where Storage: ~Copyable {
       wall: clocks.wall.nanoseconds, number: deadLetters.frames)
     header.status = status
     encodeFrame(&header, salt: segment.salt)
-    try Self.write(output, to: .deadLetter, at: deadLetters.bytes, on: &storage)
-    try storage.sync(.deadLetter)
+    let offset = deadLetters.bytes
+    // Also should it fail: how much of it is in the file then, nobody knows.
     deadLetters.bytes += UInt64(output.count)
+    try Self.write(output, to: .deadLetter, at: offset, on: &storage)
+    try storage.sync(.deadLetter)
     deadLetters.frames += 1
     counters.bytesWritten += UInt64(output.count)
   }

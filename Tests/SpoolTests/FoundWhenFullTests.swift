@@ -59,6 +59,7 @@ struct FoundWhenFullTests {
     rig.park(0, 6, 400)
     rig.disk.failing = [:]
     #expect(rig.disk.bytes(.deadLetter).count > 500)
+    #expect(rig.spool.deadLetters.bytes == UInt64(rig.disk.bytes(.deadLetter).count))
     let isReopened = rig.spool.reopen(streams: rig.streams, clocks: rig.clocks)
     #expect(isReopened)
     let counted = rig.spool.deadLetters.bytes
@@ -67,6 +68,44 @@ struct FoundWhenFullTests {
     _ = rig.readAll(0)
     rig.park(0, 7, 400)
     #expect(rig.disk.bytes(.deadLetter).count < 500)
+  }
+
+  /// Seeds 25485 and 28253: nobody knew of it any more, and the spool took more than its size.
+  @Test("a segment whose sync and removal failed counts until it can be removed")
+  func leftSegment() {
+    let rig = Rig()
+    rig.disk.refusesSegmentSyncs = true
+    rig.disk.failing = [.remove: .failed(5)]
+    rig.appendMany(0, 3)
+    rig.commit()
+    #expect(rig.statistics.isDegraded)
+    #expect(rig.statistics.segments == rig.segmentFiles && rig.segmentFiles > 0)
+    rig.disk.refusesSegmentSyncs = false
+    rig.disk.failing = [:]
+    rig.wait(.seconds(60))
+    rig.turn()
+    #expect(!rig.statistics.isDegraded)
+    #expect(rig.segmentFiles == 1)
+    #expect(rig.readAll(0).map(\.sequence) == [1, 2, 3])
+  }
+
+  @Test("a new cursor whose sync and removal failed goes before the old one is made anew")
+  func leftCursor() {
+    let limits = SpoolLimits(
+      segmentBytes: 4096, totalBytes: 100 << 10, freeFloorBytes: 0, commitBytes: 1024,
+      tailBytesMax: 100 << 10)
+    let rig = Rig(limits: limits)
+    rig.appendMany(1, 1)
+    rig.commit()
+    rig.disk.failing = [.sync: .failed(5), .remove: .failed(5)]
+    for _ in 0..<2 { rig.close() }
+    rig.commit()
+    #expect(rig.disk.names.contains(.newCursor))
+    rig.appendMany(1, 400)
+    rig.disk.failing = [:]
+    rig.commit()
+    #expect(!rig.statistics.isDegraded)
+    #expect(!rig.disk.names.contains(.newCursor))
   }
 }
 
@@ -80,6 +119,10 @@ extension Rig {
     rig.commit()
     rig.disk.failing = [.write: .failed(5)]
     return rig
+  }
+
+  fileprivate var segmentFiles: Int {
+    disk.names.filter { if case .segment = $0 { true } else { false } }.count
   }
 
   /// Whether the spool has something to tell to one who makes records of it; it has told it then.
