@@ -32,18 +32,22 @@ final class BrokerLink {
   /// What earlier configurations of this run subscribed to.
   var formerFilters: [ByteString]
 
-  /// The resolver's number for the broker's name; the networking core's numbers are below.
-  static let lookup = UInt64.max
+  /// The resolver's number for its name, so that the answer to a former broker's is not taken for it. From
+  /// the greatest number down: the networking core counts up.
+  let lookup: UInt64
 
   static let formerFiltersMax = 64
 
   /// Bytes held, for the memory ledger.
   var memory: Int { client.memory + scratch.memory + (waiting?.memory ?? 0) }
 
-  init(_ plan: BrokerPlan, client: MosquittoClient, formerFilters: [ByteString]) {
+  init(
+    _ plan: BrokerPlan, client: MosquittoClient, lookup: UInt64, formerFilters: [ByteString]
+  ) {
     configuration = plan.configuration
     password = plan.settings.password
     self.client = client
+    self.lookup = lookup
     tls = plan.tls
     self.formerFilters = formerFilters
   }

@@ -35,7 +35,8 @@ extension Driver {
     remember(plan.configuration, former)
     do throws(SystemError) {
       let client = try MosquittoClient(settings, tls: plan.tls, seed: RandomSeed.next())
-      broker = BrokerLink(plan, client: client, formerFilters: former)
+      lastBrokerLookup -= 1
+      broker = BrokerLink(plan, client: client, lookup: lastBrokerLookup, formerFilters: former)
     } catch {
       throw StartError("mqtt: \(error.description)")
     }
@@ -126,13 +127,17 @@ extension Driver {
   // MARK: Connecting
 
   private func lookUpBroker(_ broker: BrokerLink) {
-    let taken = resolver.submit(
-      id: BrokerLink.lookup, host: broker.configuration.host, port: broker.configuration.port)
-    if !taken { broker.client.resolutionFailed("the resolver is busy", now: clocks.now) }
+    let (host, port) = (broker.configuration.host, broker.configuration.port)
+    // Not behind names that nobody answers for, which the resolver's one thread waits for.
+    if let address = SocketAddress(numeric: host, port: port) {
+      return broker.client.connect(to: [address], now: clocks.now)
+    }
+    if !resolver.submit(id: broker.lookup, host: host, port: port) {
+      broker.client.resolutionFailed("the resolver is busy", now: clocks.now)
+    }
   }
 
-  func brokerResolved(_ outcome: Resolution.Outcome) {
-    guard let broker else { return }
+  func brokerResolved(_ broker: BrokerLink, _ outcome: Resolution.Outcome) {
     switch outcome {
     case .addresses(let addresses):
       broker.client.connect(to: addresses, now: clocks.now)

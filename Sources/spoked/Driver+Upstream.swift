@@ -31,8 +31,8 @@ extension Driver {
 
   func takeResolutions() {
     while let resolution = resolver.next() {
-      if resolution.id == BrokerLink.lookup {
-        brokerResolved(resolution.outcome)
+      if let broker, broker.lookup == resolution.id {
+        brokerResolved(broker, resolution.outcome)
         continue
       }
       guard let place = lookups.firstIndex(where: { $0.rawValue == resolution.id }) else {

@@ -28,6 +28,7 @@ final class Driver {
   let devices: DeviceWatcher
   var random: SplitMix64
   var broker: BrokerLink?
+  var lastBrokerLookup = UInt64.max
   var subscriptions: SubscriptionFile
   var admin: AdminServer
   var readBuffer: [UInt8]

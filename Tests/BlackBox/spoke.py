@@ -253,6 +253,16 @@ def check(folder: Path, text: str, *arguments: str):
     )
 
 
+def preloaded(folder: Path, source: str) -> Path:
+    """A C file of this folder as a library for LD_PRELOAD."""
+    library = folder / Path(source).with_suffix(".so")
+    compiler = shutil.which("cc") or shutil.which("clang")
+    assert compiler, "no C compiler"
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-Wall", "-o", library, Path(__file__).parent / source, "-ldl"], check=True)
+    return library
+
+
 def emulator_for(architecture: str) -> list[str]:
     """The command that runs a board's programs here: qemu with the board's libraries."""
     names = {"aarch64": ("qemu-aarch64-static", "qemu-aarch64"), "armhf": ("qemu-arm-static", "qemu-arm")}

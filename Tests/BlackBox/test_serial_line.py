@@ -4,14 +4,11 @@ library gives it."""
 import contextlib
 import json
 import os
-import shutil
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from serialport import nmea, vesc
-from spoke import Spoke, check, configuration, serial, stream
+from spoke import Spoke, check, configuration, preloaded, serial, stream
 from waiting import wait_until
 
 BUS = {"rts_on_send": False, "delay_before_send": "2ms", "delay_after_send": "100ms", "terminate_bus": True}
@@ -20,12 +17,7 @@ ENABLED, RTS_AFTER_SEND, TERMINATE_BUS = 1, 4, 32
 
 @pytest.fixture(scope="session")
 def shim_library(tmp_path_factory):
-    library = tmp_path_factory.mktemp("shim") / "tty_shim.so"
-    compiler = shutil.which("cc") or shutil.which("clang")
-    assert compiler, "no C compiler"
-    source = Path(__file__).parent / "tty_shim.c"
-    subprocess.run([compiler, "-shared", "-fPIC", "-Wall", "-o", library, source, "-ldl"], check=True)
-    return library
+    return preloaded(tmp_path_factory.mktemp("shim"), "tty_shim.c")
 
 
 class Board:
