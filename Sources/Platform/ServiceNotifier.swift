@@ -15,9 +15,11 @@ public struct ServiceNotifier: Sendable {
     // Other address families of newer versions (vsock) are for virtual machines.
     let isPath = path.hasPrefix("/") || path.hasPrefix("@")
     socket = isPath ? path : nil
-    watchdogInterval = ServiceNotifier.watchdog(
+    let interval = ServiceNotifier.watchdog(
       microseconds: EnvironmentVariable.value("WATCHDOG_USEC"),
       process: EnvironmentVariable.value("WATCHDOG_PID"), own: UInt64(spoke_process_id()))
+    // Nobody is fed where nobody hears.
+    watchdogInterval = isPath ? interval : nil
   }
 
   /// Asked for when the time is a positive number, and the process, if there is one, is us.

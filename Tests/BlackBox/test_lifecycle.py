@@ -252,6 +252,20 @@ def test_the_watchdog_is_fed(folder, spoke):
     spoke.wait_for_notification("WATCHDOG=1", 20, count=3)
 
 
+def test_a_watchdog_without_a_socket_to_feed_it_through_costs_nothing(folder, spoke):
+    spoke.environment |= {"WATCHDOG_USEC": "100000", "NOTIFY_SOCKET": ""}
+    spoke.start(configuration(folder), ready=False)
+    spoke.wait_for_log("is ready")
+
+    def processor_time():
+        fields = open(f"/proc/{spoke.process.pid}/stat").read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    before = processor_time()
+    holds_for(lambda: spoke.running, "it runs", 2)
+    assert processor_time() - before <= 20, "clock ticks of 10 ms in two idle seconds"
+
+
 def test_ready_does_not_wait_for_upstream_broker_or_ports(folder, spoke):
     spoke.start(configuration(
         folder, stream("s", "http://localhost:1", path="/"), serial("a", folder / "none", "s"),

@@ -34,6 +34,7 @@ import Testing
   func noManager() async {
     await #expect(processExitsWith: .success) {
       unsetenv("NOTIFY_SOCKET")
+      setenv("WATCHDOG_USEC", "30000000", 1)
       let notifier = ServiceNotifier()
       #expect(!notifier.isActive && notifier.watchdogInterval == nil)
       #expect(!notifier.watchdog())
