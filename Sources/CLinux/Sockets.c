@@ -7,7 +7,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -219,26 +218,23 @@ static int may_replace(const char *path) {
 }
 
 int spoke_unix_listen(const char *path, unsigned mode, int backlog) {
-  char own[sizeof((struct sockaddr_un *)0)->sun_path + 16];
   union address target;
+  socklen_t length = encode_path(path, &target);
+  if (length == 0) return -ENAMETOOLONG;
   int refusal = may_replace(path);
   if (refusal < 0) return refusal;
-  snprintf(own, sizeof own, "%s.%d", path, (int)getpid());
-  socklen_t length = encode_path(own, &target);
-  if (length == 0) return -ENAMETOOLONG;
   int descriptor = new_socket(AF_UNIX, SOCK_STREAM);
   if (descriptor < 0) return descriptor;
-  unlink(own);
-  mode_t before = umask(0177);
+  unlink(path);
+  // The mode from the first moment; who connects before the socket listens is refused.
+  mode_t before = umask(~mode & 0777);
   int answer = bind(descriptor, &target.any, length);
   umask(before);
   if (answer != 0) return give_up(descriptor);
-  if (chmod(own, mode) != 0 || listen(descriptor, backlog) != 0 || rename(own, path) != 0) {
-    int failure = give_up(descriptor);
-    unlink(own);
-    return failure;
-  }
-  return descriptor;
+  if (listen(descriptor, backlog) == 0) return descriptor;
+  int failure = give_up(descriptor);
+  unlink(path);
+  return failure;
 }
 
 int spoke_accept(int listener) {

@@ -97,6 +97,14 @@ def test_an_admin_socket_that_cannot_be_opened_is_named_with_its_key(folder, spo
     )
 
 
+def test_the_path_of_the_admin_socket_is_as_long_as_an_address_holds(folder, spoke):
+    spoke.admin = folder / ("x" * (107 - len(str(folder)) - 1))
+    assert len(str(spoke.admin)) == 107
+    spoke.start(configuration(folder, f'[admin]\nsocket = "{spoke.admin}"\n', admin=False))
+    assert spoke.get("/ready")[0] == 200
+    assert [path for path in folder.iterdir() if path.is_socket() and path.name != "notify"] == [spoke.admin]
+
+
 def test_a_port_of_the_admin_page_that_is_taken_is_named_with_its_key(folder, spoke):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

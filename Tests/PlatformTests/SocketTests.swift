@@ -91,6 +91,18 @@ import Testing
     #expect(code { try Listener(unix: long) } == ENAMETOOLONG)
   }
 
+  @Test("Unix: a path is as long as an address holds, in a folder with nothing else")
+  func unixLongest() throws {
+    let directory = TemporaryDirectory()
+    let room = 107 - directory.path.utf8.count - 1
+    let path = directory.file(String(repeating: "x", count: room))
+    let listener = try Listener(unix: path)
+    let client = try TCPSocket(connectingTo: path)
+    _ = try accept(listener)
+    _ = client
+    #expect(code { try Listener(unix: path + "x") } == ENAMETOOLONG)
+  }
+
   @Test("the resolver answers names, numbers and failures, and refuses more than it holds")
   func resolver() throws {
     let resolver = try Resolver(capacity: 3)
