@@ -36,11 +36,16 @@ struct SecretTests {
     }
   }
 
-  @Test("a URL without quotes is not shown in part")
-  func unquoted() {
-    for value in ["user:SECRETPW@h", "12:SECRETPW@h", "2024-01-01SECRETPW@h"] {
-      let found = problems(minimal + "[mqtt]\nbroker = \(value)\n")
-      #expect(found.first?.hasPrefix("9:10: this ") == true, "\(found)")
+  @Test(
+    "a value without quotes is not shown, not even in part",
+    arguments: [
+      "user:SECRETPW@h", "12:SECRETPW@h", "2024-01-01SECRETPW@h", "SECRETPW", "0SECRETPW",
+      "+SECRETPW", "2024-01-01TSECRETPW", "0x_SECRETPW", "1__SECRETPW",
+    ])
+  func unquoted(_ value: String) {
+    for key in ["broker", "password"] {
+      let found = problems(minimal + "[mqtt]\n\(key) = \(value)\n")
+      #expect(found.first?.hasPrefix("9:\(key.count + 4): this ") == true, "\(found)")
       #expect(!found.contains { $0.contains("SECRETPW") }, "\(found)")
     }
   }

@@ -82,7 +82,8 @@ extension TOMLParser {
     }
   }
 
-  /// Numbers, booleans, dates and times: a run of letters, digits and `_ + - . :`.
+  /// Numbers, booleans, dates and times: a run of letters, digits and `_ + - . :`. One that is none of them is
+  /// not shown: it may be a password without its quotes.
   private mutating func parsePlainValue() throws(TOMLError) -> TOMLValue {
     let start = index
     skipPlain()
@@ -101,29 +102,19 @@ extension TOMLParser {
     if ASCII.isDigit(first) && TOMLDateTime.looksLike(text) {
       var parser = TOMLDateTimeParser(text)
       guard let value = parser.parse() else {
-        throw TOMLError(offset: start, message: "\(shown(text)) \(parser.problem)")
+        throw TOMLError(offset: start, message: "this \(parser.problem)")
       }
       return .dateTime(value)
     }
     guard ASCII.isDigit(first) || first == UInt8(ascii: "+") || first == UInt8(ascii: "-") else {
       throw TOMLError(
-        offset: start,
-        message: "\(shown(text)) is not a value; text needs quotes")
+        offset: start, message: "this is not a value; text needs quotes")
     }
     var number = TOMLNumberParser(text)
     guard let value = number.parse() else {
-      throw TOMLError(offset: start, message: "\(shown(text)) \(number.problem)")
+      throw TOMLError(offset: start, message: "this \(number.problem)")
     }
     return value
-  }
-
-  /// The text up to the index, for a message. With an `@` behind it in its line it may be a password.
-  private func shown(_ text: [UInt8]) -> String {
-    for byte in bytes[index...] {
-      if byte == UInt8(ascii: "\n") { break }
-      if byte == UInt8(ascii: "@") { return "this" }
-    }
-    return quoted(ByteString(text))
   }
 
   private mutating func skipPlain() {
