@@ -16,8 +16,8 @@ public final class DeviceWatcher {
 
   public var descriptor: Int32 { file.raw }
 
-  /// Watches for `path`. Again after every failed attempt to open it: directories under `/dev` come
-  /// and go with their devices. A directory that is watched already stays so at no cost.
+  /// Watches for `path`. Again before every attempt to open it: directories under `/dev` come and go
+  /// with their devices. A directory that is watched already stays so at no cost.
   public func watch(_ path: ByteString) {
     watchNearest(path)
     if let target = linkTarget(path) { watchNearest(target) }

@@ -8,7 +8,6 @@ extension Driver {
   func openPorts() {
     ports = []
     for (index, configuration) in configuration.serial.enumerated() {
-      devices.watch(configuration.device)
       ports.append(PortLink(index: index, configuration: configuration, now: clocks.now))
     }
   }
@@ -19,7 +18,6 @@ extension Driver {
     var before = ports
     ports = []
     for index in configuration.serial.indices {
-      devices.watch(configuration.serial[index].device)
       var link: PortLink?
       for other in before.indices {
         if before[other].configuration.isSamePort(as: configuration.serial[index]) {
@@ -72,6 +70,7 @@ extension Driver {
   }
 
   private func open(_ link: PortLink) {
+    devices.watch(link.configuration.device)
     do throws(SerialError) {
       let port = try SerialPort(link.configuration.device, link.settings)
       do throws(SystemError) {

@@ -53,9 +53,11 @@ final class PortLink {
   /// How often a driver is asked for the errors it has counted.
   static let countsInterval = Interval.seconds(10)
 
-  /// Something changed among the devices: look now.
+  /// Something changed among the devices: look now, and soon again if it is not ready yet.
   func retryNow(now: Instant) {
-    if port == nil { retryAt = now }
+    guard port == nil else { return }
+    retryAt = now
+    pause = PortLink.pauseMin
   }
 
   var settings: SerialLine {

@@ -1,8 +1,11 @@
 """Serial ports: bytes in any portion, noise, hang-ups, ports that come late and come back."""
 
+import contextlib
 import json
 import os
+import re
 import time
+from pathlib import Path
 
 import pytest
 from serialport import PATIENT, nmea, one_of_three, taken_from, vesc
@@ -122,6 +125,55 @@ def test_a_port_that_is_missing_at_the_start_is_opened_when_it_comes(folder, spo
     spoke.wait_for_ports(20)
     terminal.write(b"hello\n")
     upstream.wait_for_body(b"hello")
+
+
+def watched(process):
+    """The inodes that a process watches."""
+    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if os.readlink(descriptor) == "anon_inode:inotify":
+                text = Path(f"/proc/{process.pid}/fdinfo/{descriptor.name}").read_text()
+                return {int(inode, 16) for inode in re.findall(r"^inotify wd:\S+ ino:(\S+)", text, re.M)}
+    return set()
+
+
+def test_the_folder_of_a_device_that_came_after_the_start_is_watched(folder, spoke, make_upstream, make_terminal):
+    upstream = make_upstream()
+    (folder / "dev").mkdir()
+    link = folder / "dev/by-id/board"
+    spoke.start(configuration(folder, stream("s", upstream.url, path="/s"), serial("ecu", link, "s")))
+    wait_until(lambda: (folder / "dev").stat().st_ino in watched(spoke.process), "the nearest folder is watched")
+    for _ in range(2):
+        link.parent.mkdir()
+        wait_until(lambda: link.parent.stat().st_ino in watched(spoke.process), "the link's own folder is watched")
+        terminal = make_terminal()
+        link.symlink_to(terminal.path)
+        spoke.wait_for_ports()
+        # As /dev/serial goes with the last adapter.
+        link.unlink()
+        link.parent.rmdir()
+        terminal.unplug()
+        wait_until(lambda: spoke.json("/serial")["ports"][0]["state"] == "closed", "it is gone")
+
+
+def test_changes_that_do_not_help_a_port_do_not_make_its_next_attempt_later(
+    folder, spoke, make_upstream, make_terminal
+):
+    # The third link's folder is not watched: what happens there only an attempt can find.
+    first, second, third = (folder / name / "link" for name in ("a", "b", "c"))
+    for link in first, second, third:
+        link.parent.mkdir()
+    first.symlink_to(second)
+    second.symlink_to(third)
+    terminal = make_terminal()
+    spoke.start(configuration(folder, stream("s", make_upstream().url, path="/s"), serial("ecu", first, "s")))
+    spoke.wait_for_log("ecu")
+    for number in range(10):
+        (first.parent / f"other-{number}").touch()
+        time.sleep(0.05)
+    third.symlink_to(terminal.path)
+    # Ten pauses that double would be over after 2.5 s at least.
+    spoke.wait_for_ports(2)
 
 
 def test_a_device_that_is_no_serial_port_is_said_and_starts_nothing_else(folder, spoke, make_upstream):
