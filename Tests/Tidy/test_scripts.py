@@ -1,5 +1,7 @@
 """The shell scripts parse, and shellcheck has nothing to say about them."""
 
+import os
+import shutil
 import subprocess
 
 import pytest
@@ -24,6 +26,23 @@ def test_a_script_parses_and_shellcheck_is_silent(script):
         ["shellcheck", "-x", "-P", str(script.parent), "-e", "SC1091", script], capture_output=True, text=True
     )
     assert checked.stdout + checked.stderr == ""
+
+
+@pytest.mark.parametrize(("word", "asked"), [("time@GLIBC_2.4", False), ("__time64@GLIBC_2.34", True)])
+def test_a_32_bit_board_has_as_many_bits_of_time_as_its_openssl(tmp_path, word, asked):
+    shutil.copytree(ROOT / "board", tmp_path / "board")
+    library = tmp_path / "system/usr/lib/arm-linux-gnueabihf/libcrypto.so.3"
+    library.parent.mkdir(parents=True)
+    library.write_bytes(b"\x7fELF\0" + word.encode() + b"\0")
+    swift = tmp_path / "bin/swift"
+    swift.parent.mkdir()
+    swift.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n[ "$1" != build ]\n')
+    swift.chmod(0o755)
+    ended = subprocess.run(
+        [tmp_path / "board/build", "armhf"], capture_output=True, text=True,
+        env={**os.environ, "PATH": f"{swift.parent}:{os.environ['PATH']}", "SPOKE_SYSROOT": str(tmp_path / "system")})
+    assert "building spoked for armhf failed" in ended.stderr, ended.stderr
+    assert ("-Xcc -D_TIME_BITS=64" in (tmp_path / "asked").read_text()) == asked
 
 
 def test_the_scripts_that_people_type_are_executable():
