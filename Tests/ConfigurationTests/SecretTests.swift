@@ -45,7 +45,7 @@ struct SecretTests {
   func unquoted(_ value: String) {
     for key in ["broker", "password"] {
       let found = problems(minimal + "[mqtt]\n\(key) = \(value)\n")
-      #expect(found.first?.hasPrefix("9:\(key.count + 4): this ") == true, "\(found)")
+      #expect(found.contains { $0.hasPrefix("9:\(key.count + 4): this ") }, "\(found)")
       #expect(!found.contains { $0.contains("SECRETPW") }, "\(found)")
     }
   }
