@@ -14,7 +14,6 @@ extension Gateway where Storage: ~Copyable {
     _ new: Configuration, files: PolicyFiles = PolicyFiles(), clocks: Clocks
   ) -> Bool {
     let old = configuration
-    logLevel = new.log
     if new != configuration {
       guard takeStreams(new, clocks: clocks) else { return false }
       takePorts(new)
@@ -29,6 +28,7 @@ extension Gateway where Storage: ~Copyable {
       ledger.goOn(from: before)
       keepScratch()
     }
+    logLevel = new.log
     takeControlPlane(new, instead: old, files, clocks: clocks)
     shareOutMemory()
     applyPolicy(now: clocks.now)

@@ -153,6 +153,16 @@ struct OperatorTests {
     #expect(world.gateway.logLevel == .info)
   }
 
+  @Test("a reload that is refused, since the spool cannot be written, leaves the level as it is")
+  func refusedReload() {
+    let world = World(oneSerialPort(["ecu"]))
+    world.serial("waits\n")
+    world.disk.failing = [.write: .failed(5), .create: .failed(5), .sync: .failed(5)]
+    #expect(!world.reload(oneSerialPort(["before", "ecu"]) + "[log]\nlevel = \"debug\"\n"))
+    #expect(world.gateway.logLevel == .info)
+    world.disk.failing = [:]
+  }
+
   @Test("a subscription that the broker refuses is logged, counted, shown, and reported once")
   func refusedSubscription() {
     let world = World(batching(""))
