@@ -31,7 +31,10 @@ int64_t spoke_write(int descriptor, const void *bytes, size_t count) {
   ANSWER(int64_t, write(descriptor, bytes, count));
 }
 
-int spoke_open_read(const char *path) { ANSWER(int, open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)); }
+// Does not wait for a pipe's writer.
+int spoke_open_read(const char *path) {
+  ANSWER(int, open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+}
 int spoke_open_directory(const char *path) {
   ANSWER(int, open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }

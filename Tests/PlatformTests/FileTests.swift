@@ -29,6 +29,16 @@ import Testing
     #expect(try storage.freeBytes() > 0)
   }
 
+  @Test("a pipe that nobody writes to is no file, and is not waited for")
+  func pipe() {
+    let directory = TemporaryDirectory()
+    let path = directory.file("pipe")
+    #expect(path.withCString { mkfifo($0, 0o600) } == 0)
+    #expect {
+      try FileReader.contents(of: path, limit: 100)
+    } throws: { ($0 as? FileError)?.reason == "not a file" }
+  }
+
   @Test("a directory that is only looked at needs no lock and cannot be changed")
   func reading() throws {
     let directory = TemporaryDirectory()
