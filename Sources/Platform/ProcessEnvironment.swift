@@ -46,6 +46,17 @@ public enum EnvironmentVariable {
   }
 }
 
+/// The descriptors 0 to 2.
+public enum StandardDescriptors {
+  /// Takes the numbers that the program was started without: a file that is opened must not be taken for
+  /// the standard output. To write there fails as before. Call it before anything else.
+  public static func reserve() {
+    var opened: Int32
+    repeat { opened = spoke_open_read("/dev/null") } while (0...2).contains(opened)
+    if opened >= 0 { _ = spoke_close(opened) }
+  }
+}
+
 /// The end of the program.
 public enum ProcessExit {
   /// Ends the program with this status.

@@ -61,8 +61,7 @@ struct Daemon {
     do throws(DaemonError) {
       var page = try body(self)
       if let last = page.last, last != 0x0A { page.append(0x0A) }
-      StandardOutput.write(page.span)
-      return ExitCode.success
+      return Output.print(page)
     } catch {
       return report(error)
     }

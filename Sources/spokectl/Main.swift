@@ -4,6 +4,8 @@ import Primitives
 @main
 struct Main {
   static func main() {
+    StandardDescriptors.reserve()
+    SignalDescriptor.ignoreBrokenPipe()
     MemoryUsage.tune()
     ProcessExit.exit(run())
   }
@@ -18,11 +20,9 @@ struct Main {
     }
     switch options.command {
     case .help:
-      StandardOutput.write(Options.help)
-      return ExitCode.success
+      return Output.print(Options.help)
     case .version:
-      StandardOutput.write("spokectl \(ProjectVersion.text.description)\n")
-      return ExitCode.success
+      return Output.print("spokectl \(ProjectVersion.text.description)\n")
     case .check(let file):
       return Check.run(file)
     case .spool(let command):

@@ -212,8 +212,9 @@ struct Options {
       --config FILE  the configuration (default /etc/spoke/spoke.toml), then conf.d/*.toml
                      beside it
 
-    Exit codes: 0 done, 1 the page is an error, or the spool is damaged or not drained, 64 usage,
-    69 the daemon does not answer, or has the spool, 78 the configuration is not valid.
+    Exit codes: 0 done, 1 the page is an error, or the spool is damaged or not drained, or the
+    output could not be written, 64 usage, 69 the daemon does not answer, or has the spool, 78 the
+    configuration is not valid.
 
     """
 }

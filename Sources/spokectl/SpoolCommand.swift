@@ -104,7 +104,7 @@ struct SpoolCommand {
       isKnown = true
       while spool.next(stream: stream, into: &record, clocks: Self.clocks()) {
         let line = SpoolRecordText.line(record, stream: name, node: configuration.node.id)
-        guard StandardOutput.write(line.span) else { return ExitCode.refused }
+        guard StandardOutput.write(line.span) else { return Output.broken() }
       }
     }
     guard isKnown else {
@@ -118,11 +118,13 @@ struct SpoolCommand {
     _ opened: consuming Spool<LookedAtStorage>, _ configuration: Configuration
   ) -> Int32 {
     var spool = opened
+    var isWritten = true
     let isRead = spool.forEachDeadLetter { record, stream, status in
       let line = SpoolRecordText.line(
         record, stream: stream, node: configuration.node.id, status: status)
-      StandardOutput.write(line.span)
+      isWritten = isWritten && StandardOutput.write(line.span)
     }
+    guard isWritten else { return Output.broken() }
     guard isRead else {
       StandardOutput.writeError("spokectl: the dead letters could not be read to their end\n")
       return ExitCode.refused
@@ -140,21 +142,19 @@ struct SpoolCommand {
     let isWhole =
       !isDamaged && unreadable == 0 && statistics.corruptFrames == 0
       && statistics.damagedCursors == 0 && statistics.quarantined == 0
-    if json {
-      writeDocument(statistics, unreadable: unreadable, isWhole: isWhole)
-      return isWhole ? ExitCode.success : ExitCode.refused
-    }
+    if json { return printDocument(statistics, unreadable: unreadable, isWhole: isWhole) }
     var text: [UInt8] = []
     text.append("\(statistics.segments) segments, \(statistics.records) records that wait, ")
     text.append("\(statistics.corruptFrames) corrupt frames, ")
     text.append("\(statistics.damagedCursors) damaged cursor slots, ")
     text.append("\(statistics.quarantined) files that are no segments, \(unreadable) unreadable\n")
-    StandardOutput.write(text.span)
-    return isWhole ? ExitCode.success : ExitCode.refused
+    return Output.print(text, isWhole ? ExitCode.success : ExitCode.refused)
   }
 
-  /// What `verify` and `repair` found, as JSON.
-  private func writeDocument(_ statistics: SpoolStatistics, unreadable: Int, isWhole: Bool) {
+  /// What `verify` and `repair` found, as JSON; the answer is the exit code.
+  private func printDocument(
+    _ statistics: SpoolStatistics, unreadable: Int, isWhole: Bool
+  ) -> Int32 {
     var json = JSONWriter()
     json.beginObject()
     json.member("segments", UInt64(statistics.segments))
@@ -165,7 +165,8 @@ struct SpoolCommand {
     json.member("unreadable", UInt64(unreadable))
     json.member("whole", isWhole)
     json.endObject()
-    StandardOutput.write((json.bytes + [0x0A]).span)
+    return Output.print(
+      json.bytes + [0x0A], isWhole ? ExitCode.success : ExitCode.refused)
   }
 
   // MARK: Changing
@@ -181,14 +182,10 @@ struct SpoolCommand {
     close(&spool, isStored: isStored)
     let statistics = spool.statistics
     let isWhole = isStored && unreadable == 0 && !statistics.isDegraded
-    if json {
-      writeDocument(statistics, unreadable: unreadable, isWhole: isWhole)
-    } else {
-      StandardOutput.write(
-        "\(statistics.segments) segments, \(statistics.records) records that wait, "
-          + "\(unreadable) unreadable\n")
-    }
-    return isWhole ? ExitCode.success : ExitCode.refused
+    if json { return printDocument(statistics, unreadable: unreadable, isWhole: isWhole) }
+    return Output.print(
+      "\(statistics.segments) segments, \(statistics.records) records that wait, "
+        + "\(unreadable) unreadable\n", isWhole ? ExitCode.success : ExitCode.refused)
   }
 
   /// Every waiting record leaves the spool for the standard output. A record is settled once it was
@@ -205,6 +202,7 @@ struct SpoolCommand {
       while spool.next(stream: stream, into: &record, clocks: Self.clocks()) {
         let line = SpoolRecordText.line(record, stream: name, node: configuration.node.id)
         guard StandardOutput.write(line.span) else {
+          Output.broken()
           isWhole = false
           break
         }

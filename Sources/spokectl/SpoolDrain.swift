@@ -16,10 +16,7 @@ struct SpoolDrain {
       _ = try daemon.post("/spool/drain")
       while true {
         let waiting = try waitingRecords()
-        if waiting == 0 {
-          StandardOutput.write("nothing waits any more\n")
-          return ExitCode.success
-        }
+        if waiting == 0 { return Output.print("nothing waits any more\n") }
         if waiting < least {
           least = waiting
           until = SystemClocks.now() + Self.patience

@@ -9,8 +9,8 @@ extension SpoolCommand {
     var spool = opened
     let segments = spool.segments()
     let page = json ? Self.document(segments) : Self.table(segments)
-    StandardOutput.write(page.span)
-    return SpoolReportText.print(&spool) ? ExitCode.refused : ExitCode.success
+    let code = Output.print(page)
+    return SpoolReportText.print(&spool) ? ExitCode.refused : code
   }
 
   private static func table(_ segments: [SegmentDescription]) -> [UInt8] {

@@ -6,6 +6,7 @@ import Primitives
 @main
 struct Main {
   static func main() {
+    StandardDescriptors.reserve()
     ProcessExit.exit(run())
   }
 

@@ -204,6 +204,39 @@ def test_an_output_that_breaks_keeps_the_records(full):
     assert len([r for r in dumped(tool(full, "dump")) if r["stream"] == "state"]) == len(RECORDS)
 
 
+@pytest.mark.parametrize("words", [["ls"], ["ls", "--json"], ["dump"], ["verify"], ["verify", "--json"], ["repair"],
+                                   ["repair", "--json"], ["drain", "--export"]])
+def test_a_spool_that_could_not_be_printed_is_no_success(full, words):
+    full.spoke.terminate()
+    with open("/dev/full", "wb") as output:
+        done = subprocess.run(
+            [program("spokectl"), "--config", full.spoke.file, "spool", *words], stdout=output,
+            stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1
+    assert b"spokectl: the output could not be written\n" in done.stderr
+
+
+def test_an_export_whose_reader_goes_away_keeps_what_was_not_written(full):
+    full.spoke.terminate()
+    command = [program("spokectl"), "--config", full.spoke.file, "spool", "drain", "--export"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as export:
+        assert json.loads(export.stdout.readline())["stream"] == "state"
+        export.stdout.close()
+        assert b"the output could not be written" in export.stderr.read()
+    assert export.returncode == 1
+    assert tool(full, "dump").stdout.count(b'"stream":"state"') > 0
+
+
+def test_an_export_without_a_standard_output_writes_to_no_file_of_the_spool(full):
+    full.spoke.terminate()
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&-', "sh", program("spokectl"), "--config", full.spoke.file, "spool", "drain",
+         "--export"], stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1 and b"the output could not be written" in done.stderr
+    assert (full.spoke.folder / "spool/lock").read_bytes() == b""
+    assert len([r for r in dumped(tool(full, "dump")) if r["stream"] == "state"]) == len(RECORDS)
+
+
 @pytest.mark.parametrize("words", [["spool"], ["spool", "burn"], ["spool", "ls", "more"],
                                    ["spool", "ls", "--export"], ["status", "--export"],
                                    ["spool", "drain", "--json"], ["check", "--json"],

@@ -148,6 +148,16 @@ def test_a_page_is_printed_as_it_is(daemon, arguments, page):
     assert result.stdout == PAGES[page].removesuffix(b"\n") + b"\n"
 
 
+@pytest.mark.parametrize("arguments", [
+    ["stats"], ["status"], ["status", "--json"], ["memory"], ["get", "/ready"], ["xds"], ["failures"],
+    ["route", "--authority", "ingest", "--path", "/", "--json"], ["--help"], ["--version"]])
+def test_an_output_that_takes_nothing_is_no_success(daemon, arguments):
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            [SPOKECTL, "--socket", daemon, *arguments], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert (result.returncode, result.stderr) == (1, b"spokectl: the output could not be written\n")
+
+
 def test_an_error_page_is_told_apart_from_no_daemon(daemon):
     result = spokectl("--socket", daemon, "get", "/nothing")
     assert (result.returncode, result.stdout) == (1, b"")
