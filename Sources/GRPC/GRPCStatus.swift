@@ -83,7 +83,7 @@ public enum GRPCMessageText {
     var index = 0
     while index < value.count {
       if value[index] == UInt8(ascii: "%"), index + 2 < value.count,
-        let high = number(value[index + 1]), let low = number(value[index + 2])
+        let high = hexadecimalValue(value[index + 1]), let low = hexadecimalValue(value[index + 2])
       {
         raw.append(high << 4 | low)
         index += 3
@@ -99,14 +99,5 @@ public enum GRPCMessageText {
 
   private static func digit(_ value: UInt8) -> UInt8 {
     value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "A") + value - 10
-  }
-
-  private static func number(_ digit: UInt8) -> UInt8? {
-    switch digit {
-    case 0x30...0x39: digit - 0x30
-    case 0x41...0x46: digit - 0x37
-    case 0x61...0x66: digit - 0x57
-    default: nil
-    }
   }
 }

@@ -117,16 +117,6 @@ struct NMEAFraming: Equatable {
   }
 }
 
-/// The value of a hexadecimal digit in either case; nil for any other character.
-func hexadecimalValue(_ byte: UInt8) -> UInt8? {
-  switch byte {
-  case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-  case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
-  case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-  default: nil
-  }
-}
-
 /// The first place at or behind `start` that holds `byte`.
 func firstIndex(of byte: UInt8, in bytes: Span<UInt8>, from start: Int) -> Int? {
   for index in start..<bytes.count where bytes[index] == byte { return index }

@@ -23,7 +23,7 @@ public struct CertificateDetails: Sendable {
 
   init(_ certificate: OpaquePointer) {
     serial = Self.serial(of: certificate)
-    names = Self.names(of: certificate)
+    names = Self.names(of: certificate) { Self.printable($0) }
     validFrom = ByteString(text(of: X509_get0_notBefore(certificate)))
     validUntil = ByteString(text(of: X509_get0_notAfter(certificate)))
     validFromSeconds = seconds(of: X509_get0_notBefore(certificate))
@@ -44,30 +44,20 @@ public struct CertificateDetails: Sendable {
     (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) ? byte | 0x20 : byte
   }
 
-  private static func names(of certificate: OpaquePointer) -> [Name] {
-    var names: [Name] = []
-    for (kind, value) in alternatives(of: certificate) {
-      switch kind {
-      case GEN_DNS: names.append(.dns(printable(value)))
-      case GEN_URI: names.append(.uri(printable(value)))
-      case GEN_EMAIL: names.append(.email(printable(value)))
-      case GEN_IPADD:
-        guard let address = SocketAddress(bytes: value, port: 0) else { continue }
-        names.append(.address(ByteString(address.host)))
-      default: continue
-      }
-    }
-    return names
-  }
-
   /// The names byte for byte, to be compared and not to be shown.
   static func exactNames(of certificate: OpaquePointer) -> [Name] {
+    names(of: certificate) { ByteString($0) }
+  }
+
+  private static func names(
+    of certificate: OpaquePointer, _ text: ([UInt8]) -> ByteString
+  ) -> [Name] {
     var names: [Name] = []
     for (kind, value) in alternatives(of: certificate) {
       switch kind {
-      case GEN_DNS: names.append(.dns(ByteString(value)))
-      case GEN_URI: names.append(.uri(ByteString(value)))
-      case GEN_EMAIL: names.append(.email(ByteString(value)))
+      case GEN_DNS: names.append(.dns(text(value)))
+      case GEN_URI: names.append(.uri(text(value)))
+      case GEN_EMAIL: names.append(.email(text(value)))
       case GEN_IPADD:
         guard let address = SocketAddress(bytes: value, port: 0) else { continue }
         names.append(.address(ByteString(address.host)))

@@ -62,19 +62,11 @@ private func parseGroups(_ text: ArraySlice<UInt8>, isTail: Bool = true) -> [UIn
     guard (1...4).contains(part.count) else { return nil }
     var value: UInt16 = 0
     for digit in part {
-      guard let number = hexadecimal(digit) else { return nil }
+      guard let number = hexadecimalValue(digit) else { return nil }
       value = value << 4 | UInt16(number)
     }
     bytes.append(UInt8(value >> 8))
     bytes.append(UInt8(truncatingIfNeeded: value))
   }
   return bytes
-}
-
-private func hexadecimal(_ digit: UInt8) -> UInt8? {
-  switch lowercased(digit) {
-  case UInt8(ascii: "0")...UInt8(ascii: "9"): return digit - UInt8(ascii: "0")
-  case UInt8(ascii: "a")...UInt8(ascii: "f"): return lowercased(digit) - UInt8(ascii: "a") + 10
-  default: return nil
-  }
 }

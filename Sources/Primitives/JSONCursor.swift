@@ -50,13 +50,7 @@ struct JSONCursor {
     guard text.count - offset >= 4 else { return nil }
     var value: UInt32 = 0
     for _ in 0..<4 {
-      let digit: UInt8
-      switch text[offset] {
-      case 0x30...0x39: digit = text[offset] - 0x30
-      case 0x41...0x46: digit = text[offset] - 0x37
-      case 0x61...0x66: digit = text[offset] - 0x57
-      default: return nil
-      }
+      guard let digit = hexadecimalValue(text[offset]) else { return nil }
       value = value << 4 | UInt32(digit)
       offset += 1
     }

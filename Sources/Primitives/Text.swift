@@ -23,6 +23,16 @@ public func hexadecimalDigit(_ value: UInt8) -> UInt8 {
   value < 10 ? 0x30 + value : 0x57 + value
 }
 
+/// The value of a hexadecimal digit in either case; nil for any other character.
+public func hexadecimalValue(_ digit: UInt8) -> UInt8? {
+  switch digit {
+  case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
+  case UInt8(ascii: "A")...UInt8(ascii: "F"): digit - UInt8(ascii: "A") + 10
+  case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
+  default: nil
+  }
+}
+
 /// Well-formed UTF-8 byte sequences (Unicode, table 3-7; RFC 3629 §4).
 public enum UTF8Sequence {
   /// The length of the sequence that starts at `index` with a byte of 0x80 or above; 0 when it is

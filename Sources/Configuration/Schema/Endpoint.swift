@@ -101,7 +101,7 @@ struct Endpoint {
         groups += 2
         break
       }
-      guard (1...4).contains(group.count), group.allSatisfy({ ASCII.digit($0) != nil }) else {
+      guard (1...4).contains(group.count), group.allSatisfy({ hexadecimalValue($0) != nil }) else {
         return false
       }
       groups += 1

@@ -146,12 +146,7 @@ extension SchemaReader {
     var digits: [UInt8] = []
     var isValid = true
     for byte in text.bytes where byte != UInt8(ascii: " ") {
-      switch byte {
-      case UInt8(ascii: "0")...UInt8(ascii: "9"): digits.append(byte - UInt8(ascii: "0"))
-      case UInt8(ascii: "a")...UInt8(ascii: "f"): digits.append(byte - UInt8(ascii: "a") + 10)
-      case UInt8(ascii: "A")...UInt8(ascii: "F"): digits.append(byte - UInt8(ascii: "A") + 10)
-      default: isValid = false
-      }
+      if let digit = hexadecimalValue(byte) { digits.append(digit) } else { isValid = false }
     }
     guard isValid && digits.count % 2 == 0 && count.contains(digits.count / 2) else {
       report(

@@ -1,3 +1,5 @@
+import Primitives
+
 /// An integer or a float, the whole of `text` (TOML 1.0, "Integer" and "Float").
 ///
 ///     integer = [sign] ("0" / 1-9 *DIGIT) / "0x" hex / "0o" octal / "0b" binary
@@ -83,7 +85,7 @@ struct TOMLNumberParser {
     var found: [UInt8] = []
     while index < text.count {
       if text[index] == UInt8(ascii: "_") {
-        guard !found.isEmpty, index + 1 < text.count, ASCII.digit(text[index + 1]) != nil,
+        guard !found.isEmpty, index + 1 < text.count, hexadecimalValue(text[index + 1]) != nil,
           text[index - 1] != UInt8(ascii: "_")
         else {
           problem = "has an underscore that is not between two digits"
@@ -92,7 +94,7 @@ struct TOMLNumberParser {
         index += 1
         continue
       }
-      guard let digit = ASCII.digit(text[index]), digit < base else { break }
+      guard let digit = hexadecimalValue(text[index]), digit < base else { break }
       found.append(digit)
       index += 1
     }

@@ -10,7 +10,7 @@ extension TOMLParser {
     }
     var at = 0
     while at < bytes.count && findings.count <= ConfigurationLimits.diagnosticsMax {
-      let length = sequenceLength(at)
+      let length = bytes[at] < 0x80 ? 1 : UTF8Sequence.length(at: at, of: bytes.span)
       if length > 0 {
         at += length
         continue
@@ -19,30 +19,5 @@ extension TOMLParser {
       while at < bytes.count && bytes[at] != UInt8(ascii: "\n") { at += 1 }
     }
     return findings.isEmpty
-  }
-
-  /// The bytes of the scalar at `at`; 0: not UTF-8.
-  private func sequenceLength(_ at: Int) -> Int {
-    let first = bytes[at]
-    if first < 0x80 { return 1 }
-    func continues(_ ahead: Int, _ low: UInt8 = 0x80, _ high: UInt8 = 0xBF) -> Bool {
-      at + ahead < bytes.count && bytes[at + ahead] >= low && bytes[at + ahead] <= high
-    }
-    switch first {
-    case 0xC2...0xDF:
-      return continues(1) ? 2 : 0
-    case 0xE0...0xEF:
-      // E0: no overlong form; ED: no surrogate.
-      let low: UInt8 = first == 0xE0 ? 0xA0 : 0x80
-      let high: UInt8 = first == 0xED ? 0x9F : 0xBF
-      return continues(1, low, high) && continues(2) ? 3 : 0
-    case 0xF0...0xF4:
-      // F0: no overlong form; F4: nothing above U+10FFFF.
-      let low: UInt8 = first == 0xF0 ? 0x90 : 0x80
-      let high: UInt8 = first == 0xF4 ? 0x8F : 0xBF
-      return continues(1, low, high) && continues(2) && continues(3) ? 4 : 0
-    default:
-      return 0
-    }
   }
 }

@@ -118,7 +118,7 @@ extension TOMLParser {
     index += 1
     var value: UInt32 = 0
     for _ in 0..<digits {
-      guard let byte = peek(), let digit = ASCII.digit(byte) else {
+      guard let byte = peek(), let digit = hexadecimalValue(byte) else {
         throw TOMLError(
           offset: start,
           message: "the escape needs \(digits) hexadecimal digits, found \(found())")

@@ -187,14 +187,6 @@ enum ASCII {
     (byte < 0x20 && byte != UInt8(ascii: "\t")) || byte == 0x7F
   }
 
-  /// The value of a digit in bases up to 16.
-  static func digit(_ byte: UInt8) -> UInt8? {
-    if isDigit(byte) { return byte - UInt8(ascii: "0") }
-    let lower = byte | 0x20
-    guard lower >= UInt8(ascii: "a") && lower <= UInt8(ascii: "f") else { return nil }
-    return lower - UInt8(ascii: "a") + 10
-  }
-
   static func lowercase(_ byte: UInt8) -> UInt8 {
     byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z") ? byte | 0x20 : byte
   }

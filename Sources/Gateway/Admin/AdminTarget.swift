@@ -67,8 +67,8 @@ enum AdminTarget {
       var byte = target[index]
       index += 1
       if byte == UInt8(ascii: "%") {
-        guard index + 1 < range.upperBound, let high = digit(target[index]),
-          let low = digit(target[index + 1]), high | low != 0
+        guard index + 1 < range.upperBound, let high = hexadecimalValue(target[index]),
+          let low = hexadecimalValue(target[index + 1]), high | low != 0
         else { throw AdminError(400, "a malformed percent-encoding") }
         byte = high << 4 | low
         index += 2
@@ -76,15 +76,6 @@ enum AdminTarget {
       bytes.append(byte)
     }
     return ByteString(bytes)
-  }
-
-  private static func digit(_ byte: UInt8) -> UInt8? {
-    switch byte {
-    case 0x30...0x39: byte - 0x30
-    case 0x41...0x46: byte - 0x37
-    case 0x61...0x66: byte - 0x57
-    default: nil
-    }
   }
 
   private static let scheme: [UInt8] = Array("http://".utf8)

@@ -142,7 +142,7 @@ extension RegexParser {
     var rune: UInt32 = 0
     var digits = 0
     while isBraced || digits < 2, let byte = peek(), let digit = hexadecimalValue(byte) {
-      rune = rune * 16 + digit
+      rune = rune * 16 + UInt32(digit)
       guard rune <= RuneSet.highest else { break }
       digits += 1
       index += 1
@@ -150,13 +150,5 @@ extension RegexParser {
     let isComplete = isBraced ? digits > 0 && take("}") : digits == 2
     guard isComplete else { throw RegexError("an invalid code point", start) }
     return rune
-  }
-}
-
-private func hexadecimalValue(_ byte: UInt8) -> UInt32? {
-  switch lowercased(byte) {
-  case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt32(byte - UInt8(ascii: "0"))
-  case UInt8(ascii: "a")...UInt8(ascii: "f"): UInt32(lowercased(byte) - UInt8(ascii: "a")) + 10
-  default: nil
   }
 }

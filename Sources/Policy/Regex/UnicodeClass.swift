@@ -42,8 +42,8 @@ enum UnicodeClass {
     var length: UInt32 = 0
     for index in 0..<table.utf8CodeUnitCount {
       let byte = table.byte(index)
-      if let digit = hexadecimalDigit(byte) {
-        length = length * 16 + digit
+      if let digit = hexadecimalValue(byte) {
+        length = length * 16 + UInt32(digit)
         continue
       }
       let end = start + max(length, 1)
@@ -87,20 +87,11 @@ enum CaseFolding {
 
   private static func number(_ table: StaticString, _ index: inout Int) -> UInt32 {
     var value: UInt32 = 0
-    while let digit = hexadecimalDigit(table.byte(index)) {
-      value = value * 16 + digit
+    while let digit = hexadecimalValue(table.byte(index)) {
+      value = value * 16 + UInt32(digit)
       index += 1
     }
     return value
-  }
-}
-
-/// In lower case, as the tables have them.
-private func hexadecimalDigit(_ byte: UInt8) -> UInt32? {
-  switch byte {
-  case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt32(byte) - 0x30
-  case UInt8(ascii: "a")...UInt8(ascii: "f"): UInt32(byte) - 0x57
-  default: nil
   }
 }
 

@@ -195,13 +195,7 @@ private func sha256(hexadecimal text: ByteString) -> ByteString? {
   var bytes: [UInt8] = []
   var high: UInt8?
   for digit in text.bytes where digit != UInt8(ascii: ":") {
-    let value: UInt8
-    switch digit {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): value = digit - UInt8(ascii: "0")
-    case UInt8(ascii: "a")...UInt8(ascii: "f"): value = digit - UInt8(ascii: "a") + 10
-    case UInt8(ascii: "A")...UInt8(ascii: "F"): value = digit - UInt8(ascii: "A") + 10
-    default: return nil
-    }
+    guard let value = hexadecimalValue(digit) else { return nil }
     if let first = high {
       bytes.append(first << 4 | value)
       high = nil
