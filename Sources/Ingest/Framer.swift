@@ -20,6 +20,9 @@ public enum FramerEvent: Sendable, Equatable {
 /// longest frame lasts at the port's rate, 20 ms at least and 2 s at most; then it is given up in the same way.
 /// Lines may pause: they wait for their delimiter. Where a delimiter ends frames and stands nowhere else,
 /// it goes on behind the delimiter. Whatever the bytes, memory stays as it was made.
+/// Where each byte looks like the start of a long frame, checks that fail would take all the time there is. They may
+/// cover 256 bytes for each that came, and as much for the longest frame ahead; then a false frame is given up
+/// whole. That is twice what random bytes make of a sync of one byte and frames of any length.
 public struct Framer: Sendable {
   enum Kind: Sendable {
     case line(LineFraming)
@@ -49,6 +52,8 @@ public struct Framer: Sendable {
   /// counted again.
   private var failedUntil: UInt64 = 0
   private var lastByte = Instant(nanoseconds: 0)
+  /// How many bytes may still be covered by checks that fail.
+  private var effort: Int
   /// The last byte that the line damaged, by its place among all bytes: its frame is bad.
   private var damagedAt: UInt64?
 
@@ -117,6 +122,7 @@ public struct Framer: Sendable {
     self.silence = silence
     // Room for short frames to come many to a read.
     storage = [UInt8](repeating: 0, count: max(frameMax, 512))
+    effort = storage.count * effortPerByte
     frame.reserveCapacity(frameMax)
     isDiscarding = startsDiscarding
   }
@@ -211,27 +217,30 @@ public struct Framer: Sendable {
         let skip = mayHoldAnother ? 1 : extent
         if let event = fail(ending, extent: extent, skip: skip) { return event }
       case .skip(let count, let skipped): self.skip(count, skipped)
+      case .frame(let size, _) where isDamaged(size), .enclosed(let size, _) where isDamaged(size):
+        if let event = fail(.lineError, extent: size, skip: size) { return event }
       case .frame(let size, let payload):
-        if isDamaged(size) {
-          if let event = fail(.lineError, extent: size, skip: size) { return event }
-          continue
-        }
         deliver(size, payload)
         return .frame
       case .enclosed(let size, let body):
-        if isDamaged(size) {
-          if let event = fail(.lineError, extent: size, skip: size) { return event }
-          continue
-        }
         if let event = decode(size, body) { return event }
       case .bad(let reason, let extent, let skip):
-        if let event = fail(reason, extent: extent, skip: skip) { return event }
+        if let event = fail(reason, extent: extent, skip: max(skip, spend(on: reason, extent))) {
+          return event
+        }
       case .overlong(let count):
         isDiscarding = true
         if let event = fail(.tooLong, extent: count, skip: count) { return event }
       }
     }
     return nil
+  }
+
+  /// What is to be skipped for want of effort: nothing, as a rule.
+  private mutating func spend(on reason: BadFrameReason, _ extent: Int) -> Int {
+    guard reason == .checksum else { return 0 }
+    effort -= extent
+    return effort < 0 ? extent : 0
   }
 
   private func isDamaged(_ size: Int) -> Bool {
@@ -265,8 +274,8 @@ public struct Framer: Sendable {
       case .escaped(let framing): framing.decode(bytes, into: &frame)
       case .stxEtx(let framing): framing.decode(bytes, into: &frame)
       case .modbusASCII: ModbusASCIIFraming.decode(bytes, into: &frame)
-      case .line: JSONCheck.accepts(bytes) ? copy(bytes, &frame) : .encoding
-      case .nmea, .modbusRTU, .length: copy(bytes, &frame)
+      case .line where !JSONValidator.accepts(bytes, takesLoneSurrogates: true): .encoding
+      case .line, .nmea, .modbusRTU, .length: copy(bytes, &frame)
       }
     if let failure { return fail(failure, extent: size, skip: size) }
     isSkipping = false
@@ -322,6 +331,7 @@ public struct Framer: Sendable {
   private mutating func settle(_ count: Int) {
     head += count
     settled += UInt64(count)
+    effort = min(effort + count * effortPerByte, storage.count * effortPerByte)
     examined = 0
     gaps.settle(count)
     if head == tail {
@@ -381,6 +391,8 @@ public struct Framer: Sendable {
       .milliseconds(FramingLimits.silenceMaxMilliseconds))
   }
 }
+
+private let effortPerByte = 256
 
 private func copy(_ bytes: Span<UInt8>, _ frame: inout [UInt8]) -> BadFrameReason? {
   for index in bytes.indices { frame.append(bytes[index]) }

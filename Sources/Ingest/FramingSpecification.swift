@@ -58,8 +58,6 @@ public enum FramingLimits {
   public static let modbusRTUMax = 256
   /// §2.5.2.1: a colon, two characters for each of 255 bytes, CR LF.
   public static let modbusASCIIMax = 513
-  /// Levels of arrays and objects in a JSON line: bounds the state of its check.
-  public static let jsonDepthMax = 64
   /// The least time without a byte after which a partial frame is given up, in milliseconds. A USB
   /// adapter holds bytes back for 16 ms, in the middle of a frame too.
   public static let silenceMinMilliseconds: Int64 = 20

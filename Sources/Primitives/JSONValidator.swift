@@ -5,14 +5,15 @@ public struct JSONValidator {
   /// Objects and arrays within each other: one bit for each. Deeper ones exist, and are refused here.
   public static let depthMax = 64
 
+  private let takesLoneSurrogates: Bool
   private var cursor = JSONCursor()
   private var depth = 0
   /// By depth one bit, set in an object.
   private var objects: UInt64 = 0
 
-  /// Reads the text once, from its beginning to the first error.
-  public static func accepts(_ text: Span<UInt8>) -> Bool {
-    var validator = JSONValidator()
+  /// Reads the text once, from its beginning to the first error. RFC 8259 itself takes lone surrogates.
+  public static func accepts(_ text: Span<UInt8>, takesLoneSurrogates: Bool = false) -> Bool {
+    var validator = JSONValidator(takesLoneSurrogates: takesLoneSurrogates)
     return validator.run(text)
   }
 
@@ -124,7 +125,7 @@ public struct JSONValidator {
       return true
     case UInt8(ascii: "u"):
       guard let unit = cursor.fourDigits(text) else { return false }
-      guard unit >= 0xD800, unit <= 0xDFFF else { return true }
+      guard unit >= 0xD800, unit <= 0xDFFF, !takesLoneSurrogates else { return true }
       guard unit <= 0xDBFF, cursor.take(text, UInt8(ascii: "\\")),
         cursor.take(text, UInt8(ascii: "u")),
         let low = cursor.fourDigits(text)

@@ -66,6 +66,31 @@ struct LengthFramingTests {
     return [0xFD] + covered + tail + (signed ? [UInt8](repeating: 0xFD, count: 13) : [])
   }
 
+  @Test("one byte on and on costs 256 bytes of checks for each, and a frame is found behind it")
+  func constantByte() {
+    let framing = LengthFraming(
+      sync: [0x55],
+      size: .field(
+        .init(offset: 1, width: 2, order: .big, bias: 0, minimum: 5, maximum: 65_536)),
+      check: .init(.sum8, from: 1, to: .end(1), at: .end(1), order: .big),
+      payloadStart: 3, payloadEnd: .end(1), maximum: 65_536)
+    var framer = Framer([framing], deliver: .payload, baud: 115_200)
+    let extent = 0x5555
+    let ahead = 65_536 * 256
+    let count = 100_000
+    var checked = 0
+    var before: UInt64 = 0
+    for _ in 0..<count {
+      _ = framer.take([0x55])
+      if framer.settled > before { checked += extent }
+      before = framer.settled
+    }
+    #expect(checked > ahead && checked <= ahead + count * 256)
+    // All of a false frame ends with a check of its own that fails.
+    #expect(framer.hangUp().allSatisfy { $0 == .bad(.truncated) })
+    #expect(framer.take([0x55, 0, 5, 7, 12]) == [.frame([7])])
+  }
+
   static let published: [(LengthFraming, [UInt8], [UInt8])] = [
     (
       Described.ubx, unhex("B5 62 06 08 06 00 C8 00 01 00 01 00 DE 6A"),
