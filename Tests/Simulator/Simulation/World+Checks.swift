@@ -13,7 +13,7 @@ extension World {
   func check() {
     let underWay = gateway.requestsUnderWay
     if underWay.inCore != underWay.inUplinks, !underWay.hasResult {
-      complain("\(underWay.inCore) requests are under way, \(underWay.inUplinks) are waited for")
+      complain("requests: \(underWay.inCore) are under way, \(underWay.inUplinks) are waited for")
     }
     for (place, pool) in gateway.memoryPools.enumerated() {
       // A reload may make a pool smaller than it was once full. What is on its way and in memory only stays then,
@@ -32,7 +32,7 @@ extension World {
     guard disk.operations != checkedOperations else { return }
     checkedOperations = disk.operations
     if disk.totalBytes > limits.totalBytes {
-      complain("\(disk.totalBytes) bytes on disk, the limit is \(limits.totalBytes)")
+      complain("the disk holds \(disk.totalBytes) bytes, the limit is \(limits.totalBytes)")
     }
   }
 
