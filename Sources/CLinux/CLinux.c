@@ -14,6 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
+// What every empty array of Embedded Swift is. Its own is weak and has the alignment of an Int: an empty
+// array's span of elements that want more, on 32 bits, ends the program, wherever the linker puts it so.
+__attribute__((aligned(16), visibility("hidden"))) intptr_t spoke_empty_array[4] __asm__(
+    "$es23_swiftEmptyArrayStorageSi_S3itvp") = {0, -1, 0, 1};
+
 // strerror is safe between threads since glibc 2.32.
 const char *spoke_error_text(int code) { return strerror(code); }
 

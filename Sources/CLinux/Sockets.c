@@ -28,7 +28,6 @@ static int control(int epoll, int operation, int descriptor, uint32_t events, ui
   struct epoll_event event = {0};
   if (events & spoke_event_readable) event.events |= EPOLLIN | EPOLLRDHUP;
   if (events & spoke_event_writable) event.events |= EPOLLOUT;
-  if (events & spoke_event_priority) event.events |= EPOLLPRI;
   event.data.u64 = token;
   return epoll_ctl(epoll, operation, descriptor, &event) == 0 ? 0 : -errno;
 }
@@ -65,7 +64,6 @@ int spoke_epoll_wait(int epoll, struct spoke_ready *ready, int maximum, int64_t 
     ready[index].token = events[index].data.u64;
     ready[index].events = (got & (EPOLLIN | EPOLLRDHUP) ? spoke_event_readable : 0) |
                           (got & EPOLLOUT ? spoke_event_writable : 0) |
-                          (got & EPOLLPRI ? spoke_event_priority : 0) |
                           (got & (EPOLLHUP | EPOLLERR) ? spoke_event_hang_up : 0);
   }
   return count;
@@ -138,8 +136,6 @@ static int set_tcp(int descriptor, int option, int value) {
   return setsockopt(descriptor, IPPROTO_TCP, option, &value, sizeof value) == 0 ? 0 : -errno;
 }
 
-int spoke_tcp_no_delay(int descriptor) { return set_tcp(descriptor, TCP_NODELAY, 1); }
-
 int spoke_tcp_cork(int descriptor, int on) { return set_tcp(descriptor, TCP_CORK, on); }
 
 int spoke_limit_receiving(int descriptor, int bytes) {
@@ -159,7 +155,7 @@ int spoke_tcp_connect(const struct spoke_address *address) {
   socklen_t length = encode(address, &target);
   int descriptor = new_socket(target.any.sa_family, SOCK_STREAM);
   if (descriptor < 0) return descriptor;
-  spoke_tcp_no_delay(descriptor);
+  set_tcp(descriptor, TCP_NODELAY, 1);
   // What waits in the kernel is not seen from here: on a slow link longer than an answer may take.
   set_tcp(descriptor, TCP_NOTSENT_LOWAT, 16384);
   // EINTR too: the connect goes on by itself and its result is read when it is writable.

@@ -44,6 +44,16 @@ def test_the_daemon_fits_its_budget(architecture):
     assert built(architecture).stat().st_size <= 1 << 20
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", ["spoked", "spokectl", "board-emulator"])
+def test_the_empty_array_is_aligned_for_every_element(architecture, name):
+    """Where the linker left it at a multiple of 4 bytes, a virtual host without routes ended the 32-bit program."""
+    program = ROOT / f".build-{architecture}/release/{name}"
+    symbols = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
+    found = [line.split()[0] for line in symbols.splitlines() if "_swiftEmptyArrayStorage" in line]
+    assert found and all(int(address, 16) % 16 == 0 for address in found), found
+
+
 def test_serial_and_mqtt_arrive_over_tls_and_a_kill_loses_nothing(
     board, folder, make_upstream, make_broker, make_publisher, make_terminal, identity, authority
 ):

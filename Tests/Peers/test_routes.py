@@ -253,6 +253,13 @@ def test_item45_to_item54_and_item108_generated_requests_go_where_the_model_says
     assert forwards > 700
 
 
+def test_a_virtual_host_without_routes_is_asked_item45():
+    """It ended the 32-bit program (SPOKE_SEED=63982834)."""
+    message = routes({"name": "r", "virtual_hosts": [{"name": "v", "domains": ["a.org"]}]})
+    request = Request("a.org", "/")
+    assert run([f"routes {message.SerializeToString().hex()}", f"request {request.words()}"]) == [["ok r"], "no-route"]
+
+
 def test_weighted_clusters_are_drawn_by_their_weights_item53():
     configuration = one({"match": ANY, "route": {"weighted_clusters": {"clusters": [
         {"name": "blue", "weight": 10}, {"name": "green", "weight": 0}, {"name": "red", "weight": 30}],

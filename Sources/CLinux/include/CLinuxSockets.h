@@ -19,8 +19,7 @@ struct spoke_ready {
 enum {
   spoke_event_readable = 1,   // EPOLLIN | EPOLLRDHUP
   spoke_event_writable = 2,   // EPOLLOUT
-  spoke_event_hang_up = 4,    // EPOLLHUP | EPOLLERR; reported without being asked for
-  spoke_event_priority = 8    // EPOLLPRI
+  spoke_event_hang_up = 4     // EPOLLHUP | EPOLLERR; reported without being asked for
 };
 
 int spoke_epoll_create(void);
@@ -38,11 +37,9 @@ int spoke_eventfd_drain(int descriptor);
 int spoke_tcp_connect(const struct spoke_address *address);
 int spoke_tcp_listen(const struct spoke_address *address, int backlog);
 int spoke_unix_connect(const char *path);
-// Binds under a name of its own with `mode`, then renames it to `path`: nobody ever finds the
-// socket with another mode, and a stale one is replaced in one step.
+// In place of a stale socket at `path`; with `mode` from the first moment.
 int spoke_unix_listen(const char *path, unsigned mode, int backlog);
 int spoke_accept(int listener);
-int spoke_tcp_no_delay(int descriptor);
 int spoke_tcp_cork(int descriptor, int on); // holds small segments back while it is on
 // The result of a connect: 0, or the errno.
 int spoke_socket_error(int descriptor);
