@@ -4,7 +4,9 @@ library gives it."""
 import contextlib
 import json
 import os
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from serialport import nmea, vesc
