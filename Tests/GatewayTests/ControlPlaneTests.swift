@@ -22,6 +22,30 @@ struct ControlPlaneTests {
     return plane
   }
 
+  /// Another cluster for the listener, which is still to come.
+  private static let successor = PlaneResources.listener("ingest", to: .cluster("b"))
+
+  /// A daemon that has the plane's policy in its cache, and to which another resource came since.
+  private static func changed(
+    _ type: ResourceType, _ name: String, _ resource: [UInt8]
+  ) -> (ScriptedPlane, World) {
+    let plane = plane()
+    let world = World(ScriptedPlane.text(), plane: plane)
+    world.advance(.seconds(3))
+    plane.set(type, name, resource, now: world.clocks.now)
+    world.turn()
+    return (plane, world)
+  }
+
+  /// A start without the server, from the last cache.
+  private static func offline(_ world: World) -> World {
+    var files = PolicyFiles()
+    files.cache = world.caches.last
+    let offline = World(ScriptedPlane.text(), files: files)
+    offline.reaches = { $0 != server }
+    return offline
+  }
+
   @Test("records wait for the first policy, and nothing is tried before")
   func firstPolicy() {
     let plane = ScriptedPlane()
@@ -94,10 +118,7 @@ struct ControlPlaneTests {
     #expect(world.requests.count == 1 && world.caches.isEmpty)
     world.advance(.seconds(3))
     #expect(world.caches.count == 1)
-    var files = PolicyFiles()
-    files.cache = world.caches.first
-    let offline = World(ScriptedPlane.text(), files: files)
-    offline.reaches = { $0 != Self.server }
+    let offline = Self.offline(world)
     offline.serial("two\n")
     #expect(offline.requests.map { $0.text } == ["two"])
     #expect(offline.page("/config_dump").contains("\"source\":\"cache\""))
@@ -110,11 +131,7 @@ struct ControlPlaneTests {
   @Test(
     "a change right before the end is in the cache, too; one that changes nothing is not written")
   func lastWrite() {
-    let plane = Self.plane()
-    let world = World(ScriptedPlane.text(), plane: plane)
-    world.advance(.seconds(3))
-    plane.set(.cluster, "a", ScriptedPlane.cluster("a", port: 81), now: world.clocks.now)
-    world.turn()
+    let (_, world) = Self.changed(.cluster, "a", ScriptedPlane.cluster("a", port: 81))
     world.close()
     #expect(world.caches.count == 2 && world.caches[0] != world.caches[1])
     let other = World(ScriptedPlane.text(), plane: Self.plane())
@@ -125,11 +142,7 @@ struct ControlPlaneTests {
 
   @Test("SIGHUP: a change that was to be written is written after it")
   func lastWriteAfterReload() {
-    let plane = Self.plane()
-    let world = World(ScriptedPlane.text(), plane: plane)
-    world.advance(.seconds(3))
-    plane.set(.cluster, "a", ScriptedPlane.cluster("a", port: 81), now: world.clocks.now)
-    world.turn()
+    let (_, world) = Self.changed(.cluster, "a", ScriptedPlane.cluster("a", port: 81))
     #expect(world.reload(ScriptedPlane.text(servers: "servers = ['http://10.0.0.7:18000']")))
     world.turn()
     world.close()
@@ -151,11 +164,7 @@ struct ControlPlaneTests {
 
   @Test("a cache that there was no place for among a turn's actions is written later")
   func fullQueue() {
-    let plane = Self.plane()
-    let world = World(ScriptedPlane.text(), plane: plane)
-    world.advance(.seconds(3))
-    plane.set(.cluster, "a", ScriptedPlane.cluster("a", port: 81), now: world.clocks.now)
-    world.turn()
+    let (_, world) = Self.changed(.cluster, "a", ScriptedPlane.cluster("a", port: 81))
     world.clocks.now = world.clocks.now + .seconds(900)
     for _ in 0..<GatewayLimits.actionsMax { world.gateway.log(.error, "something") }
     world.turn()
@@ -166,35 +175,20 @@ struct ControlPlaneTests {
 
   @Test("the cache is what was in force, not what was still to come when the power went")
   func incompleteIsNotCached() {
-    let plane = Self.plane()
-    let world = World(ScriptedPlane.text(), plane: plane)
-    world.advance(.seconds(3))
-    plane.set(
-      .listener, "ingest", PlaneResources.listener("ingest", to: .cluster("b")),
-      now: world.clocks.now)
-    world.turn()
+    let (_, world) = Self.changed(.listener, "ingest", Self.successor)
     world.goDown()
     world.advance(.seconds(1_000))
     #expect(world.caches.count == 1)
     world.close()
     #expect(world.caches.count == 1)
-    var files = PolicyFiles()
-    files.cache = world.caches.last
-    let offline = World(ScriptedPlane.text(), files: files)
-    offline.reaches = { $0 != Self.server }
+    let offline = Self.offline(world)
     offline.serial("one\n")
     #expect(offline.requests.map { $0.text } == ["one"])
   }
 
   @Test("once what was to come is whole, the cache has it")
   func completeIsCached() {
-    let plane = Self.plane()
-    let world = World(ScriptedPlane.text(), plane: plane)
-    world.advance(.seconds(3))
-    plane.set(
-      .listener, "ingest", PlaneResources.listener("ingest", to: .cluster("b")),
-      now: world.clocks.now)
-    world.turn()
+    let (plane, world) = Self.changed(.listener, "ingest", Self.successor)
     plane.set(.cluster, "b", ScriptedPlane.cluster("b", port: 80), now: world.clocks.now)
     world.turn()
     world.close()

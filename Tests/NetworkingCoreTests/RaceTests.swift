@@ -22,6 +22,13 @@ struct RaceTests {
     return bench
   }
 
+  /// Two addresses, and place for one connection.
+  private func fullTableBench() -> Bench {
+    var limits = CoreLimits()
+    limits.connectionsMax = 1
+    return bench([Self.v6, Self.v4], limits: limits)
+  }
+
   private func tried(_ bench: Bench) -> [SocketAddress] { bench.connects.map { $0.address } }
 
   private func accept(_ bench: Bench, _ address: SocketAddress) throws {
@@ -142,9 +149,7 @@ struct RaceTests {
 
   @Test("a full table of connections delays the race and does not break it")
   func fullTable() throws {
-    var limits = CoreLimits()
-    limits.connectionsMax = 1
-    let bench = bench([Self.v6, Self.v4], limits: limits)
+    let bench = fullTableBench()
     bench.submit()
     bench.advance(.seconds(2))
     #expect(tried(bench) == [Self.v6])
@@ -160,9 +165,7 @@ struct RaceTests {
   @Test(
     "a full table and a first address that does not answer: the next race begins at the next one")
   func fullTableAndSilence() throws {
-    var limits = CoreLimits()
-    limits.connectionsMax = 1
-    let bench = bench([Self.v6, Self.v4], limits: limits)
+    let bench = fullTableBench()
     bench.submit()
     bench.advance(.seconds(6))
     #expect(tried(bench) == [Self.v6, Self.v4])
